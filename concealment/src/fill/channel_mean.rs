@@ -1,0 +1,91 @@
+//! The mean T_μ(c) of the channel's received entries in its missing ones.
+
+use super::{Channels, fill_with};
+use crate::{
+    bundle::Bundle,
+    number::{count, narrow},
+};
+
+/// Partial sums kept side by side, so that additions do not wait for each other.
+const LANES: usize = 16;
+
+/// Entries that a lane adds in f32 before it is widened: half the time of widening each. The few
+/// roundings are of the order of the one by which the mean becomes an f32 in the end.
+const RUN: usize = 4;
+
+/// Lanes of a count in u8 overflow after this many blocks.
+const COUNT_RUN: usize = 255;
+
+pub(super) fn fill(channels: Channels<'_>, side: Option<&Bundle>) {
+    let dataset = side.map_or(&[][..], Bundle::channel_means);
+    for (channel, (entries, received)) in channels.iter_mut().enumerate() {
+        let mean = received_mean(entries, received)
+            .or_else(|| dataset.get(channel).copied())
+            .unwrap_or(0.0);
+        fill_with(entries, received, mean);
+    }
+}
+
+/// Mean of the entries that were received and are finite; `None` if there are none.
+pub(super) fn received_mean(entries: &[f32], received: &[bool]) -> Option<f32> {
+    let sum = received_sum(entries, received);
+    let (sum, number) = if sum.is_finite() {
+        (sum, received_count(received))
+    } else {
+        received_finite_sum(entries, received)
+    };
+    (number > 0).then(|| narrow(sum / count(number)))
+}
+
+/// Sum of the received entries; not finite if one of them is not, or if they are too large to be
+/// added in f32.
+fn received_sum(entries: &[f32], received: &[bool]) -> f64 {
+    let (blocks, tail) = entries.as_chunks::<{ LANES * RUN }>();
+    let (mask_blocks, mask_tail) = received.as_chunks::<{ LANES * RUN }>();
+    let mut sums = [0.0_f64; LANES];
+    for (block, mask) in blocks.iter().zip(mask_blocks) {
+        let (rows, _) = block.as_chunks::<LANES>();
+        let (mask_rows, _) = mask.as_chunks::<LANES>();
+        let mut partial = [0.0_f32; LANES];
+        for (row, mask) in rows.iter().zip(mask_rows) {
+            for ((partial, &entry), &received) in partial.iter_mut().zip(row).zip(mask) {
+                *partial += if received { entry } else { 0.0 };
+            }
+        }
+        sums.iter_mut()
+            .zip(partial)
+            .for_each(|(sum, partial)| *sum += f64::from(partial));
+    }
+    let tail = tail
+        .iter()
+        .zip(mask_tail)
+        .filter(|&(_, &received)| received);
+    sums.iter().sum::<f64>() + tail.map(|(&entry, _)| f64::from(entry)).sum::<f64>()
+}
+
+/// Number of received entries. Counting in bytes takes a tenth of the time of the obvious way.
+fn received_count(received: &[bool]) -> usize {
+    let (blocks, tail) = received.as_chunks::<LANES>();
+    let in_blocks = blocks.chunks(COUNT_RUN).map(|run| {
+        let mut counts = [0_u8; LANES];
+        for block in run {
+            counts
+                .iter_mut()
+                .zip(block)
+                .for_each(|(count, &one)| *count += u8::from(one));
+        }
+        counts.into_iter().map(usize::from).sum::<usize>()
+    });
+    in_blocks.sum::<usize>() + tail.iter().filter(|&&received| received).count()
+}
+
+/// Sum and number of the received entries that are finite. In f64 it cannot overflow.
+fn received_finite_sum(entries: &[f32], received: &[bool]) -> (f64, usize) {
+    entries
+        .iter()
+        .zip(received)
+        .filter(|&(entry, &received)| received && entry.is_finite())
+        .fold((0.0, 0), |(sum, number), (&entry, _)| {
+            (sum + f64::from(entry), number + 1)
+        })
+}
