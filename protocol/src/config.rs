@@ -1,0 +1,189 @@
+//! What a session is set up with, and the memory that a peer can make it use.
+
+use std::time::Duration;
+
+use crate::interleave::Interleaving;
+use crate::wire::{ConnectionId, MAX_DATAGRAM};
+
+/// The parameters of a session, equal on both sides but for the connection IDs and limits.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// The ID that incoming datagrams must carry: this endpoint's choice.
+    pub local_connection: ConnectionId,
+    /// The ID that outgoing datagrams carry: the peer's choice.
+    pub remote_connection: ConnectionId,
+    /// Largest UDP payload this endpoint makes, bytes: 576 to 65,000, default 1,200.
+    ///
+    /// 1,200 passes every path that QUIC passes (RFC 9000, section 14) without fragmentation.
+    pub mss: u16,
+    /// Slices of each tensor, 1 to 65,535.
+    pub slices: u16,
+    /// How this endpoint orders the slices of the tensors it sends, and the parameters by which
+    /// it undoes the peer's order.
+    pub interleaving: Interleaving,
+    /// Longest time from capture to release; default 100 ms. At most one minute.
+    pub deadline: Duration,
+    /// Whether the release of a tensor gives up every older one; default false.
+    pub latest_only: bool,
+    /// Tensors that may wait to be sent, 1 to 1,024; default 8. Each keeps its coded bytes.
+    pub send_queue: usize,
+    /// Bounds on what the peer can make this endpoint keep.
+    pub limits: Limits,
+}
+
+/// Bounds on memory that the peer's datagrams can make a session use (wire-format.md, section 9).
+///
+/// The worst case of one session is twice `bytes_in_progress` (vectors grow by doubling), 16 KiB for
+/// each tensor in progress (the sets of packets and slices already seen), 6 bytes for each of the
+/// stream's slices (the permutations), and 128 KiB. A released tensor, which the next
+/// [`poll_event`](crate::Session::poll_event) hands over, has 12 bytes for each slice besides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Tensors in progress, 1 to 1,024; default 64.
+    pub tensors_in_progress: usize,
+    /// Bytes kept of one tensor, slices and their book-keeping; default 4 MiB.
+    pub tensor_bytes: usize,
+    /// The same over all tensors in progress; default 16 MiB.
+    pub bytes_in_progress: usize,
+    /// Results that wait for acknowledgement, 1 to 1,024; default 64. The oldest is given up first.
+    pub results: usize,
+    /// Events that wait for the caller; default 1,024. The oldest is given up first.
+    pub events: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            tensors_in_progress: 64,
+            tensor_bytes: 4 << 20,
+            bytes_in_progress: 16 << 20,
+            results: 64,
+            events: 1_024,
+        }
+    }
+}
+
+/// Why a configuration cannot be used: the caller is at fault.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The MSS is out of range.
+    #[error("MSS of {0} bytes; it must be 576 to 65,000")]
+    Mss(u16),
+    /// A tensor must have at least one slice.
+    #[error("a tensor of no slices; the map must give at least one")]
+    NoSlices,
+    /// The stride of the interleaver is out of range.
+    #[error("stride {stride} with {slices} slices; it must be 1 to the number of slices")]
+    Stride {
+        /// The stride asked for.
+        stride: u16,
+        /// Slices of a tensor.
+        slices: u16,
+    },
+    /// The deadline is out of range.
+    #[error("deadline of {0:?}; it must be 1 ms to 60 s")]
+    Deadline(Duration),
+    /// A limit is out of range.
+    #[error("limit `{name}` of {value}; it must be 1 to {most}")]
+    Limit {
+        /// The field of [`Config`] or [`Limits`].
+        name: &'static str,
+        /// Its value.
+        value: usize,
+        /// The most it may be.
+        most: usize,
+    },
+}
+
+impl Config {
+    /// The least MSS: what every IPv4 host accepts (RFC 1122, section 3.3.2).
+    pub const MIN_MSS: u16 = 576;
+    /// The default MSS.
+    pub const DEFAULT_MSS: u16 = 1_200;
+
+    /// A configuration with defaults for tensors of `slices` slices.
+    pub fn new(slices: u16) -> Self {
+        Self {
+            local_connection: ConnectionId::default(),
+            remote_connection: ConnectionId::default(),
+            mss: Self::DEFAULT_MSS,
+            slices,
+            interleaving: Interleaving::default(),
+            deadline: Duration::from_millis(100),
+            latest_only: false,
+            send_queue: 8,
+            limits: Limits::default(),
+        }
+    }
+
+    /// Checks every field against its range.
+    ///
+    /// # Errors
+    /// The first field that is out of range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if self.mss < Self::MIN_MSS || usize::from(self.mss) > MAX_DATAGRAM {
+            return Err(ConfigError::Mss(self.mss));
+        }
+        if self.slices == 0 {
+            return Err(ConfigError::NoSlices);
+        }
+        let stride = self.interleaving.stride;
+        if stride == 0 || stride > self.slices {
+            return Err(ConfigError::Stride {
+                stride,
+                slices: self.slices,
+            });
+        }
+        if !(Duration::from_millis(1)..=Duration::from_secs(60)).contains(&self.deadline) {
+            return Err(ConfigError::Deadline(self.deadline));
+        }
+        let limits = &self.limits;
+        for (name, value, most) in [
+            ("send_queue", self.send_queue, 1_024),
+            ("tensors_in_progress", limits.tensors_in_progress, 1_024),
+            ("tensor_bytes", limits.tensor_bytes, 1 << 30),
+            ("bytes_in_progress", limits.bytes_in_progress, 1 << 32),
+            ("results", limits.results, 1_024),
+            ("events", limits.events, 1 << 20),
+        ] {
+            if value == 0 || value > most {
+                return Err(ConfigError::Limit { name, value, most });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid() {
+        assert_eq!(Config::new(1).validate(), Ok(()));
+        assert_eq!(Config::new(u16::MAX).validate(), Ok(()));
+    }
+
+    #[test]
+    fn each_range_is_checked() {
+        let with = |change: fn(&mut Config)| {
+            let mut config = Config::new(10);
+            change(&mut config);
+            config.validate()
+        };
+        assert_eq!(with(|c| c.mss = 575), Err(ConfigError::Mss(575)));
+        assert_eq!(with(|c| c.mss = 65_001), Err(ConfigError::Mss(65_001)));
+        assert_eq!(with(|c| c.slices = 0), Err(ConfigError::NoSlices));
+        let stride = ConfigError::Stride {
+            stride: 11,
+            slices: 10,
+        };
+        assert_eq!(with(|c| c.interleaving.stride = 11), Err(stride));
+        assert!(with(|c| c.deadline = Duration::ZERO).is_err());
+        assert!(with(|c| c.limits.results = 0).is_err());
+        assert!(with(|c| c.send_queue = 2_000).is_err());
+    }
+}

@@ -1,0 +1,286 @@
+//! A sequence of operations on two sessions and the datagrams between them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Input, assert_bounded, drain, slices};
+use crate::wire::{FrameNumber, InterleaverKind, NoticeReason, ResultStatus, seal};
+use crate::{
+    Config, Event, Interleaving, OutgoingResult, OutgoingTensor, ReceivedTensor, Session, Slices,
+    TensorInfo, Time,
+};
+
+/// Datagrams kept on the way in one direction.
+const MOST_IN_FLIGHT: usize = 400;
+
+/// Lets the bytes choose a stream, and then operation after operation.
+///
+/// # Panics
+/// If a tensor ends twice or not at all, a slice is not what was sent although no forged datagram
+/// went in, a result comes twice, or a session breaks its limits or spins.
+pub fn session_ops(data: &[u8]) {
+    let mut input = Input(data);
+    let Some(mut world) = World::new(&mut input) else {
+        return;
+    };
+    while !input.is_empty() {
+        world.step(&mut input);
+        world.settle();
+    }
+    world.finish();
+}
+
+struct World {
+    edge: Session,
+    cloud: Session,
+    now: Time,
+    up: Vec<Vec<u8>>,
+    down: Vec<Vec<u8>>,
+    frame: u64,
+    sent: BTreeMap<u64, Slices>,
+    /// Ranges of tensors that have met their end: first, and one more than the last.
+    ended: BTreeMap<u64, u64>,
+    answers: BTreeSet<u64>,
+    newest: Option<TensorInfo>,
+    /// A datagram that no sender made went in with a trailer that fits.
+    forged: bool,
+}
+
+impl World {
+    fn new(input: &mut Input<'_>) -> Option<Self> {
+        let slices = 1 + u16::from(input.byte()) % 64;
+        let mut config = Config::new(slices);
+        config.mss = 576 + 8 * u16::from(input.byte());
+        let flags = input.byte();
+        config.latest_only = flags & 1 != 0;
+        config.interleaving = Interleaving {
+            kind: match flags >> 1 & 3 {
+                0 => InterleaverKind::Sequential,
+                1 => InterleaverKind::Stride,
+                _ => InterleaverKind::Random,
+            },
+            stride: 1 + u16::from(flags >> 3) % slices,
+            seed: flags.into(),
+        };
+        if flags & 0x80 != 0 {
+            config.limits.tensors_in_progress = 3;
+            config.limits.tensor_bytes = 6_000;
+            config.limits.bytes_in_progress = 9_000;
+            config.limits.results = 2;
+        }
+        let now = Time::from_millis(input.byte().into());
+        Some(Self {
+            edge: Session::new(config.clone(), now).ok()?,
+            cloud: Session::new(config, now).ok()?,
+            now,
+            up: Vec::new(),
+            down: Vec::new(),
+            frame: 0,
+            sent: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            answers: BTreeSet::new(),
+            newest: None,
+            forged: false,
+        })
+    }
+
+    fn step(&mut self, input: &mut Input<'_>) {
+        match input.byte() % 12 {
+            0 | 1 => self.send(input),
+            2 => self.wait(Duration::from_micros(input.below(65_536) as u64 * 4)),
+            3 => {
+                for datagram in std::mem::take(&mut self.up) {
+                    let _ = self.cloud.handle_datagram(self.now, &datagram);
+                }
+            }
+            4 => {
+                for datagram in std::mem::take(&mut self.down) {
+                    let _ = self.edge.handle_datagram(self.now, &datagram);
+                }
+            }
+            5 => self.deliver(input, |datagram, _| Some(datagram)),
+            6 => self.deliver(input, |_, _| None),
+            7 => {
+                let which = input.below(self.up.len());
+                if let Some(copy) = self.up.get(which).cloned() {
+                    self.up.push(copy);
+                }
+            }
+            8 => self.deliver(input, |mut datagram, input| {
+                let bit = input.below(datagram.len() * 8);
+                if let Some(byte) = datagram.get_mut(bit / 8) {
+                    *byte ^= 1 << (bit % 8);
+                }
+                Some(datagram)
+            }),
+            9 => self.forge(input),
+            10 => {
+                let count = 1 + input.below(600) as u64;
+                let reason = NoticeReason::from_code(input.byte() & 0x7F);
+                self.edge
+                    .skip_frames(reason, FrameNumber(self.frame), count);
+                self.frame += count;
+            }
+            _ => self.answer(input),
+        }
+    }
+
+    fn send(&mut self, input: &mut Input<'_>) {
+        let (base, spread) = (input.below(1_000), usize::from(input.byte()) + 1);
+        let large = input.byte();
+        let count = usize::from(self.edge.config().slices);
+        let lengths = (0..count).map(|i| {
+            let large = if i == usize::from(large) { 3_000 } else { 0 };
+            base / count + i * 37 % spread + large
+        });
+        let Some(slices) = slices(lengths, self.frame) else {
+            return;
+        };
+        let tensor = OutgoingTensor {
+            frame: FrameNumber(self.frame),
+            captured: self.now - Duration::from_micros(input.below(30_000) as u64),
+            slices: slices.clone(),
+        };
+        if let Ok(id) = self.edge.send_tensor(self.now, tensor) {
+            self.sent.insert(id.0, slices);
+            self.frame += 1;
+        }
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.edge.handle_timeout(self.now);
+        self.cloud.handle_timeout(self.now);
+    }
+
+    /// Takes one datagram out of either direction, and hands over what is made of it.
+    fn deliver(
+        &mut self,
+        input: &mut Input<'_>,
+        change: impl Fn(Vec<u8>, &mut Input<'_>) -> Option<Vec<u8>>,
+    ) {
+        let upwards = input.byte() & 1 == 0;
+        let (way, session) = if upwards {
+            (&mut self.up, &mut self.cloud)
+        } else {
+            (&mut self.down, &mut self.edge)
+        };
+        if way.is_empty() {
+            return;
+        }
+        let datagram = way.swap_remove(input.below(way.len()));
+        if let Some(changed) = change(datagram, input) {
+            let _ = session.handle_datagram(self.now, &changed);
+        }
+    }
+
+    /// Changes some bytes of a datagram, or makes one up, with a trailer that fits.
+    fn forge(&mut self, input: &mut Input<'_>) {
+        self.forged = true;
+        let which = input.below(self.up.len() + 1);
+        let mut datagram = self.up.get(which).cloned().unwrap_or_else(|| {
+            let mut head = vec![0x90 | (input.byte() % 9), 0, 0, 0, 0, 0, 0, 0, input.byte()];
+            head.extend_from_slice(input.bytes(40));
+            head.extend_from_slice(&[0; 4]);
+            head
+        });
+        datagram.truncate(datagram.len().saturating_sub(4));
+        for _ in 0..1 + input.byte() % 3 {
+            let at = 1 + input.below(40);
+            let value = input.byte();
+            if let Some(byte) = datagram.get_mut(at) {
+                *byte = value;
+            }
+        }
+        seal(&mut datagram);
+        let session = if input.byte() & 1 == 0 {
+            &mut self.cloud
+        } else {
+            &mut self.edge
+        };
+        let _ = session.handle_datagram(self.now, &datagram);
+    }
+
+    fn answer(&mut self, input: &mut Input<'_>) {
+        let Some(tensor) = self.newest.take() else {
+            return;
+        };
+        let payload = vec![7; input.below(1_100)];
+        let result = OutgoingResult {
+            tensor,
+            status: ResultStatus::Done,
+            compute: Duration::from_millis(1),
+            payload: Bytes::from(payload),
+        };
+        let _ = self.cloud.send_result(self.now, result);
+    }
+
+    /// Polls both sides dry and checks what they tell.
+    fn settle(&mut self) {
+        assert_bounded(&self.cloud);
+        let Self { up, down, .. } = self;
+        drain(&mut self.edge, self.now, |d| up.push(d));
+        drain(&mut self.cloud, self.now, |d| down.push(d));
+        up.truncate(MOST_IN_FLIGHT);
+        down.truncate(MOST_IN_FLIGHT);
+        while let Some(event) = self.cloud.poll_event() {
+            match event {
+                Event::Tensor(tensor) => self.released(&tensor),
+                Event::Superseded(info) => self.end(info.id.0, 1),
+                Event::Lost { first, count } => self.end(first.0, count),
+                _ => {}
+            }
+        }
+        while let Some(event) = self.edge.poll_event() {
+            if let Event::Result(result) = event {
+                assert!(self.answers.insert(result.tensor.0), "a result came twice");
+            }
+        }
+    }
+
+    fn released(&mut self, tensor: &ReceivedTensor) {
+        let info = *tensor.info();
+        self.end(info.id.0, 1);
+        self.newest = Some(info);
+        let received = tensor.slices().flatten().count();
+        assert_eq!(received, usize::from(info.slices_received));
+        assert!(info.packets_received > 0);
+        if self.forged {
+            return;
+        }
+        for (index, slice) in tensor.slices().enumerate() {
+            let sent = self.sent.get(&info.id.0).and_then(|s| s.get(index));
+            assert!(
+                slice.is_none() || slice == sent,
+                "slice {index} of {info:?}"
+            );
+        }
+    }
+
+    fn end(&mut self, first: u64, count: u64) {
+        let before = self.ended.range(..first + count).next_back();
+        let apart = before.is_none_or(|(_, end)| *end <= first);
+        assert!(apart, "{count} tensors from {first} ended twice");
+        self.ended.insert(first, first + count);
+    }
+
+    /// Lets every deadline pass: then nothing is in progress and no number is left out.
+    fn finish(mut self) {
+        self.wait(Duration::from_secs(120));
+        self.settle();
+        assert_eq!(
+            (
+                self.cloud.buffered_bytes(),
+                self.cloud.tensors_in_progress()
+            ),
+            (0, 0)
+        );
+        let mut next = 0;
+        for (first, end) in &self.ended {
+            assert_eq!(*first, next, "a tensor without an end");
+            next = *end;
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! The round-trip time, from FEEDBACK (wire-format.md, section 5.3).
+
+use std::time::Duration;
+
+use crate::time::Time;
+use crate::windowed_min::WindowedMin;
+
+/// How long a least round-trip time stays valid: paths change.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// Estimates from samples of the round-trip time.
+#[derive(Debug)]
+pub(crate) struct Rtt {
+    smoothed: Option<Duration>,
+    variation: Duration,
+    least: WindowedMin,
+    sampled: Option<Time>,
+}
+
+impl Default for Rtt {
+    fn default() -> Self {
+        Self {
+            smoothed: None,
+            variation: Duration::ZERO,
+            least: WindowedMin::new(WINDOW),
+            sampled: None,
+        }
+    }
+}
+
+impl Rtt {
+    pub(crate) fn sample(&mut self, now: Time, rtt: Duration) {
+        // Smoothing as in RFC 9002, section 5.3.
+        match self.smoothed {
+            None => (self.smoothed, self.variation) = (Some(rtt), rtt / 2),
+            Some(smoothed) => {
+                self.variation = (self.variation * 3 + smoothed.abs_diff(rtt)) / 4;
+                self.smoothed = Some((smoothed * 7 + rtt) / 8);
+            }
+        }
+        self.least
+            .push(now, i64::try_from(rtt.as_micros()).unwrap_or(i64::MAX));
+        self.sampled = Some(now);
+    }
+
+    pub(crate) const fn smoothed(&self) -> Option<Duration> {
+        self.smoothed
+    }
+
+    /// The least of the last ten seconds.
+    pub(crate) fn least(&self) -> Option<Duration> {
+        self.least
+            .get()
+            .and_then(|us| u64::try_from(us).ok())
+            .map(Duration::from_micros)
+    }
+
+    /// When the newest sample was taken.
+    pub(crate) const fn sampled(&self) -> Option<Time> {
+        self.sampled
+    }
+
+    /// How long to wait for an acknowledgement before sending again: the probe timeout of RFC 9002,
+    /// section 6.2.1, 200 ms before the first sample.
+    pub(crate) fn timeout(&self) -> Duration {
+        let ack_delay = crate::recv::feedback::MAX_DELAY;
+        self.smoothed
+            .map_or(Duration::from_millis(200), |smoothed| {
+                smoothed + (self.variation * 4).max(Duration::from_millis(1)) + ack_delay
+            })
+    }
+}

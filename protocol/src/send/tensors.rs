@@ -1,0 +1,316 @@
+//! Tensors that wait to be sent, and their packets.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::notices::Notices;
+use super::packetiser::{self, Planned};
+use crate::config::Config;
+use crate::interleave::{Order, Orders};
+use crate::stats::Stats;
+use crate::time::Time;
+use crate::wire::{
+    DataHead, FrameNumber, InterleaverKind, MessageType, NoticeReason, TensorId, put_fragment,
+    put_header, put_slices, seal,
+};
+
+/// The longest step of frame numbers that their 16 bits on the wire tell.
+const MAX_FRAME_STEP: u64 = 0x7FFF;
+
+/// The slices of a coded tensor: one run of bytes and where each slice ends in it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Slices {
+    bytes: Bytes,
+    ends: Vec<u32>,
+}
+
+/// Why slices do not make a tensor: the caller is at fault.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SliceError {
+    /// The ends of the slices must not decrease, and the last must be the end of the bytes.
+    #[error("slice {0} ends before it starts, or the last does not end where the bytes end")]
+    Ends(usize),
+    /// A slice is longer than the wire format carries.
+    #[error("slice {0} is longer than 16,777,215 bytes")]
+    TooLong(usize),
+}
+
+impl Slices {
+    /// Slices that lie one after another in `bytes`; `ends` are the offsets where they end.
+    ///
+    /// # Errors
+    /// If `ends` decrease, go beyond the bytes or stop short of them, or a slice exceeds 2^24 − 1 bytes.
+    pub fn new(bytes: Bytes, ends: Vec<u32>) -> Result<Self, SliceError> {
+        let mut start = 0;
+        for (i, &end) in ends.iter().enumerate() {
+            let len = end.checked_sub(start).ok_or(SliceError::Ends(i))?;
+            if len > crate::wire::MAX_SLICE {
+                return Err(SliceError::TooLong(i));
+            }
+            start = end;
+        }
+        if start as usize != bytes.len() {
+            return Err(SliceError::Ends(ends.len().saturating_sub(1)));
+        }
+        Ok(Self { bytes, ends })
+    }
+
+    /// Number of slices.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is no slice.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Bytes of all slices together.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The slice with this index; none beyond the last.
+    pub fn get(&self, index: usize) -> Option<&[u8]> {
+        let start = match index.checked_sub(1) {
+            None => 0,
+            Some(before) => *self.ends.get(before)?,
+        };
+        self.bytes
+            .get(start as usize..*self.ends.get(index)? as usize)
+    }
+}
+
+/// A tensor to send.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by the caller, field by field"
+)]
+pub struct OutgoingTensor {
+    /// The frame it was made from; greater than that of the tensor before.
+    pub frame: FrameNumber,
+    /// When that frame was captured, by this endpoint's clock. The deadline counts from here.
+    pub captured: Time,
+    /// The coded tensor, in as many slices as the stream has.
+    pub slices: Slices,
+}
+
+/// Why a tensor was not accepted for sending. The tensor has no number: the next one takes it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The queue is full: the path is slower than the stream. Skip the frame.
+    #[error("{0} tensors wait already; skip the frame, or poll for packets more often")]
+    QueueFull(usize),
+    /// The tensor has another number of slices than the stream.
+    #[error("{found} slices in a stream of {expected}")]
+    SliceCount {
+        /// Slices of the stream's tensors.
+        expected: u16,
+        /// Slices of this one.
+        found: usize,
+    },
+    /// Frames are numbered by capture: a frame cannot follow a later one, nor one 32,768 back.
+    #[error("frame {frame} cannot follow frame {last}")]
+    FrameOrder {
+        /// Frame of this tensor.
+        frame: FrameNumber,
+        /// Frame of the tensor before; 0 if this is the first.
+        last: FrameNumber,
+    },
+    /// The tensor takes more packets than the wire format can number. Raise the MSS.
+    #[error("more than 65,536 packets; raise the MSS or lower the quality")]
+    TooLarge,
+}
+
+/// The sending half: a bounded queue of tensors in the order of their numbers.
+#[derive(Debug)]
+pub(crate) struct TensorQueue {
+    mss: u16,
+    slices: u16,
+    deadline: Duration,
+    most: usize,
+    interleaver: InterleaverKind,
+    next: TensorId,
+    last_frame: Option<FrameNumber>,
+    queue: VecDeque<Queued>,
+    notices: Notices,
+}
+
+#[derive(Debug)]
+struct Queued {
+    id: TensorId,
+    tensor: OutgoingTensor,
+    order: Order,
+    packets: Vec<Planned>,
+    sent: usize,
+    with_notice: bool,
+}
+
+impl TensorQueue {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            mss: config.mss,
+            slices: config.slices,
+            deadline: config.deadline,
+            most: config.send_queue,
+            interleaver: config.interleaving.kind,
+            next: TensorId::default(),
+            last_frame: None,
+            queue: VecDeque::new(),
+            notices: Notices::default(),
+        }
+    }
+
+    /// The number that the next tensor will have.
+    pub(crate) const fn next_id(&self) -> TensorId {
+        self.next
+    }
+
+    /// The newest frame that was sent.
+    pub(crate) const fn last_frame(&self) -> Option<FrameNumber> {
+        self.last_frame
+    }
+
+    pub(crate) fn push(
+        &mut self,
+        tensor: OutgoingTensor,
+        orders: &mut Orders,
+    ) -> Result<TensorId, SendError> {
+        if self.queue.len() >= self.most {
+            return Err(SendError::QueueFull(self.queue.len()));
+        }
+        if tensor.slices.len() != usize::from(self.slices) {
+            let found = tensor.slices.len();
+            return Err(SendError::SliceCount {
+                expected: self.slices,
+                found,
+            });
+        }
+        let frame = tensor.frame;
+        let last = self.last_frame.unwrap_or_default();
+        let in_order = self.last_frame.is_none() || frame > last;
+        if !in_order || frame.0 - last.0 > MAX_FRAME_STEP {
+            return Err(SendError::FrameOrder { frame, last });
+        }
+        let order = orders.get(self.interleaver);
+        let lengths: Vec<u32> = order
+            .iter()
+            .map(|slice| {
+                let slice = tensor.slices.get(usize::from(*slice));
+                slice.map_or(0, |bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX))
+            })
+            .collect();
+        let with_notice = !self.notices.is_empty();
+        let packets =
+            packetiser::plan(&lengths, self.mss, with_notice).ok_or(SendError::TooLarge)?;
+        let id = self.next;
+        self.next = id.next();
+        self.last_frame = Some(tensor.frame);
+        self.queue.push_back(Queued {
+            id,
+            tensor,
+            order,
+            packets,
+            sent: 0,
+            with_notice,
+        });
+        Ok(id)
+    }
+
+    pub(crate) fn skip(&mut self, reason: NoticeReason, first: FrameNumber, count: u64) {
+        self.notices.add(reason, first.0, count);
+    }
+
+    /// Abandons the tensors that can no longer arrive in time.
+    pub(crate) fn abandon_late(&mut self, now: Time, stats: &mut Stats) {
+        while let Some(queued) = self.queue.front()
+            && queued.tensor.captured + self.deadline <= now
+        {
+            stats.tensors_abandoned += 1;
+            self.notices
+                .add(NoticeReason::TensorDeadline, queued.id.0, 1);
+            self.queue.pop_front();
+        }
+    }
+
+    /// Writes the next packet, header to trailer, into `out`. False if none waits.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "planning bounds packets to 65,536, and `Slices` the slices to 2^24 − 1 bytes"
+    )]
+    pub(crate) fn write(&mut self, out: &mut Vec<u8>, config: &Config, packet_number: u32) -> bool {
+        let Some(queued) = self.queue.front_mut() else {
+            return false;
+        };
+        let Some(planned) = queued.packets.get(queued.sent).copied() else {
+            return false;
+        };
+        let notice = if queued.with_notice {
+            self.notices.take()
+        } else {
+            None
+        };
+        let (first_position, fragment) = match planned {
+            Planned::Slices { first, .. } => (first, false),
+            Planned::Fragment { position, .. } => (position, true),
+        };
+        let head = DataHead {
+            tensor_id: queued.id.wire(),
+            frame_number: queued.tensor.frame.wire(),
+            capture_timestamp: queued.tensor.captured.wire(),
+            packet_index: queued.sent as u16,
+            packet_count: queued.packets.len() as u32,
+            delta: false,
+            interleaver: self.interleaver,
+            notice,
+            first_position,
+        };
+        put_header(
+            out,
+            MessageType::Data,
+            head.flags(fragment),
+            config.remote_connection,
+            packet_number,
+        );
+        head.encode(out);
+        let slice_at = |position: u16| {
+            let index = queued
+                .order
+                .get(usize::from(position))
+                .copied()
+                .unwrap_or(0);
+            queued
+                .tensor
+                .slices
+                .get(usize::from(index))
+                .unwrap_or_default()
+        };
+        match planned {
+            Planned::Slices { first, count } => {
+                put_slices(out, (first..first + count).map(slice_at));
+            }
+            Planned::Fragment {
+                position,
+                offset,
+                len,
+            } => {
+                let slice = slice_at(position);
+                let part = slice
+                    .get(offset as usize..(offset + len) as usize)
+                    .unwrap_or_default();
+                put_fragment(out, offset, slice.len() as u32, part);
+            }
+        }
+        seal(out);
+        queued.sent += 1;
+        if queued.sent == queued.packets.len() {
+            self.queue.pop_front();
+        }
+        true
+    }
+}

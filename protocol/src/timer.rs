@@ -1,0 +1,42 @@
+//! The timers of a session.
+
+use crate::time::Time;
+
+/// What a session waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Timer {
+    /// When to release a tensor at its deadline, or give it up as lost.
+    Release,
+    /// When to report what has arrived.
+    Feedback,
+    /// When to send a result again.
+    Result,
+    /// When to ask for FEEDBACK, for a sample of the round-trip time.
+    Ping,
+}
+
+impl Timer {
+    const COUNT: usize = 4;
+}
+
+/// When each timer expires.
+#[derive(Debug, Default)]
+pub(crate) struct TimerTable {
+    expires: [Option<Time>; Timer::COUNT],
+}
+
+impl TimerTable {
+    pub(crate) const fn set(&mut self, timer: Timer, at: Option<Time>) {
+        self.expires[timer as usize] = at;
+    }
+
+    /// The earliest timer.
+    pub(crate) fn next(&self) -> Option<(Time, Timer)> {
+        const ALL: [Timer; Timer::COUNT] =
+            [Timer::Release, Timer::Feedback, Timer::Result, Timer::Ping];
+        let set = ALL.into_iter().zip(self.expires);
+        set.filter_map(|(timer, at)| Some((at?, timer)))
+            .min_by_key(|(at, _)| *at)
+    }
+}

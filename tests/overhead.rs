@@ -1,0 +1,73 @@
+//! Header, slice lengths and room for a tag take at most 4 % of a full packet at the default MSS.
+
+use tensorwire_protocol::{Session, Time};
+use tensorwire_tests::{configs, stream, tensor};
+
+const MSS: usize = 1_200;
+/// The trailer of plain mode is 12 bytes shorter than the room that is left for it.
+const TAG_INSTEAD_OF_CRC: usize = 12;
+
+/// What the packets of such a tensor take beyond its slices, as a share of a full packet's payload;
+/// on average over all packets, the number of packets, and the fewest that would hold the bytes.
+fn measure(lengths: &[usize]) -> (f64, usize, usize) {
+    let (edge, _) = configs(stream(u16::try_from(lengths.len()).unwrap(), |_| ()));
+    let mut edge = Session::new(edge, Time::ZERO).unwrap();
+    let (sent, packets) = tensor(&mut edge, Time::ZERO, 0, lengths);
+    let bytes: usize = packets
+        .iter()
+        .map(|packet| packet.len() + TAG_INSTEAD_OF_CRC)
+        .sum();
+    let beyond = (bytes - sent.bytes()) as f64 / packets.len() as f64;
+    (
+        beyond / MSS as f64,
+        packets.len(),
+        sent.bytes().div_ceil(MSS - 40),
+    )
+}
+
+#[test]
+fn slices_of_one_size_cost_at_most_4_percent() {
+    for len in [9, 20, 36, 72, 100, 128, 144, 145, 150] {
+        let (share, packets, fewest) = measure(&vec![len; 12_000 / len]);
+        println!(
+            "{len:>4} bytes each: {:.2} % of 1,200; {packets} packets, {fewest} at least",
+            share * 100.0
+        );
+        assert!(share <= 0.04, "{len}: {share}");
+        assert!(packets <= fewest + 1, "{len}: {packets} for {fewest}");
+    }
+}
+
+/// Slices of sizes spread evenly between two, in no order.
+fn varied(least: usize, most: usize) -> Vec<usize> {
+    let mut state = 1_u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        least + (state >> 8) as usize % (most - least + 1)
+    };
+    (0..120).map(|_| next()).collect()
+}
+
+#[test]
+fn slices_of_varied_sizes_cost_half_a_percent_more_at_most() {
+    let spreads = [
+        (140, 150, 0.04),
+        (120, 150, 0.04),
+        (90, 150, 0.04),
+        (60, 150, 0.04),
+        (30, 150, 0.045),
+        (0, 150, 0.045),
+    ];
+    for (least, most, limit) in spreads {
+        let (share, packets, fewest) = measure(&varied(least, most));
+        println!(
+            "{least:>3} to {most} bytes: {:.2} % of 1,200; {packets} packets, {fewest} at least",
+            share * 100.0
+        );
+        assert!(share <= limit, "{least} to {most}: {share}");
+        assert!(
+            packets <= fewest + 1,
+            "{least} to {most}: {packets} for {fewest}"
+        );
+    }
+}

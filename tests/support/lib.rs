@@ -1,0 +1,12 @@
+//! What the scenarios share: two sessions on a virtual clock over a seeded link, and tensors to send.
+
+mod clock;
+mod pair;
+mod tensors;
+pub mod vectors;
+
+pub use clock::Clock;
+pub use pair::{CLOUD, EDGE, Pair, Path, configs, stream};
+pub use tensors::{
+    arb_lengths, assert_exact, flood, frame, outgoing, released, slices, slices_of, tensor,
+};
