@@ -181,6 +181,27 @@ mod tests {
         })
     }
 
+    fn replay(target: &str, body: fn(&[u8])) {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let folder = folder.join("../fuzz/corpus").join(target);
+        let mut replayed = 0;
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            body(&std::fs::read(entry.unwrap().path()).unwrap());
+            replayed += 1;
+        }
+        assert!(replayed >= 10, "{replayed} files in {folder:?}");
+    }
+
+    #[test]
+    fn corpus_of_payloads() {
+        replay("payload_decode", payload_decode);
+    }
+
+    #[test]
+    fn corpus_of_replaced_intervals() {
+        replay("jpeg_partial_decode", jpeg_partial_decode);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
