@@ -1,0 +1,218 @@
+//! The cloud endpoint.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Result;
+use clap::Parser;
+use tensorwire_concealment::Fill;
+use tensorwire_endpoints::classifier::ClassifierOpener;
+use tensorwire_endpoints::clock::Clock;
+use tensorwire_endpoints::cloud::{Cloud, CloudConfig, CloudNotice};
+use tensorwire_endpoints::datapath::PathStats;
+use tensorwire_endpoints::options::ModelOptions;
+use tensorwire_endpoints::shutdown::{self, Stop};
+
+/// Receives feature tensors over UDP, fills what was lost, finishes the inference, sends results back.
+#[derive(Parser, Debug)]
+#[command(name = "tw-cloud", version, after_help = EXAMPLES)]
+struct Options {
+    /// Address of the control connections (QUIC over UDP)
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4433")]
+    listen: SocketAddr,
+    /// Address of the data path (plain UDP) [default: the port after --listen]
+    #[arg(long, value_name = "ADDR")]
+    data: Option<SocketAddr>,
+    #[command(flatten)]
+    model: ModelOptions,
+    /// Side-information bundle, made by `tw-lab calibrate` [default: the built-in one, if it fits]
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
+    /// How missing entries are filled: zero, channel-mean, dataset-mean or hybrid [default: hybrid
+    /// with a bundle, channel-mean without]
+    #[arg(long, value_name = "NAME")]
+    fill: Option<Fill>,
+    /// Take a session's datagrams from any host, not only from the one that asked for it (for a link
+    /// emulator on a third host)
+    #[arg(long)]
+    any_source: bool,
+    /// Sessions at a time, 1 to 256
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
+    sessions: u16,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tw-cloud
+      serves the built-in Fashion-MNIST model on 127.0.0.1:4433
+  tw-cloud --listen 0.0.0.0:4433 --model m.onnx --description m.toml --bundle m.twb --fill hybrid
+      serves a model of your own on every interface
+
+Exit status: 0 after Ctrl-C, 1 on failure, 2 on wrong usage.";
+
+fn main() -> ExitCode {
+    shutdown::report(run(Options::parse()))
+}
+
+#[tokio::main]
+async fn run(options: Options) -> Result<()> {
+    let stop = Stop::listen();
+    let loaded = options.model.load()?;
+    let side = loaded.bundle(options.bundle.as_deref())?;
+    let fill = options.fill.unwrap_or(if side.is_some() {
+        Fill::Hybrid
+    } else {
+        Fill::ChannelMean
+    });
+    if fill.needs_side_information() && side.is_none() {
+        anyhow::bail!(
+            "the fill `{fill}` needs a bundle: give --bundle (`tw-lab calibrate` makes one)"
+        );
+    }
+    let mut data = options.listen;
+    data.set_port(if data.port() == 0 {
+        0
+    } else {
+        data.port().wrapping_add(1)
+    });
+    let config = CloudConfig {
+        listen: options.listen,
+        data: options.data.unwrap_or(data),
+        sessions: usize::from(options.sessions),
+        any_source: options.any_source,
+    };
+    let cloud = Cloud::bind(config, Clock::start()).await?;
+
+    eprintln!(
+        "model       {} ({})",
+        loaded.description.name,
+        loaded.model.digest()
+    );
+    eprintln!("fill        {fill}");
+    eprintln!("control     {} (QUIC)", cloud.local_addr()?);
+    eprintln!(
+        "certificate self-signed, for development: SHA-256 {}",
+        cloud.fingerprint()
+    );
+    eprintln!(
+        "data        {} (plain UDP: neither encrypted nor authenticated)",
+        cloud.data_addr()
+    );
+    if !config.listen.ip().is_loopback() || !config.data.ip().is_loopback() {
+        eprintln!("warning     anyone who reaches these addresses can stream to this cloud");
+    }
+    eprintln!("Ctrl-C ends.");
+
+    let (notices, mut inbox) = Cloud::notices();
+    let log = tokio::spawn(async move {
+        let mut totals = Totals::default();
+        while let Some(notice) = inbox.recv().await {
+            totals.add(&notice);
+            log(&notice);
+        }
+        totals
+    });
+    let path = cloud.path().clone();
+    let opener = Arc::new(ClassifierOpener::new(loaded.model, side, fill));
+    cloud.serve(opener, notices, stop.requested()).await;
+    let totals = log.await?;
+    eprintln!(
+        "{} sessions, {} refused; {} tensors; {} datagrams that named no session",
+        totals.sessions,
+        totals.refused,
+        totals.tensors,
+        path.strays()
+    );
+    Ok(())
+}
+
+/// What a cloud did in all.
+#[derive(Default)]
+struct Totals {
+    sessions: u64,
+    refused: u64,
+    tensors: u64,
+}
+
+impl Totals {
+    const fn add(&mut self, notice: &CloudNotice) {
+        match notice {
+            CloudNotice::Opened { .. } => self.sessions += 1,
+            CloudNotice::Refused { .. } => self.refused += 1,
+            CloudNotice::Closed {
+                stats: Some(stats), ..
+            } => {
+                let session = &stats.session;
+                self.tensors += session.tensors_complete + session.tensors_deadline;
+                self.tensors += session.tensors_evicted;
+            }
+            _ => {}
+        }
+    }
+}
+
+fn log(notice: &CloudNotice) {
+    match notice {
+        CloudNotice::Opened {
+            connection,
+            peer,
+            stream,
+        } => eprintln!(
+            "session {:06x} opened by {peer}: `{}` {}×{}×{}, deadline {} ms, MSS {}",
+            connection.value(),
+            stream.split,
+            stream.channels,
+            stream.height,
+            stream.width,
+            stream.deadline_ms,
+            stream.mss
+        ),
+        CloudNotice::Refused { peer, reason } => eprintln!("refused {peer}: {reason}"),
+        CloudNotice::Closed {
+            connection,
+            stats,
+            reason,
+        } => {
+            eprintln!("session {:06x} closed: {reason}", connection.value());
+            if let Some(stats) = stats {
+                log_stats(stats);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn log_stats(stats: &PathStats) {
+    let session = &stats.session;
+    eprintln!(
+        "  tensors: {} complete, {} at the deadline, {} evicted, {} superseded, {} lost; {} not computed \
+         because the model was behind",
+        session.tensors_complete,
+        session.tensors_deadline,
+        session.tensors_evicted,
+        session.tensors_superseded,
+        session.tensors_lost,
+        stats.busy
+    );
+    eprintln!(
+        "  datagrams: {} received, {} refused, {} ignored, {} duplicate, {} late, {} conflicting, {} over a \
+         limit; {} sent, {} not sent",
+        session.datagrams_received,
+        session.refused.total(),
+        session.ignored,
+        session.duplicates,
+        session.late,
+        session.conflicts,
+        session.over_limit,
+        session.datagrams_sent,
+        stats.send_failed
+    );
+    if session.results_expired + session.events_dropped > 0 {
+        eprintln!(
+            "  {} results never acknowledged, {} events not told",
+            session.results_expired, session.events_dropped
+        );
+    }
+}

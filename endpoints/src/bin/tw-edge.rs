@@ -1,0 +1,374 @@
+//! The edge endpoint.
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use serde::Serialize;
+use tensorwire_codec::Classification;
+use tensorwire_endpoints::clock::{Clock, millis};
+use tensorwire_endpoints::datapath::PathStats;
+use tensorwire_endpoints::description::Description;
+use tensorwire_endpoints::edge::{Edge, Outcome, Pace, SentTensor};
+use tensorwire_endpoints::options::{
+    CodecOptions, ImageOptions, ModelOptions, StreamOptions, interval, parse_fps,
+};
+use tensorwire_endpoints::shutdown::{self, Stop};
+use tensorwire_endpoints::source::ImageSource;
+use tensorwire_endpoints::statistics::Percentiles;
+use tensorwire_endpoints::stream::StreamDescription;
+use tensorwire_protocol::ReceivedResult;
+use tensorwire_protocol::wire::ResultStatus;
+
+/// Runs the first part of a model on images, streams the feature tensors to a cloud, prints what it
+/// answers: one line of JSON a frame on standard output, a summary on standard error.
+#[derive(Parser, Debug)]
+#[command(name = "tw-edge", version, after_help = EXAMPLES)]
+struct Options {
+    /// The cloud's control address, HOST:PORT
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4433")]
+    connect: String,
+    /// Send the data path here instead of where the cloud says (to a link emulator, say)
+    #[arg(long, value_name = "ADDR")]
+    data: Option<SocketAddr>,
+    #[command(flatten)]
+    model: ModelOptions,
+    #[command(flatten)]
+    images: ImageOptions,
+    /// Side-information bundle, made by `tw-lab calibrate`: gives the clip range [default: the built-in
+    /// one, if it fits]
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
+    #[command(flatten)]
+    codec: CodecOptions,
+    #[command(flatten)]
+    stream: StreamOptions,
+    /// Frames a second; 0 for as fast as the cloud answers
+    #[arg(long, default_value_t = 30.0, value_parser = parse_fps)]
+    fps: f64,
+    /// Frames to stream; the images start again when they end [default: each image once]
+    #[arg(long, value_name = "N")]
+    frames: Option<u64>,
+    /// Unanswered tensors at a time, 1 to 1024; the next capture waits while there are as many
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    in_flight: u16,
+    /// Print no line a frame
+    #[arg(long)]
+    quiet: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tw-edge
+      streams the built-in 1,000 images to a cloud on this machine
+  tw-edge --connect 192.0.2.7:4433 --fps 15 --coder jpeg --quality 60 --deadline-ms 50
+      sends JPEG slices, and has tensors released at most 50 ms after capture
+  tw-edge --model m.onnx --description m.toml --split add_4 --bundle m.twb --images photos
+      a model and images of your own (the cloud needs the same model and bundle)
+
+Exit status: 0 when done or after Ctrl-C, 1 on failure, 2 on wrong usage.";
+
+fn main() -> ExitCode {
+    shutdown::report(run(&Options::parse()))
+}
+
+#[tokio::main]
+async fn run(options: &Options) -> Result<()> {
+    let stop = Stop::listen();
+    let addresses = options.connect.to_socket_addrs();
+    let addresses: Vec<SocketAddr> = addresses
+        .with_context(|| format!("`{}` is no address; give HOST:PORT", options.connect))?
+        .collect();
+    let loaded = options.model.load()?;
+    let side = loaded.bundle(options.bundle.as_deref())?;
+    let dataset = loaded.images(&options.images)?;
+    let format = options.codec.format(loaded.shape()?, side.as_ref())?;
+    let digest = side.as_ref().map(|side| side.digest);
+    let mut stream = StreamDescription::new(&format, &loaded.split, loaded.model.digest(), digest)?;
+    options.stream.apply(&mut stream);
+    let frames = options.frames.unwrap_or(dataset.len() as u64);
+    let source = ImageSource::new(&loaded, dataset, &format, side, frames)?;
+
+    let (mut edge, cloud) = tokio::select! {
+        connected = connect(&addresses, options.data, &stream) => connected?,
+        () = stop.requested() => return Ok(()),
+    };
+    eprintln!(
+        "streaming `{}` {} in {} slices to {cloud}; the data path is plain UDP, neither encrypted nor \
+         authenticated, and the cloud's certificate is not checked",
+        loaded.split,
+        format.shape(),
+        format.slice_count()
+    );
+    let mut report = Report::new(loaded.description, options.quiet);
+    let pace = Pace {
+        interval: interval(options.fps),
+        in_flight: usize::from(options.in_flight),
+    };
+    let streamed = edge
+        .stream(Arc::new(source), pace, stop.requested(), |outcome| {
+            report.tell(outcome)
+        })
+        .await;
+    let stats = edge.stats().await;
+    edge.close().await;
+    report.summary(stats.ok().as_ref());
+    streamed
+}
+
+/// Connects to the first of a name's addresses at which a cloud answers.
+async fn connect(
+    addresses: &[SocketAddr],
+    data: Option<SocketAddr>,
+    stream: &StreamDescription,
+) -> Result<(Edge, SocketAddr)> {
+    let clock = Clock::start();
+    let mut failed = anyhow::anyhow!("the name has no address");
+    for &address in addresses {
+        match Edge::connect(address, data, stream.clone(), clock).await {
+            Ok(edge) => return Ok((edge, address)),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+/// A line of output.
+#[derive(Serialize, Default)]
+struct Line<'a> {
+    frame: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    /// answered, failed, dropped, unanswered or skipped.
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing_share: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inference_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    predictions: Vec<Prediction>,
+}
+
+#[derive(Serialize)]
+struct Prediction {
+    class: u32,
+    label: String,
+    score: f32,
+}
+
+/// What the user sees of a stream.
+struct Report {
+    description: Description,
+    quiet: bool,
+    latencies: Vec<f64>,
+    model: Vec<f64>,
+    encode: Vec<f64>,
+    inference: Vec<f64>,
+    bytes: usize,
+    answered: usize,
+    whole: usize,
+    labelled: usize,
+    correct: usize,
+    failed: usize,
+    dropped: usize,
+    unanswered: usize,
+    skipped: usize,
+}
+
+impl Report {
+    const fn new(description: Description, quiet: bool) -> Self {
+        Self {
+            description,
+            quiet,
+            latencies: Vec::new(),
+            model: Vec::new(),
+            encode: Vec::new(),
+            inference: Vec::new(),
+            bytes: 0,
+            answered: 0,
+            whole: 0,
+            labelled: 0,
+            correct: 0,
+            failed: 0,
+            dropped: 0,
+            unanswered: 0,
+            skipped: 0,
+        }
+    }
+
+    fn tell(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Answered {
+                sent,
+                result,
+                latency,
+            } => {
+                self.sent(&sent);
+                self.answered(&sent, &result, millis(latency));
+            }
+            Outcome::Dropped { sent, reason } => {
+                self.sent(&sent);
+                self.dropped += 1;
+                self.lost(&sent, "dropped", Some(reason.name()));
+            }
+            Outcome::Unanswered { sent } => {
+                self.sent(&sent);
+                self.unanswered += 1;
+                self.lost(&sent, "unanswered", None);
+            }
+            Outcome::Skipped { frame, reason } => {
+                self.skipped += 1;
+                let line = Line {
+                    frame: frame.0,
+                    outcome: "skipped",
+                    reason: Some(&reason),
+                    ..Line::default()
+                };
+                self.print(&line);
+            }
+            _ => {}
+        }
+    }
+
+    fn sent(&mut self, sent: &SentTensor) {
+        self.bytes += sent.bytes;
+        self.model.push(millis(sent.model));
+        self.encode.push(millis(sent.encode));
+        self.labelled += usize::from(sent.label.is_some());
+    }
+
+    fn answered(&mut self, sent: &SentTensor, result: &ReceivedResult, latency: f64) {
+        let failure = failure(result.status);
+        if failure.is_some() {
+            self.failed += 1;
+        } else {
+            self.answered += 1;
+            self.whole += usize::from(result.missing_share == 0.0);
+            self.latencies.push(latency);
+            self.inference.push(millis(result.compute));
+        }
+        let classes = Classification::decode(&result.payload).map(|result| result.classes);
+        let classes = classes.unwrap_or_default();
+        let best = classes.first().map(|(class, _)| *class);
+        self.correct += usize::from(best.is_some() && best == sent.label);
+        let predictions = classes.iter().map(|&(class, score)| Prediction {
+            class,
+            label: self.name(class),
+            score,
+        });
+        let line = Line {
+            frame: sent.frame.0,
+            name: Some(&sent.name),
+            outcome: if failure.is_some() {
+                "failed"
+            } else {
+                "answered"
+            },
+            reason: Some(failure.unwrap_or_else(|| result.reason.name())),
+            bytes: Some(sent.bytes),
+            missing_share: Some(result.missing_share),
+            inference_ms: Some(millis(result.compute)),
+            latency_ms: Some(latency),
+            label: sent.label.map(|class| self.name(class)),
+            predictions: predictions.collect(),
+        };
+        self.print(&line);
+    }
+
+    fn lost(&self, sent: &SentTensor, outcome: &'static str, reason: Option<&'static str>) {
+        let line = Line {
+            frame: sent.frame.0,
+            name: Some(&sent.name),
+            outcome,
+            reason,
+            bytes: Some(sent.bytes),
+            label: sent.label.map(|class| self.name(class)),
+            ..Line::default()
+        };
+        self.print(&line);
+    }
+
+    fn name(&self, class: u32) -> String {
+        self.description.label(class as usize).into_owned()
+    }
+
+    fn print(&self, line: &Line<'_>) {
+        if !self.quiet
+            && let Ok(text) = serde_json::to_string(line)
+        {
+            // Whoever reads may have gone (`| head`); the stream and its summary go on.
+            let _ = writeln!(io::stdout().lock(), "{text}");
+        }
+    }
+
+    fn summary(self, stats: Option<&PathStats>) {
+        let sent = self.answered + self.failed + self.dropped + self.unanswered;
+        eprintln!(
+            "{sent} tensors sent: {} answered ({} of them whole), {} failed or refused by the cloud, {} lost on \
+             the way or superseded, {} unanswered; {} frames skipped",
+            self.answered, self.whole, self.failed, self.dropped, self.unanswered, self.skipped
+        );
+        if sent > 0 && sent == self.unanswered {
+            eprintln!("nothing came back: is UDP let through to the cloud's data port, and back?");
+        }
+        if self.labelled > 0 {
+            let share = 100.0 * self.correct as f64 / self.labelled as f64;
+            eprintln!(
+                "top-1 {share:.1} % ({} of {} labelled)",
+                self.correct, self.labelled
+            );
+        }
+        if sent > 0 {
+            eprintln!("{} bytes a tensor", self.bytes / sent);
+        }
+        for (name, values) in [
+            ("edge model", self.model),
+            ("encode", self.encode),
+            ("cloud", self.inference),
+            ("capture to answer", self.latencies),
+        ] {
+            let percentiles = Percentiles::of(values);
+            if let (Some(p50), Some(p99)) = (percentiles.at(50.0), percentiles.at(99.0)) {
+                eprintln!("{name:<18} p50 {p50:8.2} ms   p99 {p99:8.2} ms");
+            }
+        }
+        if let Some(PathStats {
+            session,
+            send_failed,
+            ..
+        }) = stats
+        {
+            eprintln!(
+                "{} datagrams sent, {send_failed} not sent, {} received, {} refused, {} tensors abandoned",
+                session.datagrams_sent,
+                session.datagrams_received,
+                session.refused.total(),
+                session.tensors_abandoned
+            );
+        }
+    }
+}
+
+/// Why the cloud did not compute a tensor, where it did not.
+const fn failure(status: ResultStatus) -> Option<&'static str> {
+    match status {
+        ResultStatus::Done => None,
+        ResultStatus::Undecodable => Some("undecodable"),
+        ResultStatus::ModelFailed => Some("model failed"),
+        ResultStatus::Busy => Some("busy"),
+        ResultStatus::Superseded => Some("superseded"),
+        _ => Some("unknown"),
+    }
+}

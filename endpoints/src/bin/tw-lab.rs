@@ -1,0 +1,54 @@
+//! The laboratory.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use tensorwire_endpoints::lab::{calibrate, conceal, demo, link, quality, split};
+use tensorwire_endpoints::shutdown;
+
+/// Measures models, codecs and fills, with and without a network.
+#[derive(Parser, Debug)]
+#[command(name = "tw-lab", version, after_help = EXAMPLES)]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Demo(demo::Options),
+    Link(link::Options),
+    Calibrate(calibrate::Options),
+    Conceal(conceal::Options),
+    Quality(quality::Options),
+    Split(split::Options),
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tw-lab demo
+      streams the built-in images through an emulated link that loses 0, 5, 10 and 20 %
+  tw-lab split
+      where the built-in model can be split
+  tw-lab conceal --missing 0.05,0.1,0.2
+      what the fills are worth, on the built-in images
+  tw-lab quality --coder jpeg --plot curve.svg
+      what bytes buy
+
+Exit status: 0 when done, 1 on failure, 2 on wrong usage.";
+
+fn main() -> ExitCode {
+    shutdown::report(run(&Options::parse().command))
+}
+
+fn run(command: &Command) -> Result<()> {
+    match command {
+        Command::Demo(options) => demo::run(options),
+        Command::Link(options) => link::run(options),
+        Command::Calibrate(options) => calibrate::run(options),
+        Command::Conceal(options) => conceal::run(options),
+        Command::Quality(options) => quality::run(options),
+        Command::Split(options) => split::run(options),
+    }
+}

@@ -1,0 +1,231 @@
+//! The cloud's half of a classifier: slices → tensor and mask → fill → model → best classes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use bytes::Bytes;
+use tensorwire_codec::{Classification, Decoded, Decoder};
+use tensorwire_concealment::{Bundle, Fill};
+use tensorwire_protocol::ReceivedTensor;
+use tensorwire_protocol::wire::ResultStatus;
+
+use crate::cloud::{Answer, Opener, TensorHandler};
+use crate::control::{Refuse, RefuseCode};
+use crate::digest::Digest;
+use crate::model::{CloudModel, Model, top_k};
+use crate::stream::StreamDescription;
+
+/// Classes in a result.
+const TOP: usize = 3;
+
+/// A bundle, and the digest by which edge and cloud know that they mean the same one.
+#[derive(Clone, Debug)]
+pub struct SideInformation {
+    /// What the fills use.
+    pub bundle: Arc<Bundle>,
+    /// SHA-256 of its file.
+    pub digest: Digest,
+}
+
+/// Opens sessions for one model, whose parts all sessions of a split share.
+#[derive(Debug)]
+pub struct ClassifierOpener {
+    model: Arc<Model>,
+    side: Option<SideInformation>,
+    fill: Fill,
+    /// The parts that sessions use now: edges choose the splits, and must not fill memory with them.
+    parts: Mutex<HashMap<String, Weak<CloudModel>>>,
+}
+
+impl ClassifierOpener {
+    /// Serves `model`, filling what is missing with `fill`.
+    #[must_use]
+    pub fn new(model: Arc<Model>, side: Option<SideInformation>, fill: Fill) -> Self {
+        Self {
+            model,
+            side,
+            fill,
+            parts: Mutex::default(),
+        }
+    }
+
+    /// Opens a session whose handler is not boxed.
+    ///
+    /// # Errors
+    /// Why there can be no session of this stream.
+    pub fn classifier(&self, stream: &StreamDescription) -> Result<Classifier, Refuse> {
+        let describe =
+            |error: &dyn std::fmt::Display| Refuse::new(RefuseCode::Description, error.to_string());
+        let format = stream.format().map_err(|error| describe(&error))?;
+        let digest = Digest::from_bytes(stream.model);
+        if digest != self.model.digest() {
+            let have = self.model.digest();
+            let reason = format!("this cloud has the model {have}, not {digest}");
+            return Err(Refuse::new(RefuseCode::Model, reason));
+        }
+        let point = self.model.split_point(&stream.split);
+        let point = point.map_err(|error| Refuse::new(RefuseCode::Model, error.to_string()))?;
+        if point.shape.as_tuple() != format.shape().dim() {
+            let reason = format!(
+                "the tensor `{}` is {}, not {}",
+                stream.split,
+                point.shape,
+                format.shape()
+            );
+            return Err(Refuse::new(RefuseCode::Description, reason));
+        }
+        let bundle = self.bundle_for(stream)?;
+        let cloud = self.part(&stream.split)?;
+        Ok(Classifier {
+            decoded: Decoded::new(format.shape()),
+            decoder: Decoder::new(&format),
+            bundle,
+            fill: self.fill,
+            cloud,
+        })
+    }
+
+    /// The bundle for a stream, where the fill needs one.
+    fn bundle_for(&self, stream: &StreamDescription) -> Result<Option<Arc<Bundle>>, Refuse> {
+        if !self.fill.needs_side_information() {
+            // Channel means of the bundle still help a channel of which nothing arrived.
+            let fitting = self.side.as_ref().filter(|side| self.fits(side, stream));
+            return Ok(fitting.map(|side| Arc::clone(&side.bundle)));
+        }
+        let refuse = |reason: String| Err(Refuse::new(RefuseCode::Bundle, reason));
+        let Some(side) = &self.side else {
+            return refuse(format!(
+                "the fill `{}` needs a bundle, and this cloud has none",
+                self.fill
+            ));
+        };
+        if stream
+            .bundle
+            .is_some_and(|digest| digest != *side.digest.as_bytes())
+        {
+            return refuse(format!(
+                "this cloud has the bundle {}, not the edge's",
+                side.digest
+            ));
+        }
+        if !self.fits(side, stream) {
+            let split = side.bundle.split();
+            return refuse(format!(
+                "this cloud's bundle is for `{split}`, or for another model"
+            ));
+        }
+        Ok(Some(Arc::clone(&side.bundle)))
+    }
+
+    fn fits(&self, side: &SideInformation, stream: &StreamDescription) -> bool {
+        side.bundle.split() == stream.split
+            && side.bundle.model_digest() == self.model.digest().as_bytes()
+    }
+
+    /// The cloud's part of the model for a split, made unless a session has it already.
+    fn part(&self, split: &str) -> Result<Arc<CloudModel>, Refuse> {
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.retain(|_, part| part.strong_count() > 0);
+        if let Some(part) = parts.get(split).and_then(Weak::upgrade) {
+            return Ok(part);
+        }
+        let part = self.model.cloud(split);
+        let part = part.map_err(|error| Refuse::new(RefuseCode::Model, error.to_string()))?;
+        let part = Arc::new(part);
+        parts.insert(split.to_owned(), Arc::downgrade(&part));
+        Ok(part)
+    }
+}
+
+impl Opener for ClassifierOpener {
+    fn open(&self, stream: &StreamDescription) -> Result<Box<dyn TensorHandler>, Refuse> {
+        Ok(Box::new(self.classifier(stream)?))
+    }
+}
+
+/// One session's classifier.
+#[derive(Debug)]
+pub struct Classifier {
+    decoder: Decoder,
+    decoded: Decoded,
+    bundle: Option<Arc<Bundle>>,
+    fill: Fill,
+    cloud: Arc<CloudModel>,
+}
+
+impl Classifier {
+    /// Decodes what arrived of a tensor. What is missing is 0 in the tensor and false in the mask.
+    pub fn decode(&mut self, tensor: &ReceivedTensor) -> &mut Decoded {
+        self.decoder
+            .decode_into(|index| tensor.slice(index), &mut self.decoded);
+        &mut self.decoded
+    }
+
+    /// The tensor decoded last, filled or not.
+    #[must_use]
+    pub const fn decoded(&self) -> &Decoded {
+        &self.decoded
+    }
+
+    /// Fills what is missing of the tensor decoded last.
+    ///
+    /// # Errors
+    /// What failed, as a result status: a tensor of which no slice was valid is not worth a fill.
+    pub fn fill(&mut self, fill: Fill) -> Result<(), ResultStatus> {
+        let Decoded {
+            tensor,
+            mask,
+            received,
+            ..
+        } = &mut self.decoded;
+        if *received == 0 {
+            return Err(ResultStatus::Undecodable);
+        }
+        let filled = fill.apply(tensor.view_mut(), mask.view(), self.bundle.as_deref());
+        filled.map_err(|_| ResultStatus::ModelFailed)
+    }
+
+    /// Runs the model on the tensor decoded and filled last.
+    ///
+    /// # Errors
+    /// What failed, as a result status.
+    pub fn run(&self) -> Result<Vec<f32>, ResultStatus> {
+        self.cloud
+            .run(self.decoded.tensor.view())
+            .map_err(|_| ResultStatus::ModelFailed)
+    }
+
+    /// The answer that tells the best classes of these logits.
+    #[must_use]
+    pub fn answer(logits: Result<Vec<f32>, ResultStatus>) -> Answer {
+        let answer = logits.and_then(|logits| {
+            let classes = top_k(&logits, TOP).into_iter();
+            let classes =
+                classes.filter_map(|(class, score)| Some((u32::try_from(class).ok()?, score)));
+            let classification = Classification {
+                classes: classes.collect(),
+            };
+            classification
+                .encode()
+                .map_err(|_| ResultStatus::ModelFailed)
+        });
+        match answer {
+            Ok(payload) => Answer {
+                status: ResultStatus::Done,
+                payload: Bytes::from(payload),
+            },
+            Err(status) => Answer {
+                status,
+                payload: Bytes::new(),
+            },
+        }
+    }
+}
+
+impl TensorHandler for Classifier {
+    fn handle(&mut self, tensor: &ReceivedTensor) -> Answer {
+        self.decode(tensor);
+        let filled = self.fill(self.fill);
+        Self::answer(filled.and_then(|()| self.run()))
+    }
+}

@@ -1,0 +1,46 @@
+//! The clock that sessions count by.
+
+use std::time::{Duration, Instant};
+
+use tensorwire_protocol::Time;
+
+/// The monotonic clock of this process, as the protocol counts time.
+///
+/// Copies share the epoch, so that times of endpoints in one process can be compared.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    epoch: Instant,
+}
+
+impl Clock {
+    /// A clock that starts now.
+    #[must_use]
+    pub fn start() -> Self {
+        Self {
+            epoch: Instant::now(),
+        }
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        Time::ZERO + self.epoch.elapsed()
+    }
+
+    /// Ready when this clock shows `time`; never where there is none.
+    pub async fn sleep_until(&self, time: Option<Time>) {
+        match time {
+            Some(time) => {
+                let instant = self.epoch + (time - Time::ZERO);
+                tokio::time::sleep_until(tokio::time::Instant::from_std(instant)).await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// A duration in milliseconds, to the microsecond, for people and files.
+#[must_use]
+pub fn millis(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1e3
+}

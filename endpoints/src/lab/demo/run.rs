@@ -1,0 +1,457 @@
+//! The streams of the demonstration: one session for each share of loss.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use indicatif::ProgressBar;
+use tensorwire_codec::{Decoded, Format};
+use tensorwire_concealment::Fill;
+use tensorwire_protocol::link::LinkConfig;
+use tensorwire_protocol::wire::FrameNumber;
+use tensorwire_protocol::{ReceivedTensor, TensorInfo};
+use tokio::sync::oneshot;
+
+use super::Options;
+use super::report::{LatencyMs, Row, StagesMs, Top1};
+use crate::classifier::{Classifier, ClassifierOpener, SideInformation};
+use crate::clock::{Clock, millis};
+use crate::cloud::{Answer, Cloud, CloudConfig, Opener, TensorHandler};
+use crate::control::Refuse;
+use crate::edge::{Edge, FrameSource, Outcome, Pace, SentTensor};
+use crate::images::Dataset;
+use crate::lab::parallel::{in_order, progress};
+use crate::model::{CloudModel, top_k};
+use crate::options::{LoadedModel, check_unseen, interval};
+use crate::relay::Relay;
+use crate::shutdown::Stop;
+use crate::source::ImageSource;
+use crate::stream::StreamDescription;
+
+/// The fill with which the cloud answers; the others are tried on the same tensors afterwards.
+const ANSWERING: Fill = Fill::Hybrid;
+/// Tensors without an answer at a time.
+const IN_FLIGHT: usize = 32;
+
+/// What all streams share.
+struct Setting<'a> {
+    options: &'a Options,
+    loaded: LoadedModel,
+    dataset: Dataset,
+    side: Option<SideInformation>,
+    format: Format,
+    cloud: CloudModel,
+    /// For each frame: whether the model in one piece is right.
+    clean: Vec<bool>,
+}
+
+/// Streams at every share of loss.
+pub(super) async fn all(options: &Options) -> Result<Vec<Row>> {
+    let stop = Stop::listen();
+    let setting = Setting::load(options)?;
+    let bar = progress("streaming", options.losses.len() * options.tensors as usize);
+    let mut streams = vec![];
+    for (run, &loss) in (0..).zip(&options.losses) {
+        let streamed = setting.stream(loss, run, &stop, &bar).await;
+        let streamed =
+            streamed.with_context(|| format!("the stream at a loss of {loss} failed"))?;
+        ensure!(!stop.is_requested(), "interrupted");
+        streams.push((loss, streamed));
+    }
+    bar.finish_and_clear();
+    streams
+        .into_iter()
+        .map(|(loss, streamed)| setting.row(loss, streamed))
+        .collect()
+}
+
+impl<'a> Setting<'a> {
+    fn load(options: &'a Options) -> Result<Self> {
+        let loaded = options.model.load()?;
+        let side = loaded.bundle(options.bundle.as_deref())?;
+        side.as_ref()
+            .context("the fills need a bundle: give --bundle (`tw-lab calibrate` makes one)")?;
+        let dataset = loaded.images(&options.images)?;
+        let format = options.codec.format(loaded.shape()?, side.as_ref())?;
+        let cloud = loaded.model.cloud(&loaded.split)?;
+        let clean = clean(&loaded, &dataset, side.as_ref(), options.tensors as usize)?;
+        Ok(Self {
+            options,
+            loaded,
+            dataset,
+            side,
+            format,
+            cloud,
+            clean,
+        })
+    }
+
+    /// Streams all frames through a link that loses this share.
+    async fn stream(
+        &self,
+        loss: f64,
+        run: u64,
+        stop: &Stop,
+        bar: &ProgressBar,
+    ) -> Result<Streamed> {
+        let clock = Clock::start();
+        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let cloud = CloudConfig {
+            listen: local,
+            data: local,
+            sessions: 1,
+            any_source: false,
+        };
+        let cloud = Cloud::bind(cloud, clock).await?;
+        let (control, data) = (cloud.local_addr()?, cloud.data_addr());
+        let relay = self.relay(data, loss, run, clock).await?;
+        let through = relay.local_addr()?;
+
+        let received = Arc::new(Mutex::new(HashMap::new()));
+        let model = Arc::clone(&self.loaded.model);
+        let opener = DemoOpener {
+            classifiers: ClassifierOpener::new(model, self.side.clone(), ANSWERING),
+            received: Arc::clone(&received),
+            clock,
+        };
+        let (done, is_done) = oneshot::channel::<()>();
+        let (notices, _ignored) = Cloud::notices();
+        let relay = tokio::spawn(relay.run());
+        let serving = tokio::spawn(cloud.serve(Arc::new(opener), notices, async {
+            // An error says that nobody can end it any more, which is the end, too.
+            let _ = is_done.await;
+        }));
+
+        let outcomes = self.edge(control, through, clock, stop, bar).await;
+        drop(done);
+        serving.await?;
+        relay.abort();
+        let received =
+            std::mem::take(&mut *received.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(Streamed {
+            outcomes: outcomes?,
+            received,
+        })
+    }
+
+    async fn relay(&self, data: SocketAddr, loss: f64, run: u64, clock: Clock) -> Result<Relay> {
+        let [up, down]: [LinkConfig; 2] = self.options.path.directions(loss, run)?;
+        let front = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Relay::bind(front, data, up, down, clock)
+            .await
+            .context("cannot start the link emulator")
+    }
+
+    async fn edge(
+        &self,
+        control: SocketAddr,
+        data: SocketAddr,
+        clock: Clock,
+        stop: &Stop,
+        bar: &ProgressBar,
+    ) -> Result<Vec<Outcome>> {
+        let digest = self.side.as_ref().map(|side| side.digest);
+        let (split, model) = (&self.loaded.split, self.loaded.model.digest());
+        let mut stream = StreamDescription::new(&self.format, split, model, digest)?;
+        self.options.stream.apply(&mut stream);
+        let (dataset, side) = (self.dataset.clone(), self.side.clone());
+        let frames = u64::from(self.options.tensors);
+        let source = ImageSource::new(&self.loaded, dataset, &self.format, side, frames)?;
+        let source: Arc<dyn FrameSource> = Arc::new(source);
+        let mut edge = Edge::connect(control, Some(data), stream, clock).await?;
+        let pace = Pace {
+            interval: interval(self.options.fps),
+            in_flight: IN_FLIGHT,
+        };
+        let mut outcomes = vec![];
+        let streamed = edge
+            .stream(source, pace, stop.requested(), |outcome| {
+                bar.inc(1);
+                outcomes.push(outcome);
+            })
+            .await;
+        edge.close().await;
+        streamed?;
+        Ok(outcomes)
+    }
+
+    /// Tries the other fills on what arrived, and sums up.
+    fn row(&self, loss: f64, streamed: Streamed) -> Result<Row> {
+        let Streamed {
+            outcomes,
+            mut received,
+        } = streamed;
+        let mut tally = Tally::default();
+        let mut incomplete = vec![];
+        for outcome in outcomes {
+            tally.tensors += 1;
+            match outcome {
+                Outcome::Answered { sent, latency, .. } => {
+                    tally.bytes += sent.bytes;
+                    let Some(arrived) = received.remove(&sent.frame) else {
+                        // Answered without the model, because that was behind.
+                        tally.missing += 1.0;
+                        tally.dropped += 1;
+                        continue;
+                    };
+                    tally.stages.push(&sent, &arrived, latency);
+                    tally.missing += arrived.info.missing_share();
+                    match arrived.incomplete {
+                        None => {
+                            tally.complete += 1;
+                            let right = arrived.answer.is_some() && arrived.answer == sent.label;
+                            tally
+                                .right
+                                .iter_mut()
+                                .for_each(|count| *count += usize::from(right));
+                        }
+                        Some(decoded) => incomplete.push((sent.label, decoded)),
+                    }
+                }
+                Outcome::Dropped { sent, .. } | Outcome::Unanswered { sent } => {
+                    tally.bytes += sent.bytes;
+                    tally.missing += 1.0;
+                    tally.dropped += 1;
+                }
+                Outcome::Skipped { frame, reason } => bail!("frame {frame} was not sent: {reason}"),
+            }
+        }
+        tally.concealed = incomplete.len();
+        let right = |item: usize| -> Result<Vec<bool>> {
+            let (label, decoded) = incomplete.get(item).context("no such tensor")?;
+            Fill::ALL
+                .iter()
+                .map(|fill| self.is_right(*fill, *label, decoded))
+                .collect()
+        };
+        in_order(
+            "concealing",
+            incomplete.len(),
+            || Ok(()),
+            |(), item| right(item),
+            |rights| {
+                tally
+                    .right
+                    .iter_mut()
+                    .zip(rights)
+                    .for_each(|(count, right)| *count += usize::from(right));
+                Ok(())
+            },
+        )?;
+        Ok(tally.row(loss, &self.clean))
+    }
+
+    fn is_right(&self, fill: Fill, label: Option<u32>, decoded: &Decoded) -> Result<bool> {
+        let mut tensor = decoded.tensor.clone();
+        let bundle = self.side.as_ref().map(|side| &*side.bundle);
+        fill.apply(tensor.view_mut(), decoded.mask.view(), bundle)?;
+        let logits = self.cloud.run(tensor.view())?;
+        Ok(best(&logits).is_some_and(|class| Some(class) == label))
+    }
+}
+
+/// Whether the model in one piece is right, frame by frame.
+fn clean(
+    loaded: &LoadedModel,
+    dataset: &Dataset,
+    side: Option<&SideInformation>,
+    frames: usize,
+) -> Result<Vec<bool>> {
+    let whole = loaded.model.whole()?;
+    let input = &loaded.description.input;
+    let mut right = vec![];
+    let images = dataset.len().min(frames);
+    in_order(
+        "classifying",
+        images,
+        || Ok(()),
+        |(), index| {
+            let sample = dataset.get(index)?;
+            check_unseen(side, &sample.name, &sample.digest)?;
+            let label = sample.label.context("the images need labels")?;
+            let logits = whole.run(input.prepare(sample.image)?.view())?;
+            Ok(best(&logits) == Some(label))
+        },
+        |is_right| {
+            right.push(is_right);
+            Ok(())
+        },
+    )?;
+    Ok(right.iter().copied().cycle().take(frames).collect())
+}
+
+fn best(logits: &[f32]) -> Option<u32> {
+    top_k(logits, 1)
+        .first()
+        .and_then(|(class, _)| u32::try_from(*class).ok())
+}
+
+/// What came of one stream.
+struct Streamed {
+    outcomes: Vec<Outcome>,
+    received: HashMap<FrameNumber, Arrived>,
+}
+
+/// What the cloud saw of one tensor.
+struct Arrived {
+    info: TensorInfo,
+    answer: Option<u32>,
+    conceal: Duration,
+    model: Duration,
+    /// When the model began.
+    began: tensorwire_protocol::Time,
+    /// What arrived, where not all of it did.
+    incomplete: Option<Decoded>,
+}
+
+type Received = Arc<Mutex<HashMap<FrameNumber, Arrived>>>;
+
+struct DemoOpener {
+    classifiers: ClassifierOpener,
+    received: Received,
+    clock: Clock,
+}
+
+impl Opener for DemoOpener {
+    fn open(&self, stream: &StreamDescription) -> Result<Box<dyn TensorHandler>, Refuse> {
+        Ok(Box::new(DemoHandler {
+            classifier: self.classifiers.classifier(stream)?,
+            received: Arc::clone(&self.received),
+            clock: self.clock,
+        }))
+    }
+}
+
+/// Answers as a cloud does, and keeps what arrived for the other fills.
+struct DemoHandler {
+    classifier: Classifier,
+    received: Received,
+    clock: Clock,
+}
+
+impl TensorHandler for DemoHandler {
+    fn handle(&mut self, tensor: &ReceivedTensor) -> Answer {
+        let began = self.clock.now();
+        let start = Instant::now();
+        let missing = self.classifier.decode(tensor).missing_entries() > 0;
+        let decode = start.elapsed();
+        let incomplete = missing.then(|| self.classifier.decoded().clone());
+        let start = Instant::now();
+        let filled = self.classifier.fill(ANSWERING);
+        let conceal = decode + start.elapsed();
+        let start = Instant::now();
+        let logits = filled.and_then(|()| self.classifier.run());
+        let model = start.elapsed();
+        let answer = logits.as_deref().ok().and_then(best);
+        let info = *tensor.info();
+        let arrived = Arrived {
+            info,
+            answer,
+            conceal,
+            model,
+            began,
+            incomplete,
+        };
+        let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        received.insert(info.frame, arrived);
+        Classifier::answer(logits)
+    }
+}
+
+/// The sums of one stream.
+#[derive(Default)]
+struct Tally {
+    tensors: usize,
+    complete: usize,
+    concealed: usize,
+    dropped: usize,
+    missing: f64,
+    bytes: usize,
+    /// Right answers with each fill, in the order of `Fill::ALL`.
+    right: [usize; Fill::ALL.len()],
+    stages: Stages,
+}
+
+impl Tally {
+    fn row(self, loss: f64, clean: &[bool]) -> Row {
+        let tensors = self.tensors.max(1) as f64;
+        let share = |count: usize| count as f64 / tensors;
+        let mut top1 = Top1 {
+            clean: share(clean.iter().filter(|right| **right).count()),
+            ..Top1::default()
+        };
+        for (fill, right) in Fill::ALL.iter().zip(self.right) {
+            let slot = match fill {
+                Fill::Zero => &mut top1.zero,
+                Fill::ChannelMean => &mut top1.channel_mean,
+                Fill::DatasetMean => &mut top1.dataset_mean,
+                Fill::Hybrid => &mut top1.hybrid,
+                _ => continue,
+            };
+            *slot = share(right);
+        }
+        Row {
+            loss,
+            tensors: self.tensors,
+            complete: self.complete,
+            concealed: self.concealed,
+            dropped: self.dropped,
+            missing_share: self.missing / tensors,
+            bytes_per_tensor: self.bytes as f64 / tensors,
+            top1,
+            latency_ms: LatencyMs::of(self.stages.total),
+            stages_ms: StagesMs {
+                read: LatencyMs::of(self.stages.read),
+                edge_model: LatencyMs::of(self.stages.edge_model),
+                encode: LatencyMs::of(self.stages.encode),
+                network: LatencyMs::of(self.stages.network),
+                queue: LatencyMs::of(self.stages.queue),
+                conceal: LatencyMs::of(self.stages.conceal),
+                cloud_model: LatencyMs::of(self.stages.cloud_model),
+                way_back: LatencyMs::of(self.stages.way_back),
+            },
+        }
+    }
+}
+
+/// Times of every answered tensor, stage by stage, milliseconds.
+#[derive(Default)]
+struct Stages {
+    read: Vec<f64>,
+    edge_model: Vec<f64>,
+    encode: Vec<f64>,
+    network: Vec<f64>,
+    queue: Vec<f64>,
+    conceal: Vec<f64>,
+    cloud_model: Vec<f64>,
+    way_back: Vec<f64>,
+    total: Vec<f64>,
+}
+
+impl Stages {
+    fn push(&mut self, sent: &SentTensor, arrived: &Arrived, latency: Duration) {
+        // Both ends count by one clock here, so that the stages add up to the whole.
+        let made = sent.handed - sent.captured;
+        let network = arrived.info.released - sent.handed;
+        let queue = arrived.began - arrived.info.released;
+        let before = made + network + queue + arrived.conceal + arrived.model;
+        for (stage, time) in [
+            (
+                &mut self.read,
+                made.saturating_sub(sent.model + sent.encode),
+            ),
+            (&mut self.edge_model, sent.model),
+            (&mut self.encode, sent.encode),
+            (&mut self.network, network),
+            (&mut self.queue, queue),
+            (&mut self.conceal, arrived.conceal),
+            (&mut self.cloud_model, arrived.model),
+            (&mut self.way_back, latency.saturating_sub(before)),
+            (&mut self.total, latency),
+        ] {
+            stage.push(millis(time));
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! Runs a split model over images that its side information was not made from.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use ndarray::Array3;
+use tensorwire_concealment::{Bundle, Calibration, ClipRule, ImageDigest};
+
+use super::parallel::in_order;
+use super::table::{count, percent};
+use crate::classifier::SideInformation;
+use crate::digest::Digest;
+use crate::images::{Dataset, Rows, Sample};
+use crate::model::{CloudModel, EdgeModel, top_k};
+use crate::options::{ImageOptions, LoadedModel, ModelOptions, check_unseen};
+
+/// What is evaluated on what.
+#[derive(Args, Clone, Debug)]
+pub struct EvaluationOptions {
+    #[command(flatten)]
+    model: ModelOptions,
+    #[command(flatten)]
+    images: ImageOptions,
+    /// Side-information bundle, made by `tw-lab calibrate` from other images [default: the built-in one,
+    /// if it fits]
+    #[arg(long, value_name = "FILE", conflicts_with = "swap")]
+    bundle: Option<PathBuf>,
+    /// Instead of a bundle: calibrate on the even rows and test on the odd ones, then swap, and pool
+    /// both halves
+    #[arg(long)]
+    swap: bool,
+    /// Test the first N images only; with --swap, half of them from each half
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+}
+
+impl EvaluationOptions {
+    /// Whether to calibrate on each half of the images for the other.
+    #[must_use]
+    pub const fn swap(&self) -> bool {
+        self.swap
+    }
+
+    /// Loads the model, the images and the side information; `rule` is for `--swap`.
+    ///
+    /// # Errors
+    /// If something is missing or does not fit.
+    pub fn load(&self, rule: ClipRule) -> Result<Evaluation> {
+        let loaded = self.model.load()?;
+        let edge = EdgePart::new(&loaded)?;
+        let dataset = loaded.images(&self.images)?;
+        let parts = if self.swap {
+            let half = |rows| {
+                dataset
+                    .clone()
+                    .select(&rows)
+                    .context("--swap needs two halves")
+            };
+            let (even, odd) = (half(Rows::Even)?, half(Rows::Odd)?);
+            let side = |half: &Dataset| -> Result<Option<SideInformation>> {
+                let bundle = edge.calibrate(&loaded, half, rule)?.0;
+                let digest = Digest::of(bundle.to_bytes());
+                Ok(Some(SideInformation {
+                    bundle: Arc::new(bundle),
+                    digest,
+                }))
+            };
+            let (from_even, from_odd) = (side(&even)?, side(&odd)?);
+            let odd = Part {
+                dataset: odd,
+                side: from_even,
+            };
+            vec![
+                odd,
+                Part {
+                    dataset: even,
+                    side: from_odd,
+                },
+            ]
+        } else {
+            vec![Part {
+                dataset,
+                side: loaded.bundle(self.bundle.as_deref())?,
+            }]
+        };
+        let cloud = loaded.model.cloud(&loaded.split)?;
+        let limit = self.limit.map_or(usize::MAX, |limit| limit as usize);
+        let items = turns(
+            &parts
+                .iter()
+                .map(|part| part.dataset.len())
+                .collect::<Vec<_>>(),
+            limit,
+        );
+        Ok(Evaluation {
+            loaded,
+            edge,
+            cloud,
+            parts,
+            items,
+        })
+    }
+}
+
+/// The first `limit` pairs of part and index when the parts take turns.
+fn turns(lengths: &[usize], limit: usize) -> Vec<(usize, usize)> {
+    let mut items = vec![];
+    for index in 0..lengths.iter().copied().max().unwrap_or(0) {
+        let parts = lengths
+            .iter()
+            .enumerate()
+            .filter(|(_, length)| index < **length);
+        items.extend(parts.map(|(part, _)| (part, index)));
+        if items.len() >= limit {
+            break;
+        }
+    }
+    items.truncate(limit);
+    items
+}
+
+/// Images, and the side information for them.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Part {
+    /// The images to test.
+    pub dataset: Dataset,
+    /// What was measured on other images.
+    pub side: Option<SideInformation>,
+}
+
+impl Part {
+    /// What the fills use.
+    #[must_use]
+    pub fn bundle(&self) -> Option<&Bundle> {
+        self.side.as_ref().map(|side| &*side.bundle)
+    }
+}
+
+/// A split model, and the images to test it on.
+#[derive(Debug)]
+pub struct Evaluation {
+    loaded: LoadedModel,
+    edge: EdgePart,
+    cloud: CloudModel,
+    parts: Vec<Part>,
+    /// Part, and index in it, of each image.
+    items: Vec<(usize, usize)>,
+}
+
+/// One image at the split.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Subject {
+    /// Which of [`Evaluation::parts`] it is from.
+    pub part: usize,
+    /// SHA-256 of the image.
+    pub digest: Digest,
+    /// Its class.
+    pub label: u32,
+    /// The whole tensor.
+    pub tensor: Array3<f32>,
+    /// Whether the rest of the model finds the class from it.
+    pub right: bool,
+}
+
+impl Evaluation {
+    /// The model.
+    #[must_use]
+    pub const fn loaded(&self) -> &LoadedModel {
+        &self.loaded
+    }
+
+    /// The sets of images, each with its side information: two with `--swap`, else one.
+    #[must_use]
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// The line above a table: the model and what it is tested on.
+    #[must_use]
+    pub fn heading(&self, clean: f64) -> String {
+        let (name, split) = (&self.loaded.description.name, &self.loaded.split);
+        let shape = self.edge.model.output();
+        let (images, clean) = (count(self.items.len()), percent(clean));
+        format!("{name} at {split} {shape}, {images} images, top-1 {clean} without loss\n")
+    }
+
+    /// Runs the edge's part on every image and does `work` with the tensor: every image once, on all
+    /// cores. The results are in the order of the images. `state` makes what a thread keeps.
+    ///
+    /// # Errors
+    /// If an image cannot be read, has no label or was calibrated on, or `work` fails.
+    pub fn each<S, T: Send>(
+        &self,
+        state: impl Fn() -> Result<S> + Sync,
+        work: impl Fn(&mut S, &Subject) -> Result<T> + Sync,
+    ) -> Result<Vec<T>> {
+        let mut results = Vec::with_capacity(self.items.len());
+        let one = |kept: &mut S, item: usize| work(kept, &self.subject(item)?);
+        in_order("testing", self.items.len(), state, one, |result| {
+            results.push(result);
+            Ok(())
+        })?;
+        Ok(results)
+    }
+
+    /// Whether the rest of the model finds the class `label` from the tensor.
+    ///
+    /// # Errors
+    /// If the model cannot be run on it.
+    pub fn finds(&self, label: u32, tensor: &Array3<f32>) -> Result<bool> {
+        let logits = self.cloud.run(tensor.view())?;
+        let best = top_k(&logits, 1).first().map(|(class, _)| *class);
+        Ok(best == usize::try_from(label).ok())
+    }
+
+    fn subject(&self, item: usize) -> Result<Subject> {
+        let found = self
+            .items
+            .get(item)
+            .and_then(|&(part, index)| self.parts.get(part).map(|images| (part, index, images)));
+        let (part, index, images) = found.context("there is no such image")?;
+        let sample = images.dataset.get(index)?;
+        check_unseen(images.side.as_ref(), &sample.name, &sample.digest)?;
+        let Some(label) = sample.label else {
+            bail!(
+                "the image {} has no label, and accuracy needs one",
+                sample.name
+            );
+        };
+        let digest = sample.digest;
+        let tensor = self.edge.run(sample)?;
+        let right = self.finds(label, &tensor)?;
+        Ok(Subject {
+            part,
+            digest,
+            label,
+            tensor,
+            right,
+        })
+    }
+}
+
+/// The edge's part of a model, from images.
+#[derive(Debug)]
+pub(super) struct EdgePart {
+    model: EdgeModel,
+    input: crate::description::Input,
+}
+
+impl EdgePart {
+    pub(super) fn new(loaded: &LoadedModel) -> Result<Self> {
+        let model = loaded.model.edge(&loaded.split)?;
+        Ok(Self {
+            model,
+            input: loaded.description.input.clone(),
+        })
+    }
+
+    fn run(&self, sample: Sample) -> Result<Array3<f32>> {
+        let Sample { name, image, .. } = sample;
+        let image = self
+            .input
+            .prepare(image)
+            .with_context(|| format!("the image {name}"))?;
+        self.model
+            .run(image.view())
+            .with_context(|| format!("the image {name}"))
+    }
+
+    /// A bundle from these images, and the number of images that were left out as duplicates.
+    pub(super) fn calibrate(
+        &self,
+        loaded: &LoadedModel,
+        dataset: &Dataset,
+        rule: ClipRule,
+    ) -> Result<(Bundle, usize)> {
+        let mut calibration = Calibration::new(loaded.shape()?.as_tuple())?;
+        let mut duplicates = 0;
+        let work = |(): &mut (), index: usize| {
+            let sample = dataset.get(index)?;
+            let digest = ImageDigest::from_sha256(sample.digest.as_bytes());
+            Ok((self.run(sample)?, digest))
+        };
+        // In order, as rounding makes sums depend on it.
+        in_order(
+            "calibrating",
+            dataset.len(),
+            || Ok(()),
+            work,
+            |(tensor, digest)| {
+                duplicates += usize::from(!calibration.add(tensor.view(), digest)?);
+                Ok(())
+            },
+        )?;
+        let digest = *loaded.model.digest().as_bytes();
+        Ok((calibration.finish(&loaded.split, digest, rule)?, duplicates))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_take_turns() {
+        assert_eq!(turns(&[2, 3], 9), [(0, 0), (1, 0), (0, 1), (1, 1), (1, 2)]);
+        assert_eq!(turns(&[2, 3], 3), [(0, 0), (1, 0), (0, 1)]);
+        assert_eq!(turns(&[2], usize::MAX), [(0, 0), (0, 1)]);
+    }
+}

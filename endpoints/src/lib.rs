@@ -1,0 +1,36 @@
+//! The edge and cloud endpoints of Tensorwire.
+//!
+//! - [`edge`] and [`cloud`]: the two ends of a session; [`classifier`] is the cloud's model.
+//! - [`stream`], [`control`], [`quic`]: what they agree on, and how they say it.
+//! - [`datapath`]: the UDP socket and the only loop that drives sessions; [`clock`], its clock.
+//! - [`options`]: the command line that the binaries share; [`embedded`]: what is built in.
+//! - [`source`]: frames from images; [`shutdown`]: how programs end.
+//! - [`relay`]: a link emulator between UDP sockets.
+//! - [`model`]: ONNX classifiers, split in two at a named tensor.
+//! - [`description`]: what a model's images have to look like, and what its classes are called.
+//! - [`images`]: pictures, and sets of them with labels.
+//! - [`digest`]: SHA-256 digests of models, bundles and images.
+//! - [`statistics`]: intervals of accuracies, percentiles of latencies.
+
+#![forbid(unsafe_code)]
+
+mod caught;
+pub mod classifier;
+pub mod clock;
+pub mod cloud;
+pub mod control;
+pub mod datapath;
+pub mod description;
+pub mod digest;
+pub mod edge;
+pub mod embedded;
+pub mod images;
+pub mod lab;
+pub mod model;
+pub mod options;
+pub mod quic;
+pub mod relay;
+pub mod shutdown;
+pub mod source;
+pub mod statistics;
+pub mod stream;

@@ -1,0 +1,292 @@
+//! The stream description: what edge and cloud agree on before the first tensor.
+
+use std::time::Duration;
+
+use minicbor::{Decode, Encode};
+use tensorwire_codec::{ClipRange, Coder, Format, FormatError, Map, Quantiser, RangeError, Shape};
+use tensorwire_protocol::wire::InterleaverKind;
+use tensorwire_protocol::{Config, ConfigError, Interleaving};
+
+use crate::digest::Digest;
+
+/// What the edge proposes at set-up (spec/control.md, section 4). Both sides make format and session
+/// from it, so it alone decides what the bytes of the stream mean.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[cbor(map)]
+#[non_exhaustive]
+pub struct StreamDescription {
+    /// Channels of the tensor.
+    #[n(0)]
+    pub channels: u32,
+    /// Height of the tensor.
+    #[n(1)]
+    pub height: u32,
+    /// Width of the tensor.
+    #[n(2)]
+    pub width: u32,
+    /// Name of the tensor at which the model is split.
+    #[n(3)]
+    pub split: String,
+    /// SHA-256 of the model file.
+    #[cbor(n(4), with = "minicbor::bytes")]
+    pub model: [u8; 32],
+    /// SHA-256 of the side-information bundle that the edge uses, if it uses one.
+    #[cbor(n(5), with = "minicbor::bytes")]
+    pub bundle: Option<[u8; 32]>,
+    /// Lowest value that is not clipped.
+    #[n(6)]
+    pub low: f32,
+    /// Highest value that is not clipped.
+    #[n(7)]
+    pub high: f32,
+    /// Levels of the quantiser, 2 to 256.
+    #[n(8)]
+    pub levels: u16,
+    /// Which entries share a slice.
+    #[n(9)]
+    pub map: MapDescription,
+    /// How slices become bytes.
+    #[n(10)]
+    pub coder: CoderDescription,
+    /// Order of the slices: 0 sequential, 1 stride, 2 random.
+    #[n(11)]
+    pub interleaver: u8,
+    /// Step of the stride interleaver.
+    #[n(12)]
+    pub stride: u16,
+    /// Seed of the random interleaver.
+    #[n(13)]
+    pub seed: u64,
+    /// Largest UDP payload, bytes.
+    #[n(14)]
+    pub mss: u16,
+    /// Longest time from capture to release, milliseconds.
+    #[n(15)]
+    pub deadline_ms: u32,
+    /// Whether a release gives up every older tensor.
+    #[n(16)]
+    pub latest_only: bool,
+}
+
+/// A map on the wire (payload-format.md, section 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[non_exhaustive]
+pub enum MapDescription {
+    /// Consecutive rows of one channel.
+    #[n(0)]
+    ChannelRows {
+        /// Rows of a slice.
+        #[n(0)]
+        rows: u16,
+    },
+    /// Consecutive blocks of a mosaic of all channels.
+    #[n(1)]
+    Mosaic {
+        /// Tiles side by side.
+        #[n(0)]
+        columns: u16,
+        /// Blocks of a slice.
+        #[n(1)]
+        blocks: u16,
+    },
+    /// A random sample of the tensor.
+    #[n(2)]
+    Random {
+        /// Seed of the permutation.
+        #[n(0)]
+        seed: u64,
+        /// Entries of a slice.
+        #[n(1)]
+        entries: u32,
+    },
+}
+
+/// A coder on the wire (payload-format.md, sections 6 and 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[non_exhaustive]
+pub enum CoderDescription {
+    /// Packed levels.
+    #[n(0)]
+    Raw,
+    /// Restart intervals of a JPEG.
+    #[n(1)]
+    Jpeg {
+        /// 1 to 100.
+        #[n(0)]
+        quality: u8,
+    },
+}
+
+/// Why a description does not describe a stream: the fault of whoever wrote it.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// Shape, quantiser, map and coder do not go together.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The clip range is empty or not finite.
+    #[error(transparent)]
+    Range(#[from] RangeError),
+    /// A parameter of the session is out of range.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// No such interleaver.
+    #[error("interleaver {0}; known are 0 (sequential), 1 (stride) and 2 (random)")]
+    Interleaver(u8),
+    /// A map or coder that has no description.
+    #[error("this version cannot describe that {0}")]
+    Unknown(&'static str),
+}
+
+impl StreamDescription {
+    /// The description of a stream of `format`, split and digests, with the session's defaults.
+    ///
+    /// # Errors
+    /// If the format has a map or coder that no description knows.
+    pub fn new(
+        format: &Format,
+        split: &str,
+        model: Digest,
+        bundle: Option<Digest>,
+    ) -> Result<Self, StreamError> {
+        let defaults = Config::new(format.slice_count());
+        let (shape, quantiser) = (format.shape(), format.quantiser());
+        Ok(Self {
+            channels: shape.channels(),
+            height: shape.height(),
+            width: shape.width(),
+            split: split.to_owned(),
+            model: *model.as_bytes(),
+            bundle: bundle.map(|digest| *digest.as_bytes()),
+            low: quantiser.range().low(),
+            high: quantiser.range().high(),
+            levels: quantiser.levels(),
+            map: MapDescription::of(format.map())?,
+            coder: CoderDescription::of(format.coder())?,
+            interleaver: defaults.interleaving.kind as u8,
+            stride: defaults.interleaving.stride,
+            seed: defaults.interleaving.seed,
+            mss: defaults.mss,
+            deadline_ms: u32::try_from(defaults.deadline.as_millis()).unwrap_or(u32::MAX),
+            latest_only: defaults.latest_only,
+        })
+    }
+
+    /// The format of the tensors.
+    ///
+    /// # Errors
+    /// If shape, quantiser, map and coder do not go together.
+    pub fn format(&self) -> Result<Format, StreamError> {
+        let shape = Shape::new(self.channels, self.height, self.width)?;
+        let quantiser = Quantiser::new(ClipRange::new(self.low, self.high)?, self.levels)?;
+        let map = match self.map {
+            MapDescription::ChannelRows { rows } => Map::ChannelRows { rows },
+            MapDescription::Mosaic { columns, blocks } => Map::Mosaic { columns, blocks },
+            MapDescription::Random { seed, entries } => Map::Random { seed, entries },
+        };
+        let coder = match self.coder {
+            CoderDescription::Raw => Coder::Raw,
+            CoderDescription::Jpeg { quality } => Coder::Jpeg { quality },
+        };
+        Ok(Format::new(shape, quantiser, map, coder)?)
+    }
+
+    /// The configuration of the session, connection IDs aside.
+    ///
+    /// # Errors
+    /// If the format is none, or a parameter is out of range.
+    pub fn config(&self) -> Result<Config, StreamError> {
+        let mut config = Config::new(self.format()?.slice_count());
+        let kind = match self.interleaver {
+            0 => InterleaverKind::Sequential,
+            1 => InterleaverKind::Stride,
+            2 => InterleaverKind::Random,
+            other => return Err(StreamError::Interleaver(other)),
+        };
+        config.interleaving = Interleaving {
+            kind,
+            stride: self.stride,
+            seed: self.seed,
+        };
+        config.mss = self.mss;
+        config.deadline = Duration::from_millis(u64::from(self.deadline_ms));
+        config.latest_only = self.latest_only;
+        config.validate()?;
+        Ok(config)
+    }
+}
+
+impl MapDescription {
+    fn of(map: Map) -> Result<Self, StreamError> {
+        Ok(match map {
+            Map::ChannelRows { rows } => Self::ChannelRows { rows },
+            Map::Mosaic { columns, blocks } => Self::Mosaic { columns, blocks },
+            Map::Random { seed, entries } => Self::Random { seed, entries },
+            _ => return Err(StreamError::Unknown("map")),
+        })
+    }
+}
+
+impl CoderDescription {
+    fn of(coder: Coder) -> Result<Self, StreamError> {
+        Ok(match coder {
+            Coder::Raw => Self::Raw,
+            Coder::Jpeg { quality } => Self::Jpeg { quality },
+            _ => return Err(StreamError::Unknown("coder")),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn description() -> StreamDescription {
+        let shape = Shape::new(48, 14, 14).unwrap();
+        let quantiser = Quantiser::new(ClipRange::new(-4.0, 4.0).unwrap(), 64).unwrap();
+        let map = Map::Random {
+            seed: 3,
+            entries: 144,
+        };
+        let format = Format::new(shape, quantiser, map, Coder::Raw).unwrap();
+        StreamDescription::new(&format, "add_3", Digest::from_bytes([7; 32]), None).unwrap()
+    }
+
+    #[test]
+    fn both_sides_make_the_same_format_and_session_of_it() {
+        let stream = description();
+        let format = stream.format().unwrap();
+        assert_eq!(format.shape().dim(), (48, 14, 14));
+        assert_eq!(
+            format.map(),
+            Map::Random {
+                seed: 3,
+                entries: 144
+            }
+        );
+        assert_eq!(stream.config().unwrap().slices, format.slice_count());
+        let again =
+            StreamDescription::new(&format, "add_3", Digest::from_bytes([7; 32]), None).unwrap();
+        assert_eq!(again, stream);
+    }
+
+    #[test]
+    fn what_a_peer_may_not_ask_for_is_refused() {
+        let changes: [fn(&mut StreamDescription); 9] = [
+            |s| s.channels = 0,
+            |s| s.width = u32::MAX,
+            |s| s.low = f32::NAN,
+            |s| s.high = s.low,
+            |s| s.levels = 257,
+            |s| s.interleaver = 3,
+            |s| s.stride = 0,
+            |s| s.mss = 500,
+            |s| s.deadline_ms = 0,
+        ];
+        for (i, change) in changes.into_iter().enumerate() {
+            let mut stream = description();
+            change(&mut stream);
+            assert!(stream.config().is_err(), "change {i}");
+        }
+    }
+}

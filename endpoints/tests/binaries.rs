@@ -1,0 +1,329 @@
+//! The real binaries over the loopback interface.
+
+#[allow(
+    dead_code,
+    reason = "shared by several test binaries, none of which uses all of it"
+)]
+mod support;
+
+use support::{Running, edge, free_port, json_lines, run, start_cloud, text};
+
+#[test]
+fn every_frame_is_answered_with_the_models_answer() {
+    let (cloud, address) = start_cloud(&[]);
+    let mut command = edge();
+    command.args([
+        "--connect",
+        &address,
+        "--frames",
+        "40",
+        "--fps",
+        "100",
+        "--deadline-ms",
+        "10000",
+    ]);
+    let output = run(command);
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+
+    let lines = json_lines(&text(&output.stdout));
+    let mut frames: Vec<_> = lines
+        .iter()
+        .map(|line| line["frame"].as_u64().unwrap())
+        .collect();
+    frames.sort_unstable();
+    assert!(frames.into_iter().eq(0..40), "{stderr}");
+    for line in &lines {
+        assert_eq!(line["outcome"], "answered", "{line}");
+        assert_eq!(line["reason"], "complete", "{line}");
+        assert_eq!(line["missing_share"], 0.0, "{line}");
+        let predictions = line["predictions"].as_array().unwrap();
+        assert_eq!(predictions.len(), 3);
+        let scores: Vec<_> = predictions
+            .iter()
+            .map(|p| p["score"].as_f64().unwrap())
+            .collect();
+        assert!(
+            scores.is_sorted_by(|a, b| a >= b) && scores.iter().all(|s| (0.0..=1.0).contains(s))
+        );
+        assert!(line["inference_ms"].as_f64().unwrap() > 0.0);
+    }
+    let right = lines
+        .iter()
+        .filter(|line| line["predictions"][0]["label"] == line["label"])
+        .count();
+    assert!(right >= 36, "{right} of the first 40 test images");
+    assert!(
+        stderr.contains("40 tensors sent: 40 answered (40 of them whole)"),
+        "{stderr}"
+    );
+
+    cloud.interrupt();
+    let (code, _, said) = cloud.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("tensors: 40 complete"), "{said}");
+}
+
+#[test]
+fn a_link_that_loses_packets_costs_slices_but_no_answers() {
+    let (cloud, address) = start_cloud(&["--data", "127.0.0.1:0"]);
+    // The banner with the data address comes before the line that start_cloud waits for.
+    let data = cloud
+        .said("data ")
+        .split_whitespace()
+        .nth(1)
+        .expect("an address")
+        .to_owned();
+    let front = format!("127.0.0.1:{}", free_port());
+    let mut command = support::lab();
+    command.args([
+        "link", "--listen", &front, "--to", &data, "--loss", "0.2", "--seed", "3",
+    ]);
+    let mut link = Running::start(command);
+    link.wait_for("relaying");
+
+    let mut command = edge();
+    command.args([
+        "--connect",
+        &address,
+        "--data",
+        &front,
+        "--frames",
+        "60",
+        "--fps",
+        "60",
+    ]);
+    let output = run(command);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let lines = json_lines(&text(&output.stdout));
+    assert_eq!(lines.len(), 60);
+    let partial = lines.iter().filter(|line| line["reason"] == "deadline");
+    let partial: Vec<_> = partial
+        .map(|line| line["missing_share"].as_f64().unwrap())
+        .collect();
+    // Of nine packets at 20 % loss, all arrive for 13 % of the tensors.
+    assert!(
+        partial.len() >= 30,
+        "{} of 60 released at their deadline",
+        partial.len()
+    );
+    assert!(
+        partial.iter().all(|share| *share > 0.0 && *share < 1.0),
+        "{partial:?}"
+    );
+    assert!(lines.iter().all(|line| line["outcome"] != "skipped"));
+
+    link.interrupt();
+    let (code, table, said) = link.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(table.contains("to the cloud"), "{table}");
+}
+
+#[test]
+fn jpeg_slices_and_other_maps_and_interleavers_work() {
+    let (_cloud, address) = start_cloud(&[]);
+    for arguments in [
+        [
+            "--coder",
+            "jpeg",
+            "--quality",
+            "90",
+            "--interleaver",
+            "random",
+        ],
+        ["--map", "rows", "--levels", "64", "--interleaver", "stride"],
+        ["--map", "mosaic", "--mss", "576", "--slice-bytes", "2000"],
+    ] {
+        let mut command = edge();
+        command
+            .args(["--connect", &address, "--frames", "20", "--fps", "100"])
+            .args(arguments);
+        let output = run(command);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let lines = json_lines(&text(&output.stdout));
+        let right = lines
+            .iter()
+            .filter(|l| l["predictions"][0]["label"] == l["label"])
+            .count();
+        assert!(right >= 17, "{arguments:?}: {right} of 20");
+    }
+}
+
+#[test]
+fn ctrl_c_ends_an_edge_with_a_summary() {
+    let (_cloud, address) = start_cloud(&[]);
+    let mut command = edge();
+    command.args([
+        "--connect",
+        &address,
+        "--frames",
+        "100000",
+        "--fps",
+        "50",
+        "--quiet",
+    ]);
+    let mut edge = Running::start(command);
+    edge.wait_for("streaming");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    edge.interrupt();
+    let (code, _, said) = edge.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("tensors sent") && said.contains("top-1"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_edge_notices_that_its_cloud_is_gone() {
+    let (cloud, address) = start_cloud(&[]);
+    let mut command = edge();
+    command.args([
+        "--connect",
+        &address,
+        "--frames",
+        "100000",
+        "--fps",
+        "50",
+        "--quiet",
+    ]);
+    let mut edge = Running::start(command);
+    edge.wait_for("streaming");
+    drop(cloud);
+    let (code, _, said) = edge.end();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("the cloud went away"), "{said}");
+}
+
+#[test]
+fn a_cloud_refuses_what_it_cannot_serve_and_says_why() {
+    let (_cloud, address) = start_cloud(&[]);
+    let mut command = edge();
+    command.args([
+        "--connect",
+        &address,
+        "--split",
+        "add_2",
+        "--clip=-5,5",
+        "--frames",
+        "1",
+    ]);
+    let output = run(command);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = text(&output.stderr);
+    assert!(
+        stderr.contains("the cloud refuses") && stderr.contains("add_3"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn bad_input_is_told_plainly() {
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["--no-such-flag"], 2, "unexpected argument"),
+        (&["--mss", "100"], 2, "576..=65000"),
+        (
+            &["--split", "add_9", "--connect", "127.0.0.1:1"],
+            1,
+            "add_3",
+        ),
+        (&["--images", "/no/such/folder"], 1, "/no/such/folder"),
+        (&["--connect", "nowhere"], 1, "HOST:PORT"),
+        (
+            &["--model", "/no/such.onnx", "--description", "/no/such.toml"],
+            1,
+            "/no/such.onnx",
+        ),
+        (&["--bundle", "/no/such.twb"], 1, "/no/such.twb"),
+        (&["--connect", &nobody], 1, "is tw-cloud running there"),
+    ];
+    for (arguments, code, expected) in cases {
+        let mut command = edge();
+        command.args(*arguments);
+        let output = run(command);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(*code), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(expected), "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+fn a_full_cloud_refuses_a_second_edge() {
+    let (_cloud, address) = start_cloud(&["--sessions", "1"]);
+    let mut command = edge();
+    command.args(["--connect", &address, "--frames", "100000", "--quiet"]);
+    let mut first = Running::start(command);
+    first.wait_for("streaming");
+    let mut command = edge();
+    command.args(["--connect", &address, "--frames", "1"]);
+    let output = run(command);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("as many sessions as it can"));
+}
+
+#[test]
+fn every_frame_is_told_once_when_the_cloud_dies() {
+    let (cloud, address) = start_cloud(&[]);
+    let mut command = edge();
+    command.args(["--connect", &address, "--frames", "100000", "--fps", "50"]);
+    let mut edge = Running::start(command);
+    edge.wait_for("streaming");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    drop(cloud);
+    let (code, stdout, said) = edge.end();
+    assert_eq!(code, Some(1), "{said}");
+    let lines = json_lines(&stdout);
+    let mut frames: Vec<_> = lines
+        .iter()
+        .map(|line| line["frame"].as_u64().unwrap())
+        .collect();
+    frames.sort_unstable();
+    assert!(
+        frames.iter().copied().eq(0..frames.len() as u64),
+        "{frames:?}"
+    );
+    let unanswered = lines
+        .iter()
+        .filter(|line| line["outcome"] == "unanswered")
+        .count();
+    assert!(unanswered >= 1, "the frames after the cloud's end");
+}
+
+#[test]
+fn ctrl_c_ends_an_edge_that_nobody_answers() {
+    let (_cloud, address) = start_cloud(&[]);
+    // A socket that takes everything and says nothing: a link that loses all.
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let data = silent.local_addr().unwrap().to_string();
+    for interrupts in [1, 2] {
+        let mut command = edge();
+        command.args([
+            "--connect",
+            &address,
+            "--data",
+            &data,
+            "--frames",
+            "100",
+            "--deadline-ms",
+            "3000",
+        ]);
+        let mut edge = Running::start(command);
+        edge.wait_for("streaming");
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        edge.interrupt();
+        if interrupts == 2 {
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            edge.interrupt();
+        }
+        let (code, stdout, said) = edge.end();
+        if interrupts == 2 {
+            assert_eq!(code, Some(130), "{said}");
+        } else {
+            assert_eq!(code, Some(0), "{said}");
+            let lines = json_lines(&stdout);
+            assert!(!lines.is_empty() && lines.iter().all(|line| line["outcome"] == "unanswered"));
+            assert!(said.contains("is UDP let through"), "{said}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The README's first command.
+
+#[allow(
+    dead_code,
+    reason = "shared by several test binaries, none of which uses all of it"
+)]
+mod support;
+
+use support::{lab, run, text};
+
+#[test]
+fn the_demonstration_accounts_for_every_tensor() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (json, csv, svg) = (path("demo.json"), path("demo.csv"), path("demo.svg"));
+    let mut command = lab();
+    command.args([
+        "demo",
+        "--tensors",
+        "40",
+        "--deadline-ms",
+        "1000",
+        "--losses",
+        "0,0.2",
+    ]);
+    command.args(["--json", &json, "--csv", &csv, "--svg", &svg]);
+    let output = run(command);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+
+    let rows: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    let rows = rows["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 2);
+    for row in rows {
+        let count = |key: &str| row[key].as_u64().unwrap();
+        assert_eq!(count("tensors"), 40);
+        assert_eq!(
+            count("complete") + count("concealed") + count("dropped"),
+            40,
+            "{row}"
+        );
+        for fill in ["clean", "zero", "channel-mean", "dataset-mean", "hybrid"] {
+            let top1 = row["top1"][fill].as_f64().unwrap();
+            assert!((0.5..=1.0).contains(&top1), "{fill}: {row}");
+        }
+        assert!(
+            row["latency_ms"]["p50"].as_f64().unwrap() >= 20.0,
+            "the link takes 10 ms each way"
+        );
+        assert_eq!(row["bytes_per_tensor"], 48.0 * 14.0 * 14.0);
+    }
+    let (clean, lossy) = (&rows[0], &rows[1]);
+    assert_eq!(clean["loss"], 0.0);
+    assert_eq!(clean["missing_share"], 0.0);
+    assert_eq!(clean["complete"], 40);
+    let share = lossy["missing_share"].as_f64().unwrap();
+    // 360 packets: four standard deviations are 8.4 points.
+    assert!((0.11..0.29).contains(&share), "{share}");
+    assert!(lossy["concealed"].as_u64().unwrap() >= 20, "{lossy}");
+
+    let table = text(&output.stdout);
+    assert!(
+        table.contains("20.00 %") && table.contains("hybrid"),
+        "{table}"
+    );
+    assert_eq!(std::fs::read_to_string(&csv).unwrap().lines().count(), 3);
+    assert!(
+        std::fs::read_to_string(&svg)
+            .unwrap()
+            .contains("datagrams lost, %")
+    );
+}
+
+#[test]
+fn wrong_losses_and_missing_folders_are_told_before_anything_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = folder.path().join("no/such.svg");
+    for (arguments, expected) in [
+        (["--losses", "1.5"], "a probability is 0 to 1"),
+        (["--burst", "0.5"], "bursts of 0.5 packets"),
+        (
+            ["--svg", nowhere.to_str().unwrap()],
+            "its folder is missing",
+        ),
+    ] {
+        let mut command = lab();
+        command.args(["demo", "--tensors", "5"]).args(arguments);
+        command.current_dir(folder.path());
+        let output = run(command);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(expected), "{stderr}");
+    }
+}
