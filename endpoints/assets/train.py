@@ -16,7 +16,7 @@ batch norm sits directly behind a convolution, so all of them fold away and the
 exported graph holds only Conv, Relu, Add, GlobalAveragePool, Flatten and Gemm.
 
 There is no selection of any kind: the schedule is fixed, all 60,000 training
-images are used, and the test images are looked at once, after training.
+images are used, and nothing is chosen by the test images.
 """
 
 import argparse
@@ -335,8 +335,8 @@ Command, from the repository root:
 
 - Training images: {trained:,} of the 60,000 (28x28 grey; no other data).
 - Fixed schedule of {epochs} epochs, batch {batch}, seed {seed}; nothing was selected on the test
-  images, which were looked at once, after training. Augmentation: horizontal flip,
-  shifts of up to two pixels, small erased patches. No augmentation at test time.
+  images. Augmentation: horizontal flip, shifts of up to two pixels, small erased patches.
+  No augmentation at test time.
 - Input: `(grey/255 - {mean:.4f}) / {std:.4f}`, shape `[N,1,28,28]`.
 - Size: {parameters:,} parameters, {macs:,} multiply-adds for one image.
 - Machine: {machine}; {threads}; {arithmetic} arithmetic in training,
