@@ -1,5 +1,10 @@
 //! Each fill on 128×28×28 with 10 % of the entries missing.
-#![allow(missing_docs, reason = "criterion's macros make undocumented items")]
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::cast_possible_truncation,
+    reason = "criterion's macros make undocumented items, and a bench may fail"
+)]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tensorwire_benches::{mask, tensor};

@@ -1,5 +1,10 @@
 //! Packetising and assembling a tensor of 12,000 bytes and one of 300,000, by slices of 144 bytes.
-#![allow(missing_docs, reason = "criterion's macros make undocumented items")]
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::cast_possible_truncation,
+    reason = "criterion's macros make undocumented items, and a bench may fail"
+)]
 
 use std::cell::RefCell;
 use std::hint::black_box;

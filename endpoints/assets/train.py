@@ -322,6 +322,7 @@ Debian package `dataset-fashion-mnist`.
 | --- | --- |
 | `images.idx3.gz`, `labels.idx1.gz` | the first {shipped:,} of the 10,000 Fashion-MNIST test images and their labels, unaltered, in IDX format |
 | `model.onnx` | a residual classifier trained on Fashion-MNIST by `../train.py` (ONNX opset {opset}, batch norm folded) |
+| `add_3.twb` | the side-information bundle of `add_3`, made from the first 5,000 training images: `tw-lab calibrate --images train-images-idx3-ubyte.gz --rows 0..5000 --out endpoints/assets/fashion/add_3.twb` |
 | `reference-logits.npy` | that network's logits on those {shipped:,} images, float32, computed by PyTorch with batch norm folded |
 
 The network is Tensorwire's own design and its weights were trained from random

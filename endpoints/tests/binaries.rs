@@ -1,8 +1,18 @@
 //! The real binaries over the loopback interface.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    reason = "what goes wrong here fails the test"
+)]
+
 #[allow(
     dead_code,
-    reason = "shared by several test binaries, none of which uses all of it"
+    clippy::expect_used,
+    clippy::panic,
+    reason = "support of tests, shared by several that do not use all of it"
 )]
 mod support;
 

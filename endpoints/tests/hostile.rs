@@ -1,5 +1,13 @@
 //! Peers that do not keep to the rules, against a cloud and a data path in this process.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    reason = "what goes wrong here fails the test"
+)]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

@@ -61,11 +61,12 @@ async fn run(options: Options) -> Result<()> {
     let stop = Stop::listen();
     let loaded = options.model.load()?;
     let side = loaded.bundle(options.bundle.as_deref())?;
-    let fill = options.fill.unwrap_or(if side.is_some() {
+    let default = if side.is_some() {
         Fill::Hybrid
     } else {
         Fill::ChannelMean
-    });
+    };
+    let fill = options.fill.unwrap_or(default);
     if fill.needs_side_information() && side.is_none() {
         anyhow::bail!(
             "the fill `{fill}` needs a bundle: give --bundle (`tw-lab calibrate` makes one)"

@@ -330,8 +330,8 @@ impl Report {
                 self.correct, self.labelled
             );
         }
-        if sent > 0 {
-            eprintln!("{} bytes a tensor", self.bytes / sent);
+        if let Some(bytes) = self.bytes.checked_div(sent) {
+            eprintln!("{bytes} bytes a tensor");
         }
         for (name, values) in [
             ("edge model", self.model),

@@ -1,7 +1,9 @@
 //! `tw-lab demo`: an edge and a cloud in one process over real sockets and an emulated bad link.
 
+mod keep;
 mod report;
 mod run;
+mod tally;
 
 use std::path::PathBuf;
 

@@ -199,6 +199,7 @@ pub(super) fn plot(rows: &[Row]) -> Result<String> {
     let curves = (1..fills).map(|fill| {
         let points = rows.iter().filter_map(|row| {
             let (_, top1) = *row.top1.named().get(fill)?;
+            #[expect(clippy::cast_possible_truncation, reason = "a share of a count")]
             let right = (top1 * row.tensors as f64).round() as usize;
             let interval = wilson_interval(right, row.tensors)?;
             Some(Point {

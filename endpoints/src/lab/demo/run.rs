@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use indicatif::ProgressBar;
@@ -11,16 +10,16 @@ use tensorwire_codec::{Decoded, Format};
 use tensorwire_concealment::Fill;
 use tensorwire_protocol::link::LinkConfig;
 use tensorwire_protocol::wire::FrameNumber;
-use tensorwire_protocol::{ReceivedTensor, TensorInfo};
 use tokio::sync::oneshot;
 
 use super::Options;
-use super::report::{LatencyMs, Row, StagesMs, Top1};
-use crate::classifier::{Classifier, ClassifierOpener, SideInformation};
-use crate::clock::{Clock, millis};
-use crate::cloud::{Answer, Cloud, CloudConfig, Opener, TensorHandler};
-use crate::control::Refuse;
-use crate::edge::{Edge, FrameSource, Outcome, Pace, SentTensor};
+use super::keep::{ANSWERING, Arrived, DemoOpener};
+use super::report::Row;
+use super::tally::Tally;
+use crate::classifier::{ClassifierOpener, SideInformation};
+use crate::clock::Clock;
+use crate::cloud::{Cloud, CloudConfig};
+use crate::edge::{Edge, FrameSource, Outcome, Pace};
 use crate::images::Dataset;
 use crate::lab::parallel::{in_order, progress};
 use crate::model::{CloudModel, top_k};
@@ -30,8 +29,6 @@ use crate::shutdown::Stop;
 use crate::source::ImageSource;
 use crate::stream::StreamDescription;
 
-/// The fill with which the cloud answers; the others are tried on the same tensors afterwards.
-const ANSWERING: Fill = Fill::Hybrid;
 /// Tensors without an answer at a time.
 const IN_FLIGHT: usize = 32;
 
@@ -282,7 +279,8 @@ fn clean(
     Ok(right.iter().copied().cycle().take(frames).collect())
 }
 
-fn best(logits: &[f32]) -> Option<u32> {
+/// The best class.
+pub(super) fn best(logits: &[f32]) -> Option<u32> {
     top_k(logits, 1)
         .first()
         .and_then(|(class, _)| u32::try_from(*class).ok())
@@ -292,166 +290,4 @@ fn best(logits: &[f32]) -> Option<u32> {
 struct Streamed {
     outcomes: Vec<Outcome>,
     received: HashMap<FrameNumber, Arrived>,
-}
-
-/// What the cloud saw of one tensor.
-struct Arrived {
-    info: TensorInfo,
-    answer: Option<u32>,
-    conceal: Duration,
-    model: Duration,
-    /// When the model began.
-    began: tensorwire_protocol::Time,
-    /// What arrived, where not all of it did.
-    incomplete: Option<Decoded>,
-}
-
-type Received = Arc<Mutex<HashMap<FrameNumber, Arrived>>>;
-
-struct DemoOpener {
-    classifiers: ClassifierOpener,
-    received: Received,
-    clock: Clock,
-}
-
-impl Opener for DemoOpener {
-    fn open(&self, stream: &StreamDescription) -> Result<Box<dyn TensorHandler>, Refuse> {
-        Ok(Box::new(DemoHandler {
-            classifier: self.classifiers.classifier(stream)?,
-            received: Arc::clone(&self.received),
-            clock: self.clock,
-        }))
-    }
-}
-
-/// Answers as a cloud does, and keeps what arrived for the other fills.
-struct DemoHandler {
-    classifier: Classifier,
-    received: Received,
-    clock: Clock,
-}
-
-impl TensorHandler for DemoHandler {
-    fn handle(&mut self, tensor: &ReceivedTensor) -> Answer {
-        let began = self.clock.now();
-        let start = Instant::now();
-        let missing = self.classifier.decode(tensor).missing_entries() > 0;
-        let decode = start.elapsed();
-        let incomplete = missing.then(|| self.classifier.decoded().clone());
-        let start = Instant::now();
-        let filled = self.classifier.fill(ANSWERING);
-        let conceal = decode + start.elapsed();
-        let start = Instant::now();
-        let logits = filled.and_then(|()| self.classifier.run());
-        let model = start.elapsed();
-        let answer = logits.as_deref().ok().and_then(best);
-        let info = *tensor.info();
-        let arrived = Arrived {
-            info,
-            answer,
-            conceal,
-            model,
-            began,
-            incomplete,
-        };
-        let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
-        received.insert(info.frame, arrived);
-        Classifier::answer(logits)
-    }
-}
-
-/// The sums of one stream.
-#[derive(Default)]
-struct Tally {
-    tensors: usize,
-    complete: usize,
-    concealed: usize,
-    dropped: usize,
-    missing: f64,
-    bytes: usize,
-    /// Right answers with each fill, in the order of `Fill::ALL`.
-    right: [usize; Fill::ALL.len()],
-    stages: Stages,
-}
-
-impl Tally {
-    fn row(self, loss: f64, clean: &[bool]) -> Row {
-        let tensors = self.tensors.max(1) as f64;
-        let share = |count: usize| count as f64 / tensors;
-        let mut top1 = Top1 {
-            clean: share(clean.iter().filter(|right| **right).count()),
-            ..Top1::default()
-        };
-        for (fill, right) in Fill::ALL.iter().zip(self.right) {
-            let slot = match fill {
-                Fill::Zero => &mut top1.zero,
-                Fill::ChannelMean => &mut top1.channel_mean,
-                Fill::DatasetMean => &mut top1.dataset_mean,
-                Fill::Hybrid => &mut top1.hybrid,
-                _ => continue,
-            };
-            *slot = share(right);
-        }
-        Row {
-            loss,
-            tensors: self.tensors,
-            complete: self.complete,
-            concealed: self.concealed,
-            dropped: self.dropped,
-            missing_share: self.missing / tensors,
-            bytes_per_tensor: self.bytes as f64 / tensors,
-            top1,
-            latency_ms: LatencyMs::of(self.stages.total),
-            stages_ms: StagesMs {
-                read: LatencyMs::of(self.stages.read),
-                edge_model: LatencyMs::of(self.stages.edge_model),
-                encode: LatencyMs::of(self.stages.encode),
-                network: LatencyMs::of(self.stages.network),
-                queue: LatencyMs::of(self.stages.queue),
-                conceal: LatencyMs::of(self.stages.conceal),
-                cloud_model: LatencyMs::of(self.stages.cloud_model),
-                way_back: LatencyMs::of(self.stages.way_back),
-            },
-        }
-    }
-}
-
-/// Times of every answered tensor, stage by stage, milliseconds.
-#[derive(Default)]
-struct Stages {
-    read: Vec<f64>,
-    edge_model: Vec<f64>,
-    encode: Vec<f64>,
-    network: Vec<f64>,
-    queue: Vec<f64>,
-    conceal: Vec<f64>,
-    cloud_model: Vec<f64>,
-    way_back: Vec<f64>,
-    total: Vec<f64>,
-}
-
-impl Stages {
-    fn push(&mut self, sent: &SentTensor, arrived: &Arrived, latency: Duration) {
-        // Both ends count by one clock here, so that the stages add up to the whole.
-        let made = sent.handed - sent.captured;
-        let network = arrived.info.released - sent.handed;
-        let queue = arrived.began - arrived.info.released;
-        let before = made + network + queue + arrived.conceal + arrived.model;
-        for (stage, time) in [
-            (
-                &mut self.read,
-                made.saturating_sub(sent.model + sent.encode),
-            ),
-            (&mut self.edge_model, sent.model),
-            (&mut self.encode, sent.encode),
-            (&mut self.network, network),
-            (&mut self.queue, queue),
-            (&mut self.conceal, arrived.conceal),
-            (&mut self.cloud_model, arrived.model),
-            (&mut self.way_back, latency.saturating_sub(before)),
-            (&mut self.total, latency),
-        ] {
-            stage.push(millis(time));
-        }
-    }
 }

@@ -1,17 +1,16 @@
 //! The edge: opens a session, streams the tensors of its frames, and hears what became of each.
 
+mod streamer;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use tensorwire_protocol::wire::{ConnectionId, FrameNumber, NoticeReason, TensorId};
-use tensorwire_protocol::{
-    Event, OutgoingTensor, ReceivedResult, ReleaseReason, SendError, Slices, Time,
-};
+use tensorwire_protocol::wire::{ConnectionId, FrameNumber};
+use tensorwire_protocol::{Event, ReceivedResult, ReleaseReason, Slices, Time};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::control::{self, Close, ControlError, Message, Open};
@@ -19,10 +18,10 @@ use crate::datapath::{DataPath, PathStats, SessionHandle};
 use crate::quic;
 use crate::stream::StreamDescription;
 
+use streamer::Streamer;
+
 /// Events that may wait for the application.
 const EVENTS: usize = 1_024;
-/// A cloud that has not answered so long after a tensor's deadline will not.
-const ANSWER_GRACE: Duration = Duration::from_secs(2);
 /// The control exchange may take so long: the cloud may have to load a model.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -292,142 +291,5 @@ async fn negotiate(
             expected: "Accept or Refuse",
         }
         .into()),
-    }
-}
-
-/// A frame in the making: when it was captured, and its tensor.
-type Job = (Time, JoinHandle<Result<Option<Produced>>>);
-
-/// The state of a stream: one frame in the making, and those that wait for their answers.
-struct Streamer {
-    clock: Clock,
-    deadline: Duration,
-    next_frame: u64,
-    job: Option<Job>,
-    waiting: BTreeMap<TensorId, SentTensor>,
-    ended: bool,
-}
-
-impl Streamer {
-    fn capture(&mut self, source: &Arc<dyn FrameSource>) {
-        let (source, number) = (Arc::clone(source), self.next_frame);
-        let job = tokio::task::spawn_blocking(move || source.produce(number));
-        self.job = Some((self.clock.now(), job));
-    }
-
-    /// Waits for the frame in the making; for ever if there is none.
-    async fn produced(&mut self) -> (Time, Result<Option<Produced>>) {
-        let Some((captured, job)) = &mut self.job else {
-            return std::future::pending().await;
-        };
-        let captured = *captured;
-        let produced = match job.await {
-            Ok(produced) => produced,
-            Err(error) => Err(error.into()),
-        };
-        self.job = None;
-        (captured, produced)
-    }
-
-    async fn send(
-        &mut self,
-        session: &SessionHandle,
-        captured: Time,
-        produced: Result<Option<Produced>>,
-        tell: &mut impl FnMut(Outcome),
-    ) -> Result<()> {
-        let frame = FrameNumber(self.next_frame);
-        let refused = match produced {
-            Ok(None) => {
-                self.ended = true;
-                return Ok(());
-            }
-            Ok(Some(_)) if captured + self.deadline <= self.clock.now() => {
-                let took = (self.clock.now() - captured).as_millis();
-                let reason = format!("made too late: it took {took} ms; raise the deadline");
-                Some((NoticeReason::FrameDeadline, reason))
-            }
-            Ok(Some(Produced {
-                name,
-                label,
-                slices,
-                model,
-                encode,
-            })) => {
-                let bytes = slices.bytes();
-                let tensor = OutgoingTensor {
-                    frame,
-                    captured,
-                    slices,
-                };
-                let handed = self.clock.now();
-                match session.send_tensor(tensor).await? {
-                    Ok(id) => {
-                        let sent = SentTensor {
-                            frame,
-                            name,
-                            label,
-                            bytes,
-                            captured,
-                            handed,
-                            model,
-                            encode,
-                        };
-                        self.waiting.insert(id, sent);
-                        None
-                    }
-                    Err(error @ SendError::QueueFull(_)) => {
-                        Some((NoticeReason::FrameRate, error.to_string()))
-                    }
-                    Err(error) => Some((NoticeReason::FrameApplication, error.to_string())),
-                }
-            }
-            Err(error) => Some((NoticeReason::FrameApplication, format!("{error:#}"))),
-        };
-        self.next_frame += 1;
-        if let Some((notice, reason)) = refused {
-            session.skip_frames(notice, frame, 1).await?;
-            tell(Outcome::Skipped { frame, reason });
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, event: Event, tell: &mut impl FnMut(Outcome)) {
-        match event {
-            Event::Result(result) => {
-                if let Some(sent) = self.waiting.remove(&result.tensor) {
-                    let latency = self.clock.now() - sent.captured;
-                    tell(Outcome::Answered {
-                        sent,
-                        result,
-                        latency,
-                    });
-                }
-            }
-            Event::Delivery { tensor, reason, .. }
-                if matches!(reason, ReleaseReason::Lost | ReleaseReason::Superseded) =>
-            {
-                if let Some(sent) = self.waiting.remove(&tensor) {
-                    tell(Outcome::Dropped { sent, reason });
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// When the oldest unanswered tensor is given up.
-    fn first_overdue(&self) -> Option<Time> {
-        self.waiting
-            .values()
-            .map(|sent| sent.captured + self.deadline + ANSWER_GRACE)
-            .min()
-    }
-
-    fn give_up(&mut self, tell: &mut impl FnMut(Outcome)) {
-        let (now, patience) = (self.clock.now(), self.deadline + ANSWER_GRACE);
-        let overdue = self
-            .waiting
-            .extract_if(.., |_, sent| sent.captured + patience <= now);
-        overdue.for_each(|(_, sent)| tell(Outcome::Unanswered { sent }));
     }
 }

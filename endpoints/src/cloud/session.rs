@@ -1,227 +1,31 @@
-//! The cloud: accepts sessions over QUIC, receives their tensors over UDP, answers each.
+//! One edge at a cloud: its wish, and the session that comes of it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
 use bytes::Bytes;
 use tensorwire_protocol::wire::{ConnectionId, ResultStatus};
-use tensorwire_protocol::{Event, OutgoingResult, ReceivedTensor};
+use tensorwire_protocol::{Event, OutgoingResult};
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::clock::Clock;
+use super::{Answer, CloudNotice, Opener, TensorHandler};
 use crate::control::{self, Accept, ControlError, Message, Open, Refuse, RefuseCode};
-use crate::datapath::{DataPath, PathStats, SessionHandle};
-use crate::digest::Digest;
-use crate::quic;
+use crate::datapath::{DataPath, SessionHandle};
 use crate::stream::StreamDescription;
 
 /// Tensors of a session that may wait for the model; further ones are answered with `Busy`.
 const WAITING_TENSORS: usize = 8;
-/// Notices that may wait for whoever runs the cloud; further ones are not told.
-const NOTICES: usize = 1_024;
-/// Connections beyond the sessions that may be on their way to one, or to a refusal.
-const NEGOTIATING: usize = 16;
 /// An edge that has not asked for a session after so long is sent away.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What becomes of a session's tensors. Called in a thread of its own, one tensor at a time.
-pub trait TensorHandler: Send {
-    /// Answers a released tensor.
-    fn handle(&mut self, tensor: &ReceivedTensor) -> Answer;
-
-    /// Hears what else happens on the session.
-    fn observe(&mut self, _event: &Event) {}
-}
-
-/// Decides whether a stream can be served. Shared by all sessions; may block.
-pub trait Opener: Send + Sync + 'static {
-    /// A handler for the tensors of a new session.
-    ///
-    /// # Errors
-    /// Why there can be no session of this stream.
-    fn open(&self, stream: &StreamDescription) -> Result<Box<dyn TensorHandler>, Refuse>;
-}
-
-/// A handler's answer to a tensor.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by handlers, field by field"
-)]
-pub struct Answer {
-    /// How it went.
-    pub status: ResultStatus,
-    /// What the edge's application gets, at most 1,024 bytes.
-    pub payload: Bytes,
-}
-
-/// What a cloud tells whoever runs it.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum CloudNotice {
-    /// A session began.
-    Opened {
-        /// Its name here.
-        connection: ConnectionId,
-        /// The edge's control address.
-        peer: SocketAddr,
-        /// What it streams.
-        stream: Box<StreamDescription>,
-    },
-    /// An edge did not get a session.
-    Refused {
-        /// The edge's control address.
-        peer: SocketAddr,
-        /// Why.
-        reason: String,
-    },
-    /// A session ended.
-    Closed {
-        /// Its name here.
-        connection: ConnectionId,
-        /// Everything it counted, unless the data path went first.
-        stats: Option<PathStats>,
-        /// Why, in words.
-        reason: String,
-    },
-}
-
-/// Where and how a cloud listens.
-#[derive(Clone, Copy, Debug)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by the caller, field by field"
-)]
-pub struct CloudConfig {
-    /// Address of the control connections.
-    pub listen: SocketAddr,
-    /// Address of the data path.
-    pub data: SocketAddr,
-    /// Sessions at a time.
-    pub sessions: usize,
-    /// Whether a session's datagrams may come from another host than its control connection, as they do
-    /// through a link emulator on a third one.
-    pub any_source: bool,
-}
-
-/// A cloud that is bound and ready to serve.
-#[derive(Debug)]
-pub struct Cloud {
-    endpoint: quinn::Endpoint,
-    fingerprint: Digest,
-    path: DataPath,
-    config: CloudConfig,
-}
-
 /// What every session of a cloud shares.
-struct Shared<O> {
-    opener: Arc<O>,
-    path: DataPath,
-    sessions: Arc<Semaphore>,
-    any_source: bool,
-    notices: mpsc::Sender<CloudNotice>,
-}
-
-impl Cloud {
-    /// Binds both sockets.
-    ///
-    /// # Errors
-    /// If an address cannot be bound.
-    pub async fn bind(config: CloudConfig, clock: Clock) -> Result<Self> {
-        let (endpoint, fingerprint) = quic::server(config.listen)?;
-        let data = config.data;
-        let path = DataPath::bind(data, clock).await;
-        let path = path.with_context(|| format!("cannot bind the data path to {data} (UDP)"))?;
-        Ok(Self {
-            endpoint,
-            fingerprint,
-            path,
-            config,
-        })
-    }
-
-    /// The address of the control connections.
-    ///
-    /// # Errors
-    /// If the socket has no address any more.
-    pub fn local_addr(&self) -> Result<SocketAddr> {
-        Ok(self.endpoint.local_addr()?)
-    }
-
-    /// The address of the data path.
-    #[must_use]
-    pub const fn data_addr(&self) -> SocketAddr {
-        self.path.local_addr()
-    }
-
-    /// The data path, whose counters outlive the sessions.
-    #[must_use]
-    pub const fn path(&self) -> &DataPath {
-        &self.path
-    }
-
-    /// SHA-256 of the certificate.
-    #[must_use]
-    pub const fn fingerprint(&self) -> Digest {
-        self.fingerprint
-    }
-
-    /// A channel for [`serve`](Self::serve) to tell what happens, bounded, since edges make it happen.
-    #[must_use]
-    pub fn notices() -> (mpsc::Sender<CloudNotice>, mpsc::Receiver<CloudNotice>) {
-        mpsc::channel(NOTICES)
-    }
-
-    /// Serves edges until `stop` is ready, then closes every session. A caller that drops the future
-    /// instead leaves the threads of running sessions to end by themselves.
-    pub async fn serve<O: Opener>(
-        self,
-        opener: Arc<O>,
-        notices: mpsc::Sender<CloudNotice>,
-        stop: impl Future<Output = ()>,
-    ) {
-        let CloudConfig {
-            sessions,
-            any_source,
-            ..
-        } = self.config;
-        let most = sessions + NEGOTIATING;
-        let sessions = Arc::new(Semaphore::new(sessions));
-        let shared = Arc::new(Shared {
-            opener,
-            path: self.path,
-            sessions,
-            any_source,
-            notices,
-        });
-        let mut stop = std::pin::pin!(stop);
-        let mut tasks = tokio::task::JoinSet::new();
-        loop {
-            let incoming = tokio::select! {
-                incoming = self.endpoint.accept() => incoming,
-                Some(_) = tasks.join_next() => continue,
-                () = &mut stop => None,
-            };
-            let Some(incoming) = incoming else { break };
-            if tasks.len() >= most {
-                incoming.refuse();
-                continue;
-            }
-            let shared = Arc::clone(&shared);
-            tasks.spawn(async move {
-                // A handshake that fails has told the edge why.
-                if let Ok(connection) = incoming.await {
-                    shared.serve_edge(&connection).await;
-                }
-            });
-        }
-        self.endpoint
-            .close(0_u32.into(), b"the cloud is shutting down");
-        while tasks.join_next().await.is_some() {}
-        self.endpoint.wait_idle().await;
-    }
+pub(super) struct Shared<O> {
+    pub(super) opener: Arc<O>,
+    pub(super) path: DataPath,
+    pub(super) sessions: Arc<Semaphore>,
+    pub(super) any_source: bool,
+    pub(super) notices: mpsc::Sender<CloudNotice>,
 }
 
 /// The control stream of an edge that has asked for something.
@@ -255,7 +59,7 @@ async fn asked(connection: &quinn::Connection) -> Result<Asked, ControlError> {
 
 impl<O: Opener> Shared<O> {
     /// Serves one edge, from its first message to its last.
-    async fn serve_edge(&self, connection: &quinn::Connection) {
+    pub(super) async fn serve_edge(&self, connection: &quinn::Connection) {
         let peer = connection.remote_address();
         let refused = match tokio::time::timeout(OPEN_TIMEOUT, asked(connection)).await {
             Ok(Ok(asked)) => match self.negotiate(connection, asked).await {
@@ -410,7 +214,7 @@ impl Running {
                 "the model's thread failed".to_owned()
             }
         };
-        let stats = session.stats().await.ok();
+        let stats = session.stats().await.ok().map(Box::new);
         // The worker's channel ends with the session.
         session.close().await;
         if !failed {
