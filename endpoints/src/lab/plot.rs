@@ -60,6 +60,16 @@ pub struct Point {
     pub label: String,
 }
 
+/// Where the legend stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "corners that curves leave free")]
+pub enum Corner {
+    /// For curves that fall.
+    LowerLeft,
+    /// For curves that rise.
+    LowerRight,
+}
+
 /// Draws curves with the intervals of their points, a legend, and where there is a `reference` a
 /// horizontal line of that name.
 ///
@@ -71,13 +81,14 @@ pub fn draw(
     y: &Axis,
     curves: &[Curve],
     reference: Option<(&str, f64)>,
+    legend: Corner,
 ) -> Result<String> {
     let points = || curves.iter().flat_map(|curve| &curve.points);
     let xs = range(points().map(|point| point.x), x.from_zero)?;
     let heights = points().flat_map(|point| [point.low, point.y, point.high]);
     let ys = range(heights.chain(reference.map(|(_, y)| y)), y.from_zero)?;
     let mut svg = String::new();
-    let drawn = draw_on(&mut svg, title, (x, xs), (y, ys), curves, reference);
+    let drawn = draw_on(&mut svg, title, (x, xs), (y, ys), curves, reference, legend);
     drawn.map_err(|error| anyhow!("the plot could not be drawn: {error}"))?;
     Ok(svg)
 }
@@ -91,6 +102,7 @@ fn draw_on(
     (y, ys): (&Axis, Range<f64>),
     curves: &[Curve],
     reference: Option<(&str, f64)>,
+    legend: Corner,
 ) -> Outcome {
     let digits = (decimals(&xs), decimals(&ys));
     let ends = (xs.start, xs.end);
@@ -145,7 +157,10 @@ fn draw_on(
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::LowerRight)
+        .position(match legend {
+            Corner::LowerLeft => SeriesLabelPosition::LowerLeft,
+            Corner::LowerRight => SeriesLabelPosition::LowerRight,
+        })
         .label_font(("sans-serif", 14))
         .background_style(WHITE)
         .border_style(GREY)
@@ -226,6 +241,7 @@ mod tests {
             &y,
             &[curve(heights)],
             Some(("whole", 90.0)),
+            Corner::LowerRight,
         )
     }
 
@@ -246,7 +262,7 @@ mod tests {
             title: String::new(),
             from_zero: true,
         };
-        assert!(draw("", &axis, &axis, &[], None).is_err());
+        assert!(draw("", &axis, &axis, &[], None, Corner::LowerLeft).is_err());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tensorwire_concealment::Bundle;
 use super::calibrate::ClipOptions;
 use super::evaluate::{Evaluation, EvaluationOptions, Part, Subject};
 use super::output::{check_folders, print, write_file, write_rows};
-use super::plot::{Axis, Curve, Point, draw};
+use super::plot::{Axis, Corner, Curve, Point, draw};
 use super::table::{Table, count, figures, interval, percent, points, words};
 use super::tally::{Accuracy, Tally};
 use crate::options::CoderName;
@@ -386,5 +386,6 @@ fn plot(rows: &[Row]) -> Result<String> {
         &y,
         &curves,
         Some(("whole f32 tensor", 100.0 * clean)),
+        Corner::LowerRight,
     )
 }

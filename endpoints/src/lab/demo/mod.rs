@@ -70,7 +70,7 @@ pub fn run(options: &Options) -> Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let rows = runtime.block_on(run::all(options))?;
     print(report::table(&rows).to_string())?;
-    print(report::stages(&rows).to_string())?;
+    print(format!("\n{}", report::stages(&rows)))?;
     write_file(&options.csv, report::csv(&rows)?.as_bytes())?;
     write_file(&options.svg, report::plot(&rows)?.as_bytes())?;
     if let Some(path) = &options.json {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::lab::plot::{Axis, Curve, Point, draw};
+use crate::lab::plot::{Axis, Corner, Curve, Point, draw};
 use crate::lab::table::{Table, count, figures, percent, words};
 use crate::statistics::{Percentiles, wilson_interval};
 
@@ -99,13 +99,13 @@ pub(super) fn table(rows: &[Row]) -> Table {
         figures("concealed"),
         figures("dropped"),
         figures("missing"),
-        figures("bytes/tensor"),
+        figures("bytes a\ntensor"),
         figures("clean"),
         figures("zero"),
-        figures("channel-mean"),
-        figures("dataset-mean"),
+        figures("channel\nmean"),
+        figures("dataset\nmean"),
         figures("hybrid"),
-        figures("ms p50 / p99"),
+        figures("latency, ms\np50 / p99"),
     ]);
     for row in rows {
         let [clean, zero, channel, dataset, hybrid] =
@@ -132,16 +132,16 @@ pub(super) fn table(rows: &[Row]) -> Table {
 /// Where the time went.
 pub(super) fn stages(rows: &[Row]) -> Table {
     let mut table = Table::new(&[
-        words("\nms p50 / p99"),
+        words("ms, p50 / p99"),
         figures("read"),
-        figures("edge model"),
+        figures("edge\nmodel"),
         figures("encode"),
         figures("network"),
         figures("queue"),
         figures("conceal"),
-        figures("cloud model"),
-        figures("way back"),
-        figures("capture to answer"),
+        figures("cloud\nmodel"),
+        figures("way\nback"),
+        figures("capture to\nanswer"),
     ]);
     for row in rows {
         let stages = &row.stages_ms;
@@ -203,7 +203,8 @@ pub(super) fn plot(rows: &[Row]) -> Result<String> {
             let right = (top1 * row.tensors as f64).round() as usize;
             let interval = wilson_interval(right, row.tensors)?;
             Some(Point {
-                x: 100.0 * row.loss,
+                // Side by side, where several fills are equally good.
+                x: 100.0 * row.loss + 0.12 * (fill as f64 - 1.0),
                 y: 100.0 * top1,
                 low: 100.0 * interval.low,
                 high: 100.0 * interval.high,
@@ -234,5 +235,6 @@ pub(super) fn plot(rows: &[Row]) -> Result<String> {
         &y,
         &curves.collect::<Vec<_>>(),
         Some(("clean, unsplit", clean)),
+        Corner::LowerLeft,
     )
 }
