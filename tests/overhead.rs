@@ -1,5 +1,7 @@
 //! Header, slice lengths and room for a tag take at most 4 % of a full packet at the default MSS.
 
+use ndarray::Array3;
+use tensorwire_codec::{ClipRange, Coder, Encoder, Format, Map, Quantiser, Shape};
 use tensorwire_protocol::{Session, Time};
 use tensorwire_tests::{configs, stream, tensor};
 
@@ -69,5 +71,52 @@ fn slices_of_varied_sizes_cost_half_a_percent_more_at_most() {
             packets <= fewest + 1,
             "{least} to {most}: {packets} for {fewest}"
         );
+    }
+}
+
+/// A tensor whose channels are smooth waves with some noise, some busier than others.
+fn features(shape: (usize, usize, usize)) -> Array3<f32> {
+    let mut state = 7_u32;
+    let mut noise = move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+    };
+    Array3::from_shape_fn(shape, |(c, y, x)| {
+        let (c, y, x) = (c as f32, y as f32, x as f32);
+        let busy = 0.2 + (c * 0.37).sin().abs();
+        2.0 * (0.3 * x + c).sin() * (0.2 * y - 0.5 * c).cos() + busy * noise()
+    })
+}
+
+#[test]
+fn jpeg_slices_cost_at_most_4_percent() {
+    for shape in [(40, 28, 28), (80, 14, 14), (48, 14, 14), (128, 28, 28)] {
+        for quality in [20, 40, 60, 80, 90, 95] {
+            let coder = Coder::Jpeg { quality };
+            let dim = Shape::of(shape).unwrap();
+            let map = Map::mosaic_for(dim, 256, coder, Map::JPEG_SLICE_BYTES);
+            let range = ClipRange::new(-4.0, 4.0).unwrap();
+            let format = Format::new(dim, Quantiser::new(range, 256).unwrap(), map, coder).unwrap();
+            let encoded = Encoder::new(&format)
+                .encode(features(shape).view())
+                .unwrap();
+            let lengths: Vec<_> = encoded.iter().map(<[u8]>::len).collect();
+            let (share, packets, fewest) = measure(&lengths);
+            println!(
+                "{dim} q{quality}: slices of {} on average, {} at most; {:.2} %; {packets} packets, \
+                 {fewest} at least",
+                lengths.iter().sum::<usize>() / lengths.len(),
+                lengths.iter().max().unwrap(),
+                share * 100.0
+            );
+            assert!(share <= 0.04, "{dim} q{quality}: {share}");
+            // Of slices beyond an eighth of the MSS a packet can leave more room empty.
+            let small = lengths.iter().all(|len| *len <= MSS / 8);
+            let more = if small { 1 } else { 1 + fewest / 20 };
+            assert!(
+                packets <= fewest + more,
+                "{dim} q{quality}: {packets} for {fewest}"
+            );
+        }
     }
 }

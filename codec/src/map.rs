@@ -38,6 +38,11 @@ impl Map {
     /// A slice size, in bytes, of which eight fill a packet of the default MSS of 1,200 bytes.
     pub const SLICE_BYTES: usize = 144;
 
+    /// A slice size to aim at with JPEG, in bytes. Its slices vary with the content and come out at a
+    /// third to a half of it on average: a packet of the default MSS then holds about eight, whose
+    /// lengths take few bytes.
+    pub const JPEG_SLICE_BYTES: usize = 384;
+
     /// Channel rows whose raw slices are at most `slice_bytes` long, if a single row is: as many
     /// rows as fit.
     #[must_use]

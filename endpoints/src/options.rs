@@ -190,9 +190,10 @@ pub struct CodecOptions {
     /// Which entries share a slice [default: random for raw, mosaic for jpeg]
     #[arg(long, value_enum)]
     pub map: Option<MapName>,
-    /// Size of a slice to aim at, bytes
-    #[arg(long, value_name = "BYTES", default_value_t = Map::SLICE_BYTES)]
-    pub slice_bytes: usize,
+    /// Size of a slice to aim at, bytes [default: 144 for raw; 384 for jpeg, whose slices come out at a
+    /// third to a half of it on average]
+    #[arg(long, value_name = "BYTES")]
+    pub slice_bytes: Option<usize>,
     /// Seed of the random map
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub map_seed: u64,
@@ -249,7 +250,8 @@ impl CodecOptions {
         } else {
             MapName::Random
         };
-        let (levels, bytes) = (self.levels, self.slice_bytes);
+        let levels = self.levels;
+        let bytes = slice_bytes(self.slice_bytes, coder);
         let map = match self.map.unwrap_or(default) {
             MapName::Random => Map::random_for(self.map_seed, shape, levels, bytes),
             MapName::Rows => Map::rows_for(shape, levels, bytes),
@@ -326,6 +328,15 @@ impl StreamOptions {
         stream.deadline_ms = self.deadline_ms;
         stream.latest_only = self.latest_only;
     }
+}
+
+/// The size of slices to aim at, bytes: what was asked for, or what suits the coder.
+#[must_use]
+pub fn slice_bytes(asked: Option<usize>, coder: Coder) -> usize {
+    asked.unwrap_or(match coder {
+        Coder::Jpeg { .. } => Map::JPEG_SLICE_BYTES,
+        _ => Map::SLICE_BYTES,
+    })
 }
 
 /// Reads frames a second: 0, or 0.001 to 100,000.
