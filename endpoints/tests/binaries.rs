@@ -102,6 +102,8 @@ fn a_link_that_loses_packets_costs_slices_but_no_answers() {
         "60",
         "--fps",
         "60",
+        "--deadline-ms",
+        "500",
     ]);
     let output = run(command);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
@@ -147,6 +149,7 @@ fn jpeg_slices_and_other_maps_and_interleavers_work() {
         let mut command = edge();
         command
             .args(["--connect", &address, "--frames", "20", "--fps", "100"])
+            .args(["--deadline-ms", "10000"])
             .args(arguments);
         let output = run(command);
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));

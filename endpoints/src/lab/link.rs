@@ -59,17 +59,26 @@ impl PathOptions {
     /// # Errors
     /// If the losses cannot be so.
     pub fn directions(&self, loss: f64, run: u64) -> Result<[LinkConfig; 2]> {
+        Ok(self.with_losses(self.losses(loss)?, run))
+    }
+
+    /// The loss model of this share.
+    fn losses(&self, loss: f64) -> Result<LossModel> {
         if !self.burst.is_finite() || self.burst < 1.0 {
             bail!(
                 "bursts of {} packets; give 1 (independent losses) or more",
                 self.burst
             );
         }
-        let model = if loss == 0.0 || self.burst == 1.0 {
+        Ok(if loss == 0.0 || self.burst == 1.0 {
             LossModel::independent(loss)?
         } else {
             LossModel::gilbert(loss, self.burst)?
-        };
+        })
+    }
+
+    /// Both directions of the path with these losses.
+    fn with_losses(&self, model: LossModel, run: u64) -> [LinkConfig; 2] {
         let milliseconds = |ms: f64| Duration::from_secs_f64(ms / 1e3);
         #[expect(
             clippy::cast_possible_truncation,
@@ -87,13 +96,13 @@ impl PathOptions {
             seed,
             ..LinkConfig::default()
         };
-        Ok([
+        [
             up,
             LinkConfig {
                 seed: seed + 1,
                 ..up
             },
-        ])
+        ]
     }
 }
 
@@ -112,6 +121,10 @@ pub struct Options {
     /// Share of datagrams lost, 0 to 1
     #[arg(long, default_value_t = 0.05)]
     loss: f64,
+    /// Gilbert–Elliott losses instead: probabilities of turning bad, of turning good, of loss while good
+    /// and of loss while bad
+    #[arg(long, value_name = "P,R,GOOD,BAD", value_delimiter = ',', conflicts_with_all = ["loss", "burst"])]
+    gilbert_elliott: Option<Vec<f64>>,
     #[command(flatten)]
     path: PathOptions,
 }
@@ -123,7 +136,14 @@ pub struct Options {
 #[tokio::main]
 pub async fn run(options: &Options) -> Result<()> {
     let stop = Stop::listen();
-    let [up, down] = options.path.directions(options.loss, 0)?;
+    let losses = match options.gilbert_elliott.as_deref() {
+        None => options.path.losses(options.loss)?,
+        Some(&[to_bad, to_good, good, bad]) => {
+            LossModel::gilbert_elliott(to_bad, to_good, good, bad)?
+        }
+        Some(_) => bail!("--gilbert-elliott takes four probabilities, as in 0.01,0.25,0,1"),
+    };
+    let [up, down] = options.path.with_losses(losses, 0);
     let (listen, to) = (options.listen, options.to);
     let relay = Relay::bind(listen, to, up, down, Clock::start()).await;
     let relay = relay.with_context(|| format!("cannot relay from {listen} to {to}"))?;
