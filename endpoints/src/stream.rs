@@ -9,6 +9,12 @@ use tensorwire_protocol::{Config, ConfigError, Interleaving};
 
 use crate::digest::Digest;
 
+/// Bytes that a session keeps for each slice beside the slice itself.
+const SLICE_BOOK_KEEPING: usize = 16;
+/// The most that a session may keep of one tensor: no coded tensor of a format that exists is near it,
+/// but what JPEG could take in theory is.
+const MAX_TENSOR_BYTES: usize = 32 << 20;
+
 /// What the edge proposes at set-up (spec/control.md, section 4). Both sides make format and session
 /// from it, so it alone decides what the bytes of the stream mean.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -196,7 +202,15 @@ impl StreamDescription {
     /// # Errors
     /// If the format is none, or a parameter is out of range.
     pub fn config(&self) -> Result<Config, StreamError> {
-        let mut config = Config::new(self.format()?.slice_count());
+        let format = self.format()?;
+        let mut config = Config::new(format.slice_count());
+        // The largest tensor of the format has to fit, with the book-keeping of its slices.
+        let slices = usize::from(format.slice_count());
+        let largest =
+            (slices * (format.max_slice_bytes() + SLICE_BOOK_KEEPING)).min(MAX_TENSOR_BYTES);
+        let limits = &mut config.limits;
+        limits.tensor_bytes = limits.tensor_bytes.max(largest);
+        limits.bytes_in_progress = limits.bytes_in_progress.max(4 * limits.tensor_bytes);
         let kind = match self.interleaver {
             0 => InterleaverKind::Sequential,
             1 => InterleaverKind::Stride,
@@ -268,6 +282,18 @@ mod tests {
         let again =
             StreamDescription::new(&format, "add_3", Digest::from_bytes([7; 32]), None).unwrap();
         assert_eq!(again, stream);
+    }
+
+    #[test]
+    fn the_largest_tensor_fits_into_the_limits() {
+        let shape = Shape::new(256, 128, 128).unwrap();
+        let quantiser = Quantiser::new(ClipRange::new(-4.0, 4.0).unwrap(), 256).unwrap();
+        let map = Map::random_for(1, shape, 256, Map::SLICE_BYTES);
+        let format = Format::new(shape, quantiser, map, Coder::Raw).unwrap();
+        let stream =
+            StreamDescription::new(&format, "x", Digest::from_bytes([7; 32]), None).unwrap();
+        let config = stream.config().unwrap();
+        assert!(config.limits.tensor_bytes > shape.entries() + 12 * usize::from(config.slices));
     }
 
     #[test]

@@ -37,7 +37,8 @@ pub struct Config {
 /// The worst case of one session is twice `bytes_in_progress` (vectors grow by doubling), 16 KiB for
 /// each tensor in progress (the sets of packets and slices already seen), 6 bytes for each of the
 /// stream's slices (the permutations), and 128 KiB. A released tensor, which the next
-/// [`poll_event`](crate::Session::poll_event) hands over, has 12 bytes for each slice besides.
+/// [`poll_event`](crate::Session::poll_event) hands over, has 12 bytes for each slice besides; they are
+/// the caller's as soon as it polls, which it does after every call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Limits {
@@ -145,7 +146,7 @@ impl Config {
             ("send_queue", self.send_queue, 1_024),
             ("tensors_in_progress", limits.tensors_in_progress, 1_024),
             ("tensor_bytes", limits.tensor_bytes, 1 << 30),
-            ("bytes_in_progress", limits.bytes_in_progress, 1 << 32),
+            ("bytes_in_progress", limits.bytes_in_progress, 1 << 31),
             ("results", limits.results, 1_024),
             ("events", limits.events, 1 << 20),
         ] {

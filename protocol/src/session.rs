@@ -119,9 +119,10 @@ impl Session {
         self.rtt.smoothed()
     }
 
-    /// The least round-trip time of the last ten seconds.
-    pub fn least_rtt(&self) -> Option<Duration> {
-        self.rtt.least()
+    /// The least round-trip time of the ten seconds before `now`, or the newest sample where there was none
+    /// in them.
+    pub fn least_rtt(&self, now: Time) -> Option<Duration> {
+        self.rtt.least(now)
     }
 
     /// Bytes kept of tensors in progress on behalf of the peer: at most
@@ -177,11 +178,11 @@ impl Session {
         Ok(id)
     }
 
-    /// Says that `count` frames from `first` on will not be sent, and why. The next packets tell the
-    /// peer.
+    /// Says that `count` frames from `first` on will not be sent, and why. The packets of the next tensor
+    /// that is accepted tell the peer; if there is none, nothing does.
     pub fn skip_frames(&mut self, reason: NoticeReason, first: FrameNumber, count: u64) {
         self.stats.frames_skipped = self.stats.frames_skipped.saturating_add(count);
-        self.queue.skip(reason, first, count);
+        self.queue.skip(reason, first, count, &mut self.stats);
     }
 
     /// Accepts a result for sending. It is repeated until the peer acknowledges it, five times at
@@ -266,14 +267,8 @@ impl Session {
             self.stats.conflicts += 1;
             return;
         }
-        let (id, frame) = self.tensors.numbers(data);
-        if let Some(notice) = data.notice() {
-            self.take_notice(notice, id, frame);
-        }
-        self.clock.observe_capture(now, data.capture_timestamp());
-        let captured = self
-            .clock
-            .map(data.capture_timestamp(), now, self.rtt.least());
+        let timestamp = data.capture_timestamp();
+        let captured = self.clock.map(timestamp, now, self.rtt.least(now));
         let Self {
             tensors,
             config,
@@ -281,7 +276,15 @@ impl Session {
             stats,
             ..
         } = self;
-        tensors.add(now, data, captured, config, orders, stats);
+        // The caller may come late to a deadline, and a packet must not profit from that.
+        tensors.expire(now, config, orders, stats);
+        let (id, frame) = tensors.numbers(data);
+        if tensors.add(now, data, captured, config, orders, stats) {
+            self.clock.observe_capture(now, timestamp);
+            if let Some(notice) = data.notice() {
+                self.take_notice(notice, id, frame);
+            }
+        }
     }
 
     fn take_notice(&mut self, notice: Notice, id: TensorId, frame: FrameNumber) {
@@ -356,6 +359,7 @@ impl Session {
                 continue;
             };
             if !self.results_seen.insert(tensor.0) {
+                self.stats.results_repeated += 1;
                 continue;
             }
             let newest = self.queue.last_frame().unwrap_or_default();
@@ -433,7 +437,7 @@ impl Session {
     fn after_change(&mut self, now: Time) {
         while let Some(end) = self.tensors.poll_end() {
             for report in end.reports() {
-                self.feedback.released(now, report);
+                self.feedback.released(now, report, &mut self.stats);
             }
             self.push_event(end.event());
         }

@@ -16,6 +16,10 @@ pub struct Stats {
     pub tensors_abandoned: u64,
     /// Frames that the caller skipped.
     pub frames_skipped: u64,
+    /// Notices given up before they were said three times: too many waited.
+    pub notices_dropped: u64,
+    /// Reports of releases given up before they were told three times: too many waited.
+    pub reports_dropped: u64,
     /// Results given up: never acknowledged, or pushed out by newer ones.
     pub results_expired: u64,
 
@@ -48,6 +52,8 @@ pub struct Stats {
     pub tensors_lost: u64,
     /// Results received, repetitions aside.
     pub results_received: u64,
+    /// Results received again, or too old to tell.
+    pub results_repeated: u64,
     /// Events given up because the caller did not poll for them.
     pub events_dropped: u64,
 }

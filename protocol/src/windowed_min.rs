@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::time::Time;
 
-/// A window is kept in this many parts, each with its least: a sample leaves at most a part late.
+/// A window is kept in this many parts, each with its least: a sample leaves with its part,
+/// at most a part early.
 const PARTS: u32 = 10;
 
 /// The least sample of a sliding window, in bounded memory.

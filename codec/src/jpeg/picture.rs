@@ -200,12 +200,16 @@ impl PictureDecoder {
             return;
         }
         if self.decompress().is_err() {
-            output.refused.clear();
-            let all = 0..entries.slices();
-            output.refused.extend(all.map(|slice| Refusal {
+            let accepted = self
+                .accepted
+                .iter()
+                .enumerate()
+                .filter(|(_, accepted)| **accepted);
+            output.refused.extend(accepted.map(|(slice, _)| Refusal {
                 slice,
                 error: SliceError::Library,
             }));
+            output.refused.sort_unstable_by_key(|refusal| refusal.slice);
             return;
         }
         *output.received = received;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::PacketArrivals;
 use crate::config::Config;
+use crate::stats::Stats;
 use crate::time::Time;
 use crate::wire::{
     Ecn, FeedbackWriter, HEADER_LEN, Load, MAX_PACKET_REPORTS, MAX_RELEASE_REPORTS, MessageType,
@@ -42,9 +43,10 @@ impl FeedbackState {
     }
 
     /// A tensor has met its end.
-    pub(crate) fn released(&mut self, now: Time, report: ReleaseReport) {
+    pub(crate) fn released(&mut self, now: Time, report: ReleaseReport, stats: &mut Stats) {
         if self.releases.len() == MAX_RELEASE_REPORTS {
             self.releases.pop_front();
+            stats.reports_dropped += 1;
         }
         self.releases.push_back((report, REPEATS));
         let due = now + MAX_DELAY;

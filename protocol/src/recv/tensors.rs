@@ -92,8 +92,8 @@ impl TensorWindow {
         (id, frame)
     }
 
-    /// Files a packet, whose slices are among those of the stream. `captured` is the mapped time of
-    /// capture.
+    /// Files a packet, whose slices are among those of the stream; false, counted, if it is dropped.
+    /// `captured` is the mapped time of capture.
     pub(crate) fn add(
         &mut self,
         now: Time,
@@ -102,8 +102,9 @@ impl TensorWindow {
         config: &Config,
         orders: &mut Orders,
         stats: &mut Stats,
-    ) {
+    ) -> bool {
         let (id, frame) = self.numbers(data);
+        let cost = Assembly::cost(data);
         let deadline = captured + config.deadline;
         if id.0 >= self.next_id() {
             self.make_room(now, id, deadline, config, orders, stats);
@@ -114,34 +115,40 @@ impl TensorWindow {
                 Accepted::New => {}
                 Accepted::Duplicate => {
                     stats.duplicates += 1;
-                    return;
+                    return false;
                 }
                 Accepted::Conflict => {
                     stats.conflicts += 1;
-                    return;
+                    return false;
                 }
             },
             Some(Slot::Unseen { .. }) if deadline <= now => {
                 stats.late += 1;
-                return self.lose(id.0, 1, stats);
+                self.lose(id.0, 1, stats);
+                return false;
             }
             Some(Slot::Unseen { .. }) => {}
-            Some(Slot::Done) | None => return self.count_late(id, stats),
+            Some(Slot::Done) | None => {
+                self.count_late(id, stats);
+                return false;
+            }
         }
-        if !self.make_memory(now, id, Assembly::cost(data), config, orders, stats) {
+        if !self.make_memory(now, id, cost, config, orders, stats) {
             stats.over_limit += 1;
-            return;
+            return false;
         }
         // Making memory can have ended this tensor too, where only the latest is wanted.
         let Some(slot) = self.index(id).and_then(|i| self.slots.get_mut(i)) else {
-            return self.count_late(id, stats);
+            self.count_late(id, stats);
+            return false;
         };
         if let Slot::Unseen { .. } = slot {
             let assembly = Assembly::new(data, frame, captured, now, config.slices);
             *slot = Slot::Live(Box::new(assembly));
         }
         let Slot::Live(assembly) = slot else {
-            return self.count_late(id, stats);
+            self.count_late(id, stats);
+            return false;
         };
         let before = assembly.memory();
         assembly.add(data);
@@ -149,6 +156,7 @@ impl TensorWindow {
         if assembly.is_complete() {
             self.release(now, id, ReleaseReason::Complete, config, orders, stats);
         }
+        true
     }
 
     /// Bytes kept on behalf of the peer, of all tensors in progress.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::stats::Stats;
 use crate::wire::{Notice, NoticeReason};
 
 /// Packets that carry each notice: it survives the loss of two.
@@ -21,7 +22,7 @@ impl Notices {
         clippy::cast_possible_truncation,
         reason = "the wire carries the low bits"
     )]
-    pub(crate) fn add(&mut self, reason: NoticeReason, first: u64, count: u64) {
+    pub(crate) fn add(&mut self, reason: NoticeReason, first: u64, count: u64, stats: &mut Stats) {
         let mut first = first;
         let end = first.saturating_add(count);
         while first < end {
@@ -41,6 +42,7 @@ impl Notices {
             }
             if self.waiting.len() == MOST {
                 self.waiting.pop_front();
+                stats.notices_dropped += 1;
             }
             self.waiting.push_back((
                 Notice {
@@ -75,9 +77,9 @@ mod tests {
     #[test]
     fn consecutive_frames_join_and_are_said_three_times() {
         let mut notices = Notices::default();
-        notices.add(NoticeReason::FrameRate, 5, 1);
-        notices.add(NoticeReason::FrameRate, 6, 2);
-        notices.add(NoticeReason::FrameDeadline, 8, 1);
+        notices.add(NoticeReason::FrameRate, 5, 1, &mut Stats::default());
+        notices.add(NoticeReason::FrameRate, 6, 2, &mut Stats::default());
+        notices.add(NoticeReason::FrameDeadline, 8, 1, &mut Stats::default());
         let said: Vec<_> = std::iter::from_fn(|| notices.take()).collect();
         let rate = Notice {
             reason: NoticeReason::FrameRate,
@@ -96,7 +98,7 @@ mod tests {
     #[test]
     fn a_long_gap_is_cut_into_notices_of_255_and_bounded() {
         let mut notices = Notices::default();
-        notices.add(NoticeReason::FrameRate, 0, 300);
+        notices.add(NoticeReason::FrameRate, 0, 300, &mut Stats::default());
         assert_eq!(
             notices
                 .waiting
@@ -105,7 +107,12 @@ mod tests {
                 .collect::<Vec<_>>(),
             [255, 45]
         );
-        notices.add(NoticeReason::FrameBusy, 1_000, u64::MAX - 1_000);
+        notices.add(
+            NoticeReason::FrameBusy,
+            1_000,
+            u64::MAX - 1_000,
+            &mut Stats::default(),
+        );
         assert!(notices.waiting.len() <= MOST);
     }
 }

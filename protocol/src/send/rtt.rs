@@ -47,10 +47,10 @@ impl Rtt {
         self.smoothed
     }
 
-    /// The least of the last ten seconds.
-    pub(crate) fn least(&self) -> Option<Duration> {
+    /// The least of the ten seconds before `now`; the newest sample if there was none in them.
+    pub(crate) fn least(&self, now: Time) -> Option<Duration> {
         self.least
-            .get()
+            .at(now)
             .and_then(|us| u64::try_from(us).ok())
             .map(Duration::from_micros)
     }

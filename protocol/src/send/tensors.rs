@@ -222,8 +222,14 @@ impl TensorQueue {
         Ok(id)
     }
 
-    pub(crate) fn skip(&mut self, reason: NoticeReason, first: FrameNumber, count: u64) {
-        self.notices.add(reason, first.0, count);
+    pub(crate) fn skip(
+        &mut self,
+        reason: NoticeReason,
+        first: FrameNumber,
+        count: u64,
+        stats: &mut Stats,
+    ) {
+        self.notices.add(reason, first.0, count, stats);
     }
 
     /// Abandons the tensors that can no longer arrive in time.
@@ -233,7 +239,7 @@ impl TensorQueue {
         {
             stats.tensors_abandoned += 1;
             self.notices
-                .add(NoticeReason::TensorDeadline, queued.id.0, 1);
+                .add(NoticeReason::TensorDeadline, queued.id.0, 1, stats);
             self.queue.pop_front();
         }
     }

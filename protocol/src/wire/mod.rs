@@ -333,11 +333,13 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Appends the whole plain-mode datagram of this message: header, body and trailer.
+    /// Writes the whole plain-mode datagram of this message, header, body and trailer, in place of what
+    /// `out` held.
     ///
-    /// The size is the caller's concern: nothing is checked against an MSS.
+    /// The size is the caller's concern: nothing is checked against an MSS, nor the reason of a
+    /// [`Close`] against its 256 bytes.
     pub fn encode(&self, out: &mut Vec<u8>, connection: ConnectionId, packet_number: u32) {
-        debug_assert!(out.is_empty(), "a datagram starts in an empty buffer");
+        out.clear();
         let flags = match self {
             Self::Data(data) => data.flags(),
             Self::Feedback(feedback) => feedback.flags(),

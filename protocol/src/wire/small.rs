@@ -16,7 +16,7 @@ pub struct Ping {
 }
 
 impl Ping {
-    /// Bytes of a whole PING datagram, so that the answer is not larger than the question.
+    /// Bytes of a whole PING datagram.
     pub(crate) const DATAGRAM: usize = 64;
 
     pub(super) fn decode(mut reader: Reader<'_>) -> Result<Self, DecodeError> {
