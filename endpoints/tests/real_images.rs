@@ -1,6 +1,7 @@
-//! EfficientNet-Lite0, split at `add_4`, on 500 photographs, through the real binaries.
+//! Sets of images that are not part of the project: 500 photographs through the real binaries with
+//! EfficientNet-Lite0, split at `add_4`, and the 10,000 test images of Fashion-MNIST.
 //!
-//! Model and photographs are not part of the project. Where they are missing the test is skipped.
+//! Where a set is missing its test is skipped, saying so.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,15 +24,16 @@ use std::path::{Path, PathBuf};
 
 use support::{edge, json_lines, lab, run, start_cloud, text};
 use tensorwire_endpoints::description::Description;
+use tensorwire_endpoints::embedded;
 use tensorwire_endpoints::images::Dataset;
 use tensorwire_endpoints::lab::parallel::in_order;
 use tensorwire_endpoints::model::{Model, top_k};
 
 const PHOTOGRAPHS: usize = 500;
 
-fn data() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
-    if folder.join("imagenet500").is_dir() {
+/// The folder, if it is there.
+fn present(folder: PathBuf) -> Option<PathBuf> {
+    if folder.is_dir() {
         return Some(folder);
     }
     // Unlike eprintln!, this is shown although the test passes.
@@ -43,12 +45,9 @@ fn data() -> Option<PathBuf> {
     None
 }
 
-/// Photographs that the model in one piece classifies rightly.
-fn unsplit(model: &Path, description: &Path, photographs: &Path) -> usize {
-    let model = Model::from_file(model).unwrap().whole().unwrap();
-    let description = Description::from_file(description).unwrap();
-    let dataset = Dataset::folder(photographs, &[]).unwrap();
-    assert_eq!(dataset.len(), PHOTOGRAPHS);
+/// Images that the model in one piece classifies rightly.
+fn right(model: &Model, description: &Description, dataset: &Dataset) -> usize {
+    let model = model.whole().unwrap();
     let mut right = 0;
     let classify = |(): &mut (), index| {
         let sample = dataset.get(index)?;
@@ -56,8 +55,8 @@ fn unsplit(model: &Path, description: &Path, photographs: &Path) -> usize {
         Ok(top_k(&logits, 1)[0].0 == sample.label.unwrap() as usize)
     };
     in_order(
-        "unsplit",
-        PHOTOGRAPHS,
+        "classifying",
+        dataset.len(),
         || Ok(()),
         classify,
         |is_right| {
@@ -70,11 +69,31 @@ fn unsplit(model: &Path, description: &Path, photographs: &Path) -> usize {
 }
 
 #[test]
+fn the_built_in_model_is_right_on_at_least_92_percent_of_the_test_images() {
+    let folder = PathBuf::from("/usr/share/datasets/fashion-mnist");
+    let Some(folder) = present(folder) else {
+        return;
+    };
+    let images = folder.join("t10k-images-idx3-ubyte.gz");
+    let labels = folder.join("t10k-labels-idx1-ubyte.gz");
+    let dataset = Dataset::idx(images, Some(&labels)).unwrap();
+    assert_eq!(dataset.len(), 10_000);
+    let right = right(
+        &embedded::model().unwrap(),
+        &embedded::description().unwrap(),
+        &dataset,
+    );
+    assert!(right >= 9_200, "{right} of 10,000");
+}
+
+#[test]
 fn split_over_the_network_is_as_good_as_in_one_piece() {
-    let Some(data) = data() else { return };
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+    let Some(photographs) = present(data.join("imagenet500")) else {
+        return;
+    };
     let model = data.join("efficientnet-lite0.onnx");
     let description = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/efficientnet-lite0.toml");
-    let photographs = data.join("imagenet500");
     let folder = tempfile::tempdir().unwrap();
     let (model_text, photographs_text) = (model.to_str().unwrap(), photographs.to_str().unwrap());
     let model_options = [
@@ -138,7 +157,14 @@ fn split_over_the_network_is_as_good_as_in_one_piece() {
         );
     }
 
-    let unsplit = unsplit(&model, &description, &photographs);
+    let dataset = Dataset::folder(&photographs, &[]).unwrap();
+    assert_eq!(dataset.len(), PHOTOGRAPHS);
+    let in_one_piece = Model::from_file(&model).unwrap();
+    let unsplit = self::right(
+        &in_one_piece,
+        &Description::from_file(&description).unwrap(),
+        &dataset,
+    );
     let drop = 100.0 * (unsplit as f64 - right as f64) / PHOTOGRAPHS as f64;
     eprintln!("unsplit {unsplit}, over the network {right} of {PHOTOGRAPHS}: {drop:+.1} points");
     assert!(drop.abs() <= 0.5, "{drop} points");
