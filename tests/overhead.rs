@@ -120,3 +120,32 @@ fn jpeg_slices_cost_at_most_4_percent() {
         }
     }
 }
+
+#[test]
+fn large_tensors_take_at_most_one_packet_more_than_their_bytes() {
+    let range = ClipRange::new(-4.0, 4.0).unwrap();
+    for shape in [(40, 28, 28), (128, 28, 28), (256, 14, 14), (256, 28, 28)] {
+        let dim = Shape::of(shape).unwrap();
+        for map in [
+            Map::random_for(1, dim, 256, Map::SLICE_BYTES),
+            Map::rows_for(dim, 256, Map::SLICE_BYTES),
+        ] {
+            let quantiser = Quantiser::new(range, 256).unwrap();
+            let format = Format::new(dim, quantiser, map, Coder::Raw).unwrap();
+            let encoded = Encoder::new(&format)
+                .encode(features(shape).view())
+                .unwrap();
+            let lengths: Vec<_> = encoded.iter().map(<[u8]>::len).collect();
+            let (share, packets, fewest) = measure(&lengths);
+            println!(
+                "{dim} {map:?}: {:.2} %; {packets} packets, {fewest} at least",
+                share * 100.0
+            );
+            assert!(share <= 0.04, "{dim} {map:?}: {share}");
+            assert!(
+                packets <= fewest + 1,
+                "{dim} {map:?}: {packets} for {fewest}"
+            );
+        }
+    }
+}

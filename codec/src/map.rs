@@ -43,15 +43,25 @@ impl Map {
     /// lengths take few bytes.
     pub const JPEG_SLICE_BYTES: usize = 384;
 
-    /// Channel rows whose raw slices are at most `slice_bytes` long, if a single row is: as many
-    /// rows as fit.
+    /// Channel rows whose raw slices are at most `slice_bytes` long, if a single row is.
+    ///
+    /// Of the numbers of rows that divide the height, so that all slices are of one size, it takes
+    /// the one of which most entries go into a packet of eight times `slice_bytes`, and the greatest
+    /// of those that are equal.
     #[must_use]
     pub fn rows_for(shape: Shape, levels: u16, slice_bytes: usize) -> Self {
         let (channels, height, width) = shape.dim();
-        let rows = (entries_in(slice_bytes, levels) / width).clamp(1, height);
+        let most = (entries_in(slice_bytes, levels) / width).clamp(1, height);
         let fewest = height.div_ceil((MAX_SLICES / channels).max(1));
+        let entries_in_packet = |rows: usize| {
+            let slice = (rows * width * bits_for(levels) as usize).div_ceil(8);
+            slice_bytes.saturating_mul(8) / slice * rows * width
+        };
+        let dividing = (fewest..=most).filter(|rows| height.is_multiple_of(*rows));
+        let rows = dividing.max_by_key(|rows| entries_in_packet(*rows));
+        let rows = rows.unwrap_or(most.max(fewest));
         Self::ChannelRows {
-            rows: u16::try_from(rows.max(fewest)).unwrap_or(u16::MAX),
+            rows: u16::try_from(rows).unwrap_or(u16::MAX),
         }
     }
 
@@ -136,8 +146,10 @@ mod tests {
     fn slices_of_an_eighth_of_a_packet() {
         let shape = Shape::new(80, 14, 14).unwrap();
         let rows = |levels| Map::rows_for(shape, levels, Map::SLICE_BYTES);
-        assert_eq!(rows(256), Map::ChannelRows { rows: 10 });
-        assert_eq!(rows(7), Map::ChannelRows { rows: 14 });
+        // 41 slices of 28 bytes fill 1,148 of 1,152; 8 of 140 would fill 1,120.
+        assert_eq!(rows(256), Map::ChannelRows { rows: 2 });
+        // 31 slices of 37 bytes.
+        assert_eq!(rows(7), Map::ChannelRows { rows: 7 });
         let random = |levels| Map::random_for(7, shape, levels, Map::SLICE_BYTES);
         assert_eq!(
             random(256),
