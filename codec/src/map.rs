@@ -59,7 +59,7 @@ impl Map {
         };
         let dividing = (fewest..=most).filter(|rows| height.is_multiple_of(*rows));
         let rows = dividing.max_by_key(|rows| entries_in_packet(*rows));
-        let rows = rows.unwrap_or(most.max(fewest));
+        let rows = rows.unwrap_or_else(|| most.max(fewest));
         Self::ChannelRows {
             rows: u16::try_from(rows).unwrap_or(u16::MAX),
         }
