@@ -28,6 +28,8 @@ struct Entry {
     events_dropped: u64,
     busy: u64,
     send_failed: u64,
+    /// Whether anything has happened on the session since it was drained.
+    touched: bool,
 }
 
 /// The loop of a data path, and the sessions that it drives.
@@ -81,25 +83,36 @@ impl Driver {
             for entry in self.sessions.values_mut() {
                 if entry.wake().is_some_and(|at| at <= now) {
                     entry.session.handle_timeout(now);
+                    entry.touched = true;
                 }
-                entry.drain(&socket, self.clock, &mut buffer).await;
+                if std::mem::take(&mut entry.touched) {
+                    entry.drain(&socket, self.clock, &mut buffer).await;
+                }
             }
         }
     }
 
     fn receive(&mut self, datagram: &[u8], from: SocketAddr) {
+        let now = self.clock.now();
         let connection = tensorwire_protocol::wire::connection_of(datagram);
-        let Some(entry) = connection.and_then(|id| self.sessions.get_mut(&id)) else {
+        let Some(entry) = connection.and_then(|id| self.touch(id)) else {
             self.strays.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        let accepted = entry.session.handle_datagram(self.clock.now(), datagram);
+        let accepted = entry.session.handle_datagram(now, datagram);
         // In plain mode nothing proves who sent a datagram, so the first valid one from the host that
         // asked for the session decides, and no later one can turn the stream away.
         let expected = entry.from.is_none_or(|ip| ip == from.ip().to_canonical());
         if accepted.is_ok() && entry.peer.is_none() && expected {
             entry.peer = Some(from);
         }
+    }
+
+    /// A session on which something happens now.
+    fn touch(&mut self, connection: ConnectionId) -> Option<&mut Entry> {
+        let entry = self.sessions.get_mut(&connection)?;
+        entry.touched = true;
+        Some(entry)
     }
 
     fn obey(&mut self, command: Command) {
@@ -118,23 +131,23 @@ impl Driver {
                 }
             }
             Command::Attach(connection, remote, peer) => {
-                if let Some(entry) = self.sessions.get_mut(&connection) {
+                if let Some(entry) = self.touch(connection) {
                     entry.session.set_remote_connection(remote);
                     entry.peer = peer.or(entry.peer);
                 }
             }
             Command::Tensor(connection, tensor, reply) => {
-                if let Some(entry) = self.sessions.get_mut(&connection) {
+                if let Some(entry) = self.touch(connection) {
                     let _ = reply.send(entry.session.send_tensor(now, tensor));
                 }
             }
             Command::Result(connection, result, reply) => {
-                if let Some(entry) = self.sessions.get_mut(&connection) {
+                if let Some(entry) = self.touch(connection) {
                     let _ = reply.send(entry.session.send_result(now, result));
                 }
             }
             Command::Skip(connection, reason, first, count) => {
-                if let Some(entry) = self.sessions.get_mut(&connection) {
+                if let Some(entry) = self.touch(connection) {
                     entry.session.skip_frames(reason, first, count);
                 }
             }
@@ -176,6 +189,7 @@ impl Driver {
                 events_dropped: 0,
                 busy: 0,
                 send_failed: 0,
+                touched: true,
             },
         );
         Ok(connection)
