@@ -10,28 +10,19 @@
 
 #[allow(
     dead_code,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "support of tests, shared by several that do not use all of it"
+    reason = "shared by several tests that do not use all of it"
 )]
 mod support;
 
-use support::{Running, edge, free_port, json_lines, run, start_cloud, text};
+use support::{Running, edge, edge_to, free_port, json_lines, run, start_cloud, text};
 
 #[test]
 fn every_frame_is_answered_with_the_models_answer() {
     let (cloud, address) = start_cloud(&[]);
-    let mut command = edge();
-    command.args([
-        "--connect",
+    let command = edge_to(
         &address,
-        "--frames",
-        "40",
-        "--fps",
-        "100",
-        "--deadline-ms",
-        "10000",
-    ]);
+        &["--frames", "40", "--fps", "100", "--deadline-ms", "10000"],
+    );
     let output = run(command);
     let stderr = text(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{stderr}");
@@ -92,19 +83,19 @@ fn a_link_that_loses_packets_costs_slices_but_no_answers() {
     let mut link = Running::start(command);
     link.wait_for("relaying");
 
-    let mut command = edge();
-    command.args([
-        "--connect",
+    let command = edge_to(
         &address,
-        "--data",
-        &front,
-        "--frames",
-        "60",
-        "--fps",
-        "60",
-        "--deadline-ms",
-        "500",
-    ]);
+        &[
+            "--data",
+            &front,
+            "--frames",
+            "60",
+            "--fps",
+            "60",
+            "--deadline-ms",
+            "500",
+        ],
+    );
     let output = run(command);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let lines = json_lines(&text(&output.stdout));
@@ -146,11 +137,8 @@ fn jpeg_slices_and_other_maps_and_interleavers_work() {
         ["--map", "rows", "--levels", "64", "--interleaver", "stride"],
         ["--map", "mosaic", "--mss", "576", "--slice-bytes", "2000"],
     ] {
-        let mut command = edge();
-        command
-            .args(["--connect", &address, "--frames", "20", "--fps", "100"])
-            .args(["--deadline-ms", "10000"])
-            .args(arguments);
+        let mut command = edge_to(&address, &["--frames", "20", "--fps", "100"]);
+        command.args(["--deadline-ms", "10000"]).args(arguments);
         let output = run(command);
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
         let lines = json_lines(&text(&output.stdout));
@@ -165,16 +153,7 @@ fn jpeg_slices_and_other_maps_and_interleavers_work() {
 #[test]
 fn ctrl_c_ends_an_edge_with_a_summary() {
     let (_cloud, address) = start_cloud(&[]);
-    let mut command = edge();
-    command.args([
-        "--connect",
-        &address,
-        "--frames",
-        "100000",
-        "--fps",
-        "50",
-        "--quiet",
-    ]);
+    let command = edge_to(&address, &["--frames", "100000", "--fps", "50", "--quiet"]);
     let mut edge = Running::start(command);
     edge.wait_for("streaming");
     std::thread::sleep(std::time::Duration::from_millis(500));
@@ -190,16 +169,7 @@ fn ctrl_c_ends_an_edge_with_a_summary() {
 #[test]
 fn an_edge_notices_that_its_cloud_is_gone() {
     let (cloud, address) = start_cloud(&[]);
-    let mut command = edge();
-    command.args([
-        "--connect",
-        &address,
-        "--frames",
-        "100000",
-        "--fps",
-        "50",
-        "--quiet",
-    ]);
+    let command = edge_to(&address, &["--frames", "100000", "--fps", "50", "--quiet"]);
     let mut edge = Running::start(command);
     edge.wait_for("streaming");
     drop(cloud);
@@ -211,16 +181,10 @@ fn an_edge_notices_that_its_cloud_is_gone() {
 #[test]
 fn a_cloud_refuses_what_it_cannot_serve_and_says_why() {
     let (_cloud, address) = start_cloud(&[]);
-    let mut command = edge();
-    command.args([
-        "--connect",
+    let command = edge_to(
         &address,
-        "--split",
-        "add_2",
-        "--clip=-5,5",
-        "--frames",
-        "1",
-    ]);
+        &["--split", "add_2", "--clip=-5,5", "--frames", "1"],
+    );
     let output = run(command);
     assert_eq!(output.status.code(), Some(1));
     let stderr = text(&output.stderr);
@@ -264,12 +228,10 @@ fn bad_input_is_told_plainly() {
 #[test]
 fn a_full_cloud_refuses_a_second_edge() {
     let (_cloud, address) = start_cloud(&["--sessions", "1"]);
-    let mut command = edge();
-    command.args(["--connect", &address, "--frames", "100000", "--quiet"]);
+    let command = edge_to(&address, &["--frames", "100000", "--quiet"]);
     let mut first = Running::start(command);
     first.wait_for("streaming");
-    let mut command = edge();
-    command.args(["--connect", &address, "--frames", "1"]);
+    let command = edge_to(&address, &["--frames", "1"]);
     let output = run(command);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("as many sessions as it can"));
@@ -278,8 +240,7 @@ fn a_full_cloud_refuses_a_second_edge() {
 #[test]
 fn every_frame_is_told_once_when_the_cloud_dies() {
     let (cloud, address) = start_cloud(&[]);
-    let mut command = edge();
-    command.args(["--connect", &address, "--frames", "100000", "--fps", "50"]);
+    let command = edge_to(&address, &["--frames", "100000", "--fps", "50"]);
     let mut edge = Running::start(command);
     edge.wait_for("streaming");
     std::thread::sleep(std::time::Duration::from_millis(500));
@@ -310,17 +271,10 @@ fn ctrl_c_ends_an_edge_that_nobody_answers() {
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let data = silent.local_addr().unwrap().to_string();
     for interrupts in [1, 2] {
-        let mut command = edge();
-        command.args([
-            "--connect",
+        let command = edge_to(
             &address,
-            "--data",
-            &data,
-            "--frames",
-            "100",
-            "--deadline-ms",
-            "3000",
-        ]);
+            &["--data", &data, "--frames", "100", "--deadline-ms", "3000"],
+        );
         let mut edge = Running::start(command);
         edge.wait_for("streaming");
         std::thread::sleep(std::time::Duration::from_millis(500));

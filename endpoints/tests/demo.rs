@@ -10,9 +10,7 @@
 
 #[allow(
     dead_code,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "support of tests, shared by several that do not use all of it"
+    reason = "shared by several tests that do not use all of it"
 )]
 mod support;
 

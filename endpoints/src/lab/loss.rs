@@ -2,8 +2,9 @@
 
 use clap::ValueEnum;
 use ndarray::Array3;
-use rand_core::{Rng as _, SeedableRng as _};
+use rand_core::SeedableRng as _;
 use rand_xoshiro::Xoshiro256PlusPlus;
+use tensorwire_protocol::link::uniform;
 
 use crate::digest::Digest;
 
@@ -46,11 +47,6 @@ impl LossMap {
             }
         }
     }
-}
-
-/// Uniform in 0..1, 53 bits.
-fn uniform(random: &mut Xoshiro256PlusPlus) -> f64 {
-    (random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 #[cfg(test)]

@@ -13,6 +13,13 @@ pub(crate) fn edge() -> Command {
     command(env!("CARGO_BIN_EXE_tw-edge"))
 }
 
+/// An edge that connects to this cloud.
+pub(crate) fn edge_to(address: &str, options: &[&str]) -> Command {
+    let mut command = edge();
+    command.args(["--connect", address]).args(options);
+    command
+}
+
 pub(crate) fn cloud() -> Command {
     command(env!("CARGO_BIN_EXE_tw-cloud"))
 }

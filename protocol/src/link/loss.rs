@@ -206,7 +206,7 @@ impl LossProcess {
 }
 
 /// A number of [0, 1) with 53 random bits.
-pub(super) fn uniform(random: &mut impl Rng) -> f64 {
+pub fn uniform(random: &mut impl Rng) -> f64 {
     (random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rand_core::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-pub use loss::{LossError, LossModel, LossProcess};
+pub use loss::{LossError, LossModel, LossProcess, uniform};
 
 use crate::time::Time;
 
@@ -123,7 +123,7 @@ impl<P: AsRef<[u8]>> Link<P> {
             self.stats.lost += 1;
             return;
         }
-        let jitter = self.config.jitter.mul_f64(loss::uniform(&mut self.random));
+        let jitter = self.config.jitter.mul_f64(uniform(&mut self.random));
         let arrival = departure + self.config.delay + jitter;
         self.in_flight.push(InFlight {
             arrival,

@@ -198,11 +198,11 @@ pub fn is_tsp(datagram: &[u8]) -> bool {
 
 /// The connection ID of a datagram that looks like TSP, unchecked otherwise: what finds its session.
 pub fn connection_of(datagram: &[u8]) -> Option<ConnectionId> {
-    let [first, _, c0, c1, c2, ..] = datagram else {
+    let [_, _, c0, c1, c2, ..] = datagram else {
         return None;
     };
     let id = ConnectionId(u32::from_be_bytes([0, *c0, *c1, *c2]));
-    (first & FORM_MASK == FORM).then_some(id)
+    is_tsp(datagram).then_some(id)
 }
 
 /// Checks length, form, version, connection (where one is given) and CRC-32 of a plain-mode
