@@ -12,12 +12,15 @@ use std::time::Duration;
 use rand_core::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-pub use loss::{LossError, LossModel, LossProcess, uniform};
+pub use loss::{
+    Fit, Fitted, LossError, LossModel, LossProcess, LossSpecError, LossTrace, NetemError,
+    TraceError, fit, uniform,
+};
 
 use crate::time::Time;
 
 /// One direction of a path.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "made by the caller, field by field"
@@ -35,7 +38,7 @@ pub struct LinkConfig {
     pub queue: usize,
     /// Bytes that each packet takes on the link beyond its UDP payload: 28 for IPv4 and UDP.
     pub overhead: usize,
-    /// Seed of loss and jitter.
+    /// Seed of loss and jitter. With seed 0 a recorded trace is replayed from its first packet.
     pub seed: u64,
 }
 
@@ -92,7 +95,7 @@ impl<P: AsRef<[u8]>> Link<P> {
     /// A link that is empty at the epoch.
     pub fn new(config: LinkConfig) -> Self {
         Self {
-            loss: LossProcess::new(config.loss, config.seed),
+            loss: LossProcess::new(config.loss.clone(), config.seed),
             random: Xoshiro256PlusPlus::seed_from_u64(config.seed ^ 0x6A09_E667_F3BC_C908),
             config,
             busy_until: Time::ZERO,
@@ -100,6 +103,12 @@ impl<P: AsRef<[u8]>> Link<P> {
             order: 0,
             stats: LinkStats::default(),
         }
+    }
+
+    /// From the next packet on, losses are those of another model: the path has changed.
+    pub fn set_loss(&mut self, loss: LossModel, seed: u64) {
+        self.loss = LossProcess::new(loss.clone(), seed);
+        self.config.loss = loss;
     }
 
     /// Puts a packet in at `now`.
@@ -250,7 +259,7 @@ mod tests {
             ..LinkConfig::default()
         };
         let run = || {
-            let mut link = Link::new(config);
+            let mut link = Link::new(config.clone());
             (0..200).for_each(|i| link.send(Time::from_millis(u64::from(i)), vec![i]));
             let got = drain(&mut link);
             (got, *link.stats())
