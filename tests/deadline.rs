@@ -1,5 +1,6 @@
-//! A tensor with slices missing is released at its capture plus the deadline, by true time, although
-//! neither side knows the other's clock: one may be an hour off and run 100 ppm fast or slow.
+//! A tensor with slices missing, which a retransmission could still help, is released at its capture
+//! plus the deadline, by true time, although neither side knows the other's clock: one may be an hour
+//! off and run 100 ppm fast or slow.
 
 use std::time::Duration;
 
@@ -10,6 +11,10 @@ use tensorwire_tests::{Clock, Pair, Path, configs, outgoing, slices, stream, ten
 
 const DEADLINE: Duration = Duration::from_millis(80);
 
+/// Either way: short enough for a report to be answered before the deadline, jitter and what is made of
+/// it included.
+const DELAY: Duration = Duration::from_millis(5);
+
 /// What the mapping may err by beside the drift: half of an age's 64 µs, and what clocks that are
 /// 100 ppm apart differ by over a round trip and a deadline.
 const ERROR: Duration = Duration::from_micros(60);
@@ -19,14 +24,14 @@ const ERROR: Duration = Duration::from_micros(60);
 /// sample is older.
 fn error(pair: &Pair, captured: Time) -> Duration {
     let newest = pair.cloud_told.iter().rev().find(|told| **told <= captured);
-    let arrived = captured + Duration::from_millis(20);
+    let arrived = captured + DELAY;
     // Samples within half a second share a part of the window.
     let age = arrived - *newest.unwrap() + Duration::from_millis(500);
     age.max(Duration::from_secs(5)) / 10_000 + ERROR
 }
 
 fn releases_keep_to_the_deadline(path: Path, jitter: Duration, until: Time) -> (u32, u32) {
-    let mut pair = Pair::new(stream(40, |c| c.deadline = DEADLINE), path);
+    let mut pair = Pair::waiting(stream(40, |c| c.deadline = DEADLINE), path);
     // Before the first sample of the round trip, nothing is known of the delay.
     while pair.cloud.rtt().is_none() || pair.cloud_told.is_empty() {
         pair.step();
@@ -61,7 +66,7 @@ fn releases_keep_to_the_deadline(path: Path, jitter: Duration, until: Time) -> (
 fn path(seed: u64, jitter: Duration, edge_clock: Clock, cloud_clock: Clock) -> Path {
     let link = LinkConfig {
         loss: LossModel::independent(0.2).unwrap(),
-        delay: Duration::from_millis(20),
+        delay: DELAY,
         jitter,
         seed,
         ..LinkConfig::default()
@@ -116,7 +121,8 @@ proptest! {
 
 #[test]
 fn a_packet_after_the_deadline_does_not_profit_from_a_late_caller() {
-    let (edge, cloud) = configs(stream(40, |c| c.deadline = DEADLINE));
+    let (edge, mut cloud) = configs(stream(40, |c| c.deadline = DEADLINE));
+    cloud.retransmission = true;
     let mut edge = Session::new(edge, Time::ZERO).unwrap();
     let mut cloud = Session::new(cloud, Time::ZERO).unwrap();
     let (_, packets) = tensor(&mut edge, Time::ZERO, 0, &[100; 40]);

@@ -49,9 +49,11 @@ proptest! {
         let known = ends.iter().rposition(|n| *n > 0).map_or(0, |last| last + 1);
         prop_assert!(ends[..known].iter().all(|n| *n == 1), "{:?}", ends);
         let stats = pair.cloud.stats();
-        let counted = stats.tensors_complete + stats.tensors_deadline + stats.tensors_lost;
+        let incomplete = stats.tensors_exhausted + stats.tensors_deadline + stats.tensors_lost;
+        let counted = stats.tensors_complete + incomplete;
         prop_assert_eq!(counted, known as u64);
         prop_assert_eq!((stats.tensors_evicted, stats.tensors_superseded), (0, 0));
+        prop_assert_eq!((stats.tensors_recovered, stats.packets_recovered), (0, 0));
         prop_assert_eq!(stats.refused.total() + stats.conflicts + stats.duplicates, 0);
         prop_assert_eq!(stats.datagrams_received, pair.up.stats().delivered);
     }

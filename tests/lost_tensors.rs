@@ -1,15 +1,32 @@
-//! A tensor of which nothing arrives is known from the gap in the numbers, and reported lost at the
-//! deadline of the tensor that showed the gap; the edge hears of it.
+//! A tensor of which nothing arrives is known from the gap in the numbers, and reported lost once its
+//! packets can no longer be merely reordered; at the deadline of the tensor that showed the gap where
+//! they could be sent again. The edge hears of it.
+
+use std::time::Duration;
 
 use tensorwire_protocol::wire::TensorId;
 use tensorwire_protocol::{Event, ReleaseReason, Session, Time};
 use tensorwire_tests::{configs, stream, tensor};
 
+/// How late a packet may be on a path that has not reordered any.
+const WINDOW: Duration = Duration::from_millis(1);
+
 /// Sends `n` tensors at once, of which those with these numbers arrive, and tells the cloud's events
-/// now, its events at the deadline, and the deliveries that the edge then hears of.
+/// now, its events after the window, and the deliveries that the edge then hears of.
 fn run(n: u64, arrive: &[u64]) -> (Vec<Event>, Vec<Event>, Vec<(u64, ReleaseReason)>) {
+    run_until(n, arrive, false, WINDOW)
+}
+
+/// The same where the lost ones end after `wait`: the cloud may expect retransmissions.
+fn run_until(
+    n: u64,
+    arrive: &[u64],
+    retransmission: bool,
+    wait: Duration,
+) -> (Vec<Event>, Vec<Event>, Vec<(u64, ReleaseReason)>) {
     let now = Time::from_millis(10_000);
-    let (edge, cloud) = configs(stream(20, |_| ()));
+    let (edge, mut cloud) = configs(stream(20, |_| ()));
+    cloud.retransmission = retransmission;
     let mut edge = Session::new(edge, now).unwrap();
     let mut cloud = Session::new(cloud, now).unwrap();
     for id in 0..n {
@@ -21,11 +38,13 @@ fn run(n: u64, arrive: &[u64]) -> (Vec<Event>, Vec<Event>, Vec<(u64, ReleaseReas
         }
     }
     let at_once = std::iter::from_fn(|| cloud.poll_event()).collect();
-    let deadline = now + cloud.config().deadline;
-    cloud.handle_timeout(deadline);
+    let end = now + wait;
+    cloud.handle_timeout(end - Duration::from_micros(1));
+    assert_eq!(cloud.poll_event(), None, "too early");
+    cloud.handle_timeout(end);
     let later = std::iter::from_fn(|| cloud.poll_event()).collect();
     let (mut buffer, mut deliveries) = (Vec::new(), Vec::new());
-    let report = deadline + std::time::Duration::from_millis(10);
+    let report = end + Duration::from_millis(10);
     while cloud.poll_transmit(report, &mut buffer).is_some() {
         edge.handle_datagram(report, &buffer).unwrap();
     }
@@ -50,6 +69,15 @@ fn one_in_the_middle() {
     assert_eq!(later, [lost(1, 1)]);
     let (complete, gone) = (ReleaseReason::Complete, ReleaseReason::Lost);
     assert_eq!(deliveries, [(0, complete), (1, gone), (2, complete)]);
+}
+
+#[test]
+fn what_may_be_sent_again_is_waited_for_until_the_deadline() {
+    let deadline = Duration::from_millis(100);
+    let (at_once, later, deliveries) = run_until(3, &[0, 2], true, deadline);
+    assert_eq!(at_once.len(), 2);
+    assert_eq!(later, [lost(1, 1)]);
+    assert!(deliveries.contains(&(1, ReleaseReason::Lost)));
 }
 
 #[test]

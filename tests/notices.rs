@@ -33,7 +33,8 @@ proptest! {
             seed,
             ..LinkConfig::default()
         });
-        let mut pair = Pair::new(stream(30, |_| ()), path);
+        // A tensor that was given up early would not tell what its late packets say.
+        let mut pair = Pair::waiting(stream(30, |_| ()), path);
         let reasons = [NoticeReason::FrameRate, NoticeReason::FrameBusy, NoticeReason::Other(0x40)];
         let (mut next, mut expected) = (0, Vec::new());
         for i in 0..80_usize {

@@ -51,7 +51,7 @@ proptest! {
             seed,
             ..LinkConfig::default()
         };
-        let path = Path { up, down: LinkConfig { loss: LossModel::None, ..up }, ..Path::default() };
+        let path = Path { up: up.clone(), down: LinkConfig { loss: LossModel::None, ..up }, ..Path::default() };
         let mut pair = Pair::new(stream(24, |_| ()), path);
         for frame in 0..100 {
             send(&mut pair, frame);

@@ -1,9 +1,11 @@
 //! What a session is set up with, and the memory that a peer can make it use.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::interleave::Interleaving;
-use crate::wire::{ConnectionId, MAX_DATAGRAM};
+use crate::redundancy::Redundancy;
+use crate::wire::{ConnectionId, InterleaverKind, MAX_DATAGRAM};
 
 /// The parameters of a session, equal on both sides but for the connection IDs and limits.
 #[derive(Clone, Debug)]
@@ -22,10 +24,27 @@ pub struct Config {
     /// How this endpoint orders the slices of the tensors it sends, and the parameters by which
     /// it undoes the peer's order.
     pub interleaving: Interleaving,
+    /// The permutation of the priority interleaver: every slice index once, the most important first.
+    /// Needed on both sides where that interleaver is used; default none.
+    pub priority: Option<Arc<[u16]>>,
+    /// What losing each slice costs, relative to the others: one finite number of at least 0 for each.
+    /// Only this endpoint's choice of parity depends on it; default none, all being alike.
+    pub importance: Option<Arc<[f32]>>,
     /// Longest time from capture to release; default 100 ms. At most one minute.
     pub deadline: Duration,
     /// Whether the release of a tensor gives up every older one; default false.
     pub latest_only: bool,
+    /// How much this endpoint repairs ahead of losses; default off.
+    pub redundancy: Redundancy,
+    /// Whether this endpoint sends again what was lost while it can still arrive before the deadline,
+    /// and expects the same of its peer; default false.
+    ///
+    /// A receiver whose peer does not retransmit releases incomplete tensors earlier.
+    pub retransmission: bool,
+    /// Tensors that one source block of the FEC spans, 1 to 16; default 1. More make parity stronger
+    /// against bursts, but what it repairs comes up to so many frames later. Both sides keep the bytes
+    /// of so many tensors.
+    pub span: u8,
     /// Tensors that may wait to be sent, 1 to 1,024; default 8. Each keeps its coded bytes.
     pub send_queue: usize,
     /// Bounds on what the peer can make this endpoint keep.
@@ -67,7 +86,7 @@ impl Default for Limits {
 }
 
 /// Why a configuration cannot be used: the caller is at fault.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// The MSS is out of range.
@@ -84,9 +103,29 @@ pub enum ConfigError {
         /// Slices of a tensor.
         slices: u16,
     },
+    /// The priority interleaver is used without a permutation, or with what is none.
+    #[error("the priority interleaver needs a permutation with every slice index once")]
+    Priority,
+    /// The importance of slices is not one number for each.
+    #[error("importance must be one finite number of at least 0 for each slice")]
+    Importance,
     /// The deadline is out of range.
     #[error("deadline of {0:?}; it must be 1 ms to 60 s")]
     Deadline(Duration),
+    /// The ratio of REPAIR packets is out of range.
+    #[error("redundancy of {0} repair packets for each source packet; it must be 0 to 2")]
+    Ratio(f64),
+    /// The accuracy that may be lost is out of range.
+    #[error("a target of {0} points of accuracy; it must be 0 to 100")]
+    Target(f64),
+    /// The accuracy curve has no points, too many, or one that is out of range or order.
+    #[error(
+        "an accuracy curve needs 1 to 64 points, missing shares ascending above 0 up to 1, drops 0 to 100"
+    )]
+    Curve,
+    /// The span of source blocks is out of range.
+    #[error("blocks that span {0} tensors; it must be 1 to 16")]
+    Span(u8),
     /// A limit is out of range.
     #[error("limit `{name}` of {value}; it must be 1 to {most}")]
     Limit {
@@ -105,6 +144,9 @@ impl Config {
     /// The default MSS.
     pub const DEFAULT_MSS: u16 = 1_200;
 
+    /// The most tensors that a source block spans.
+    pub const MAX_SPAN: u8 = 16;
+
     /// A configuration with defaults for tensors of `slices` slices.
     pub fn new(slices: u16) -> Self {
         Self {
@@ -113,8 +155,13 @@ impl Config {
             mss: Self::DEFAULT_MSS,
             slices,
             interleaving: Interleaving::default(),
+            priority: None,
+            importance: None,
             deadline: Duration::from_millis(100),
             latest_only: false,
+            redundancy: Redundancy::Off,
+            retransmission: false,
+            span: 1,
             send_queue: 8,
             limits: Limits::default(),
         }
@@ -138,8 +185,13 @@ impl Config {
                 slices: self.slices,
             });
         }
+        self.validate_priority()?;
         if !(Duration::from_millis(1)..=Duration::from_secs(60)).contains(&self.deadline) {
             return Err(ConfigError::Deadline(self.deadline));
+        }
+        self.redundancy.validate()?;
+        if self.span == 0 || self.span > Self::MAX_SPAN {
+            return Err(ConfigError::Span(self.span));
         }
         let limits = &self.limits;
         for (name, value, most) in [
@@ -155,6 +207,38 @@ impl Config {
             }
         }
         Ok(())
+    }
+}
+
+impl Config {
+    fn validate_priority(&self) -> Result<(), ConfigError> {
+        let slices = usize::from(self.slices);
+        if let Some(importance) = &self.importance
+            && (importance.len() != slices
+                || importance.iter().any(|x| !(x.is_finite() && *x >= 0.0)))
+        {
+            return Err(ConfigError::Importance);
+        }
+        let Some(priority) = &self.priority else {
+            let needed = self.interleaving.kind == InterleaverKind::Priority;
+            return if needed {
+                Err(ConfigError::Priority)
+            } else {
+                Ok(())
+            };
+        };
+        let mut seen = vec![false; slices];
+        for slice in priority.iter() {
+            match seen.get_mut(usize::from(*slice)) {
+                Some(seen) if !*seen => *seen = true,
+                _ => return Err(ConfigError::Priority),
+            }
+        }
+        if priority.len() == slices {
+            Ok(())
+        } else {
+            Err(ConfigError::Priority)
+        }
     }
 }
 
@@ -186,5 +270,7 @@ mod tests {
         assert!(with(|c| c.deadline = Duration::ZERO).is_err());
         assert!(with(|c| c.limits.results = 0).is_err());
         assert!(with(|c| c.send_queue = 2_000).is_err());
+        assert_eq!(with(|c| c.span = 0), Err(ConfigError::Span(0)));
+        assert!(with(|c| c.redundancy = Redundancy::Fixed { ratio: 2.1 }).is_err());
     }
 }

@@ -94,9 +94,11 @@ pub struct TensorInfo {
     pub reason: ReleaseReason,
     /// Source packets that arrived, duplicates aside.
     pub packets_received: u32,
+    /// Source packets that were lost and computed from REPAIR packets.
+    pub packets_recovered: u32,
     /// Source packets that were sent.
     pub packets: u32,
-    /// Slices that arrived.
+    /// Slices that arrived or were recovered.
     pub slices_received: u16,
     /// Slices that it was cut into.
     pub slices: u16,
@@ -225,6 +227,7 @@ mod tests {
             released: Time::ZERO,
             reason: ReleaseReason::Deadline,
             packets_received: 1,
+            packets_recovered: 0,
             packets: 1,
             slices_received,
             slices,

@@ -1,9 +1,11 @@
 //! Bodies of the fuzz targets. They compile with the crate, and unit tests replay the corpora.
 
 mod datagram;
+mod fec;
 mod ops;
 
 pub use datagram::datagram;
+pub use fec::fec_roundtrip;
 pub use ops::session_ops;
 
 use bytes::Bytes;
@@ -107,6 +109,11 @@ mod tests {
         replay("session_ops", session_ops);
     }
 
+    #[test]
+    fn corpus_of_blocks() {
+        replay("fec_roundtrip", fec_roundtrip);
+    }
+
     proptest! {
         #[test]
         fn any_datagram(data in prop::collection::vec(any::<u8>(), 0..200)) {
@@ -116,6 +123,11 @@ mod tests {
         #[test]
         fn any_operations(data in prop::collection::vec(any::<u8>(), 0..600)) {
             session_ops(&data);
+        }
+
+        #[test]
+        fn any_block(data in prop::collection::vec(any::<u8>(), 0..2_000)) {
+            fec_roundtrip(&data);
         }
     }
 }

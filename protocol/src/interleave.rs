@@ -40,22 +40,36 @@ pub(crate) type Order = Arc<[u16]>;
 pub(crate) struct Orders {
     interleaving: Interleaving,
     slices: u16,
+    /// The permutation of the priority interleaver.
+    priority: Option<Order>,
     made: [Option<Order>; 3],
 }
 
 impl Orders {
-    pub(crate) const fn new(interleaving: Interleaving, slices: u16) -> Self {
+    pub(crate) const fn new(
+        interleaving: Interleaving,
+        slices: u16,
+        priority: Option<Order>,
+    ) -> Self {
         Self {
             interleaving,
             slices,
+            priority,
             made: [None, None, None],
         }
     }
 
+    /// Whether the stream has the permutation.
+    pub(crate) const fn has(&self, kind: InterleaverKind) -> bool {
+        !matches!(kind, InterleaverKind::Priority) || self.priority.is_some()
+    }
+
+    /// The permutation; slices in order where the stream has none of that kind.
     pub(crate) fn get(&mut self, kind: InterleaverKind) -> Order {
         let [sequential, stride, random] = &mut self.made;
         let slot = match kind {
-            InterleaverKind::Sequential => sequential,
+            InterleaverKind::Priority if self.priority.is_some() => &mut self.priority,
+            InterleaverKind::Sequential | InterleaverKind::Priority => sequential,
             InterleaverKind::Stride => stride,
             InterleaverKind::Random => random,
         };
@@ -66,7 +80,7 @@ impl Orders {
 
 fn permutation(kind: InterleaverKind, slices: u16, stride: u16, seed: u64) -> Order {
     match kind {
-        InterleaverKind::Sequential => (0..slices).collect(),
+        InterleaverKind::Sequential | InterleaverKind::Priority => (0..slices).collect(),
         InterleaverKind::Stride => (0..stride)
             .flat_map(|start| (start..slices).step_by(usize::from(stride.max(1))))
             .collect(),

@@ -47,11 +47,13 @@
 
 mod config;
 mod event;
+pub mod fec;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod interleave;
 pub mod link;
 pub mod recv;
+mod redundancy;
 pub mod send;
 pub mod session;
 mod stats;
@@ -63,8 +65,9 @@ pub mod wire;
 pub use config::{Config, ConfigError, Limits};
 pub use event::{Event, ReceivedResult, ReceivedTensor, ReleaseReason, TensorInfo};
 pub use interleave::Interleaving;
+pub use redundancy::{AccuracyCurve, Adaptive, Redundancy};
 pub use send::results::{OutgoingResult, ResultError};
-pub use send::{OutgoingTensor, SendError, SliceError, Slices};
+pub use send::{Loss, OutgoingTensor, SendError, SliceError, Slices};
 pub use session::{Session, Transmit};
 pub use stats::{Refused, Stats};
 pub use time::Time;

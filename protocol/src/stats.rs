@@ -14,6 +14,12 @@ pub struct Stats {
     pub tensors_sent: u64,
     /// Tensors whose packets were not all sent: their deadline passed in the queue.
     pub tensors_abandoned: u64,
+    /// REPAIR packets sent, ahead of losses and on demand.
+    pub repairs_sent: u64,
+    /// Source packets sent again.
+    pub packets_retransmitted: u64,
+    /// Packets of ours that FEEDBACK showed, or its silence suggested, to be lost.
+    pub packets_lost: u64,
     /// Frames that the caller skipped.
     pub frames_skipped: u64,
     /// Notices given up before they were said three times: too many waited.
@@ -35,13 +41,26 @@ pub struct Stats {
     pub conflicts: u64,
     /// Packets beyond a limit of memory.
     pub over_limit: u64,
-    /// DATA packets that arrived twice under different packet numbers.
+    /// DATA and REPAIR packets that arrived twice under different packet numbers.
     pub duplicates: u64,
     /// DATA packets of tensors that had been released or given up.
     pub late: u64,
 
-    /// Tensors released with every slice.
+    /// REPAIR packets received, whatever became of them.
+    pub repairs_received: u64,
+    /// REPAIR packets of tensors that were whole by then.
+    pub repairs_unneeded: u64,
+    /// REPAIR packets of tensors that had been released with slices missing or given up.
+    pub repairs_late: u64,
+    /// Source packets computed from REPAIR packets.
+    pub packets_recovered: u64,
+
+    /// Tensors released with every slice, none of them repaired.
     pub tensors_complete: u64,
+    /// Tensors released with every slice, some of them repaired.
+    pub tensors_recovered: u64,
+    /// Tensors released with slices missing before their deadline, as nothing could help them.
+    pub tensors_exhausted: u64,
     /// Tensors released at their deadline with slices missing.
     pub tensors_deadline: u64,
     /// Tensors released early by a limit of memory.

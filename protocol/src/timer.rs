@@ -6,10 +6,15 @@ use crate::time::Time;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Timer {
-    /// When to release a tensor at its deadline, or give it up as lost.
+    /// When to release a tensor that nothing can help any more, or give it up as lost: at its deadline
+    /// at the latest.
     Release,
+    /// When the last packets of an incomplete tensor are overdue, and its sender should be told.
+    Tail,
     /// When to report what has arrived.
     Feedback,
+    /// When to take packets for lost of which no report tells.
+    Loss,
     /// When to send a result again.
     Result,
     /// When to ask for FEEDBACK, for a sample of the round-trip time.
@@ -17,7 +22,7 @@ pub enum Timer {
 }
 
 impl Timer {
-    const COUNT: usize = 4;
+    const COUNT: usize = 6;
 }
 
 /// When each timer expires.
@@ -33,8 +38,14 @@ impl TimerTable {
 
     /// The earliest timer.
     pub(crate) fn next(&self) -> Option<(Time, Timer)> {
-        const ALL: [Timer; Timer::COUNT] =
-            [Timer::Release, Timer::Feedback, Timer::Result, Timer::Ping];
+        const ALL: [Timer; Timer::COUNT] = [
+            Timer::Release,
+            Timer::Tail,
+            Timer::Feedback,
+            Timer::Loss,
+            Timer::Result,
+            Timer::Ping,
+        ];
         let set = ALL.into_iter().zip(self.expires);
         set.filter_map(|(timer, at)| Some((at?, timer)))
             .min_by_key(|(at, _)| *at)

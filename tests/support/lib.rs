@@ -1,12 +1,16 @@
 //! What the scenarios share: two sessions on a virtual clock over a seeded link, and tensors to send.
 
 mod clock;
+mod packets;
 mod pair;
+mod tap;
 mod tensors;
 pub mod vectors;
 
 pub use clock::Clock;
+pub use packets::{Packet, everything, numbered, packet};
 pub use pair::{CLOUD, EDGE, Pair, Path, configs, stream};
+pub use tap::Tap;
 pub use tensors::{
     arb_lengths, assert_exact, flood, frame, outgoing, released, slices, slices_of, tensor,
 };

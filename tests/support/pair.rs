@@ -6,7 +6,7 @@ use tensorwire_protocol::link::{Link, LinkConfig};
 use tensorwire_protocol::wire::{ConnectionId, MessageType};
 use tensorwire_protocol::{Config, Event, Session, Time};
 
-use crate::Clock;
+use crate::{Clock, Tap};
 
 /// Connection ID that the edge has chosen.
 pub const EDGE: ConnectionId = ConnectionId::new(0xED_0001);
@@ -32,7 +32,7 @@ pub fn configs(config: Config) -> (Config, Config) {
 }
 
 /// What lies between edge and cloud, and what their clocks show.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Path {
     /// From edge to cloud.
     pub up: LinkConfig,
@@ -49,7 +49,7 @@ impl Path {
     pub fn symmetric(link: LinkConfig) -> Self {
         let down = LinkConfig {
             seed: link.seed ^ 0xD0,
-            ..link
+            ..link.clone()
         };
         Self {
             up: link,
@@ -78,6 +78,10 @@ pub struct Pair {
     pub up: Link<Vec<u8>>,
     /// From cloud to edge.
     pub down: Link<Vec<u8>>,
+    /// What watches the way up.
+    pub up_tap: Tap,
+    /// What watches the way down.
+    pub down_tap: Tap,
     /// True time.
     pub now: Time,
     /// The edge's clock.
@@ -97,12 +101,27 @@ impl Pair {
     /// A stream over a path, at time zero.
     pub fn new(config: Config, path: Path) -> Self {
         let (edge, cloud) = configs(config);
+        Self::of(edge, cloud, path)
+    }
+
+    /// A stream over a path whose cloud waits for retransmissions that its edge never makes: an
+    /// incomplete tensor then ends at its deadline, since something could still arrive.
+    pub fn waiting(config: Config, path: Path) -> Self {
+        let (edge, mut cloud) = configs(config);
+        cloud.retransmission = true;
+        Self::of(edge, cloud, path)
+    }
+
+    /// An edge and a cloud over a path, at time zero.
+    pub fn of(edge: Config, cloud: Config, path: Path) -> Self {
         let session = |config, clock: Clock| Session::new(config, clock.local(Time::ZERO)).unwrap();
         let mut pair = Self {
             edge: session(edge, path.edge_clock),
             cloud: session(cloud, path.cloud_clock),
             up: Link::new(path.up),
             down: Link::new(path.down),
+            up_tap: Tap::default(),
+            down_tap: Tap::default(),
             now: Time::ZERO,
             edge_clock: path.edge_clock,
             cloud_clock: path.cloud_clock,
@@ -166,7 +185,9 @@ impl Pair {
         while self.next_wake() <= until {
             self.step();
         }
-        self.now = until;
+        if until > self.now {
+            (self.now, self.spins) = (until, 0);
+        }
     }
 
     /// Steps for so long.
@@ -182,14 +203,14 @@ impl Pair {
             edge_now,
             &mut self.edge_events,
             self.now,
-            &mut self.up,
+            (&mut self.up_tap, &mut self.up),
         );
         drain(
             &mut self.cloud,
             cloud_now,
             &mut self.cloud_events,
             self.now,
-            &mut self.down,
+            (&mut self.down_tap, &mut self.down),
         );
     }
 }
@@ -199,14 +220,16 @@ fn drain(
     local: Time,
     events: &mut Vec<(Time, Event)>,
     now: Time,
-    link: &mut Link<Vec<u8>>,
+    (tap, link): (&mut Tap, &mut Link<Vec<u8>>),
 ) {
     let mut buffer = Vec::new();
     for _ in 0..MOST_SPINS {
         while let Some(transmit) = session.poll_transmit(local, &mut buffer) {
             assert_eq!(transmit.size, buffer.len());
             assert!(buffer.len() <= usize::from(session.config().mss));
-            link.send(now, std::mem::take(&mut buffer));
+            if tap.passes(now, &buffer) {
+                link.send(now, std::mem::take(&mut buffer));
+            }
         }
         events.extend(std::iter::from_fn(|| session.poll_event()).map(|event| (now, event)));
         if session.poll_timeout().is_none_or(|(at, _)| at > local) {

@@ -1,9 +1,10 @@
 //! The test vectors of the wire format.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use tensorwire_protocol::wire::ConnectionId;
 
 /// The vectors of one message type, or of the common header.
@@ -66,7 +67,7 @@ impl Invalid {
 
 /// Every file of vectors, by name.
 pub fn all() -> Vec<File> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../spec/vectors/wire");
+    let folder = folder("wire");
     let entries = fs::read_dir(&folder)
         .unwrap()
         .map(|entry| entry.unwrap().path());
@@ -75,15 +76,31 @@ pub fn all() -> Vec<File> {
         .collect();
     paths.sort();
     let read = |path: PathBuf| {
-        let text = fs::read_to_string(&path).unwrap();
-        let mut file: File = toml::from_str(&text).unwrap_or_else(|e| panic!("{path:?}: {e}"));
+        let mut file: File = parse(&path);
         file.name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         file
     };
     paths.into_iter().map(read).collect()
 }
 
-fn unhex(hex: &str) -> Vec<u8> {
+/// One file of the vectors of FEC.
+pub fn fec<T: DeserializeOwned>(name: &str) -> T {
+    parse(&folder("fec").join(name))
+}
+
+fn folder(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../spec/vectors")
+        .join(name)
+}
+
+fn parse<T: DeserializeOwned>(path: &Path) -> T {
+    let text = fs::read_to_string(path).unwrap();
+    toml::from_str(&text).unwrap_or_else(|e| panic!("{path:?}: {e}"))
+}
+
+/// The bytes that hexadecimal digits say.
+pub fn unhex(hex: &str) -> Vec<u8> {
     let digit = |c: u8| char::from(c).to_digit(16).expect("hexadecimal") as u8;
     let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
     assert!(rest.is_empty(), "whole bytes");

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::bits::Bits;
 use crate::event::{ReceivedTensor, ReleaseReason, TensorInfo};
+use crate::fec;
 use crate::time::Time;
 use crate::wire::{Content, Data, FrameNumber, InterleaverKind, TensorId};
 
@@ -13,6 +14,53 @@ pub(crate) enum Accepted {
     New,
     Duplicate,
     Conflict,
+}
+
+/// A source packet, as it came or as it was recovered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Packet<'a> {
+    pub(crate) data: Data<'a>,
+    /// Byte 1 of its header.
+    pub(crate) flags: u8,
+    /// What lies between its header and trailer: what `data` was decoded from.
+    pub(crate) body: &'a [u8],
+    /// Whether it was computed from REPAIR packets.
+    pub(crate) recovered: bool,
+}
+
+/// Where the symbol of a source packet lies in the arena.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    index: u16,
+    offset: u32,
+    len: u32,
+}
+
+/// The source packets of a tensor that are at hand, in order of their index.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Places(Vec<Place>);
+
+impl Places {
+    fn insert(&mut self, place: Place) {
+        let at = self.0.partition_point(|other| other.index < place.index);
+        self.0.insert(at, place);
+    }
+
+    /// Bytes they take.
+    pub(crate) const fn memory(&self) -> usize {
+        self.0.len() * size_of::<Place>()
+    }
+
+    /// The symbol of the source packet with this index, `arena` being that of its tensor.
+    pub(crate) fn symbol<'a>(&self, arena: &'a [u8], index: u32) -> Option<&'a [u8]> {
+        let found = self
+            .0
+            .binary_search_by_key(&index, |place| u32::from(place.index));
+        let place = self.0.get(found.ok()?)?;
+        arena
+            .get(place.offset as usize..)?
+            .get(..place.len as usize)
+    }
 }
 
 /// A whole slice, and where it lies in the arena.
@@ -46,8 +94,12 @@ impl Fragment {
     clippy::cast_possible_truncation,
     reason = "a tensor has at most 2^30 bytes, and twice that once its fragments are joined"
 )]
+const fn length_of(bytes: usize) -> u32 {
+    bytes as u32
+}
+
 const fn length(bytes: &[u8]) -> u32 {
-    bytes.len() as u32
+    length_of(bytes.len())
 }
 
 #[derive(Debug)]
@@ -61,11 +113,33 @@ pub(crate) struct Assembly {
     interleaver: InterleaverKind,
     slices: u16,
     packets: Bits,
+    recovered: u32,
     /// Positions whose slice is whole.
     positions: Bits,
+    /// Symbols of the packets; then, at release, the fragments joined.
     arena: Vec<u8>,
+    places: Places,
     pieces: Vec<Piece>,
     fragments: Vec<Fragment>,
+    /// What has passed of its packets.
+    pub(crate) passage: Passage,
+}
+
+/// How far the packets of a tensor have come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Passage {
+    /// Arrival of the newest packet.
+    pub(crate) newest: Time,
+    /// The greatest packet index that has arrived.
+    pub(crate) greatest: u32,
+    /// REPAIR packets sent ahead that have passed, and how many there are; none if none has come.
+    pub(crate) repairs: Option<(u32, u32)>,
+    /// When a packet of a later tensor arrived.
+    pub(crate) followed: Option<Time>,
+    /// When a packet arrived of a tensor so much later that its blocks no longer span this one.
+    pub(crate) outspanned: Option<Time>,
+    /// Whether the sender was told what is missing once all had passed.
+    pub(crate) told: bool,
 }
 
 impl Assembly {
@@ -86,30 +160,60 @@ impl Assembly {
             interleaver: data.interleaver(),
             slices,
             packets: Bits::new(data.packet_count()),
+            recovered: 0,
             positions: Bits::new(u32::from(slices)),
             arena: Vec::new(),
+            places: Places::default(),
             pieces: Vec::new(),
             fragments: Vec::new(),
+            passage: Passage {
+                newest: now,
+                greatest: 0,
+                repairs: None,
+                followed: None,
+                outspanned: None,
+                told: false,
+            },
         }
+    }
+
+    /// When its first packet arrived.
+    pub(crate) const fn first_arrival(&self) -> Time {
+        self.first_arrival
+    }
+
+    /// Source packets that the tensor has.
+    pub(crate) const fn packets(&self) -> u32 {
+        self.packet_count
+    }
+
+    /// The symbol of the source packet with this index, if it is at hand.
+    pub(crate) fn symbol(&self, index: u32) -> Option<&[u8]> {
+        self.places.symbol(&self.arena, index)
+    }
+
+    /// Where the symbols lie, for blocks to come that span this tensor.
+    pub(crate) fn places(&self) -> Places {
+        self.places.clone()
     }
 
     pub(crate) const fn interleaver(&self) -> InterleaverKind {
         self.interleaver
     }
 
-    /// Bytes that `data` would add to [`memory`](Self::memory).
-    pub(crate) fn cost(data: &Data<'_>) -> usize {
-        match data.content() {
-            Content::Slices(slices) => {
-                slices.payload_len() + usize::from(slices.count()) * size_of::<Piece>()
-            }
-            Content::Fragment { payload, .. } => payload.len() + size_of::<Fragment>(),
-        }
+    /// Bytes that `packet` would add to [`memory`](Self::memory).
+    pub(crate) fn cost(packet: &Packet<'_>) -> usize {
+        let pieces = match packet.data.content() {
+            Content::Slices(slices) => usize::from(slices.count()) * size_of::<Piece>(),
+            Content::Fragment { .. } => size_of::<Fragment>(),
+        };
+        fec::PREFIX + packet.body.len() + size_of::<Place>() + pieces
     }
 
     /// Bytes kept on behalf of the peer, the sets of packets and positions aside.
     pub(crate) const fn memory(&self) -> usize {
         self.arena.len()
+            + self.places.memory()
             + self.pieces.len() * size_of::<Piece>()
             + self.fragments.len() * size_of::<Fragment>()
     }
@@ -156,13 +260,23 @@ impl Assembly {
     }
 
     /// Adds a packet that was judged new.
-    pub(crate) fn add(&mut self, data: &Data<'_>) {
+    pub(crate) fn add(&mut self, packet: &Packet<'_>) {
+        let data = &packet.data;
         self.packets.insert(u32::from(data.packet_index()));
+        self.recovered += u32::from(packet.recovered);
+        let symbol = length(&self.arena);
+        fec::put_symbol(packet.flags, packet.body, &mut self.arena);
+        let end = length(&self.arena);
+        self.places.insert(Place {
+            index: data.packet_index(),
+            offset: symbol,
+            len: end - symbol,
+        });
+        // The payload is the end of the body.
         match data.content() {
             Content::Slices(slices) => {
-                for (i, slice) in (0_u16..).zip(slices.iter()) {
-                    let position = data.first_position() + i;
-                    let offset = self.append(slice);
+                let mut offset = end - length_of(slices.payload_len());
+                for (slice, position) in slices.iter().zip(data.first_position()..) {
                     let len = length(slice);
                     self.pieces.push(Piece {
                         position,
@@ -170,6 +284,7 @@ impl Assembly {
                         len,
                     });
                     self.positions.insert(u32::from(position));
+                    offset += len;
                 }
             }
             Content::Fragment {
@@ -178,12 +293,13 @@ impl Assembly {
                 payload,
             } => {
                 let position = data.first_position();
+                let len = length(payload);
                 let fragment = Fragment {
                     position,
                     slice_length,
                     start,
-                    offset: self.append(payload),
-                    len: length(payload),
+                    offset: end - len,
+                    len,
                 };
                 self.fragments.push(fragment);
                 let parts = self.fragments.iter().filter(|f| f.position == position);
@@ -194,11 +310,9 @@ impl Assembly {
         }
     }
 
-    /// Appends bytes to the arena and says where they lie.
-    fn append(&mut self, bytes: &[u8]) -> u32 {
-        let offset = length(&self.arena);
-        self.arena.extend_from_slice(bytes);
-        offset
+    /// Whether a packet was computed from REPAIR packets.
+    pub(crate) const fn was_repaired(&self) -> bool {
+        self.recovered > 0
     }
 
     /// Whether every slice has arrived.
@@ -215,7 +329,8 @@ impl Assembly {
             first_arrival: self.first_arrival,
             released: now,
             reason,
-            packets_received: self.packets.count(),
+            packets_received: self.packets.count() - self.recovered,
+            packets_recovered: self.recovered,
             packets: self.packet_count,
             slices_received: u16::try_from(self.positions.count()).unwrap_or(self.slices),
             slices: self.slices,

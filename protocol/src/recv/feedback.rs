@@ -16,8 +16,39 @@ use crate::wire::{
 pub(crate) const MAX_DELAY: Duration = Duration::from_millis(10);
 /// A report is made once so many packets wait for it.
 const MAX_WAITING: u32 = 32;
+/// Least time between reports of gaps.
+const LEAST_GAP: Duration = Duration::from_millis(2);
 /// Reports that name each release: it survives the loss of two.
 const REPEATS: u8 = 3;
+
+/// Reports remembered: those of an eighth of a second at least.
+const REPORTS: usize = 64;
+
+/// When the newest reports were sent.
+#[derive(Debug, Default)]
+pub(crate) struct Reports(VecDeque<Time>);
+
+impl Reports {
+    pub(crate) fn sent(&mut self, now: Time) {
+        if self.0.len() == REPORTS {
+            self.0.pop_front();
+        }
+        self.0.push_back(now);
+    }
+
+    pub(crate) fn newest(&self) -> Option<Time> {
+        self.0.back().copied()
+    }
+
+    /// The newest report from `first` to `last`; `last` where those are no longer remembered.
+    pub(crate) fn newest_within(&self, first: Time, last: Time) -> Option<Time> {
+        if self.0.len() == REPORTS && self.0.front().is_some_and(|oldest| *oldest > last) {
+            return (first <= last).then_some(last);
+        }
+        let newest = self.0.iter().rev().find(|at| **at <= last);
+        newest.copied().filter(|at| *at >= first)
+    }
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct FeedbackState {
@@ -25,6 +56,7 @@ pub(crate) struct FeedbackState {
     waiting: u32,
     /// Ends of the last two reports: the next begins where the one before the last ended.
     ends: [u64; 2],
+    reports: Reports,
     releases: VecDeque<(ReleaseReport, u8)>,
     /// The load to report, where the caller said.
     pub(crate) load: Option<Load>,
@@ -40,6 +72,22 @@ impl FeedbackState {
             now + MAX_DELAY
         };
         self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
+    }
+
+    /// A gap has shown, or the packets of an incomplete tensor have passed: a report is due within
+    /// `wait`, though not sooner than [`LEAST_GAP`] after the one before.
+    pub(crate) fn hurry(&mut self, now: Time, wait: Duration) {
+        let soonest = self
+            .reports
+            .newest()
+            .map_or(now, |before| before + LEAST_GAP);
+        let due = (now + wait).max(soonest);
+        self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
+    }
+
+    /// When reports were sent.
+    pub(crate) const fn reports(&self) -> &Reports {
+        &self.reports
     }
 
     /// A tensor has met its end.
@@ -112,6 +160,7 @@ impl FeedbackState {
             *left > 0
         });
         self.ends = [last, end];
+        self.reports.sent(now);
         self.waiting = 0;
         // What was told once is repeated with the next report, whenever that is.
         self.due = None;

@@ -8,6 +8,9 @@ use crate::windowed_min::WindowedMin;
 /// How long a least round-trip time stays valid: paths change.
 const WINDOW: Duration = Duration::from_secs(10);
 
+/// The least that variation counts for (RFC 9002, section 6.1.2).
+const GRANULARITY: Duration = Duration::from_millis(1);
+
 /// Estimates from samples of the round-trip time.
 #[derive(Debug)]
 pub(crate) struct Rtt {
@@ -47,6 +50,12 @@ impl Rtt {
         self.smoothed
     }
 
+    /// Smoothed round-trip time and four times its variation: what all but few samples stay below.
+    pub(crate) fn longest(&self) -> Option<Duration> {
+        self.smoothed
+            .map(|smoothed| smoothed + (self.variation * 4).max(GRANULARITY))
+    }
+
     /// The least of the ten seconds before `now`; the newest sample if there was none in them.
     pub(crate) fn least(&self, now: Time) -> Option<Duration> {
         self.least
@@ -64,9 +73,7 @@ impl Rtt {
     /// section 6.2.1, 200 ms before the first sample.
     pub(crate) fn timeout(&self) -> Duration {
         let ack_delay = crate::recv::feedback::MAX_DELAY;
-        self.smoothed
-            .map_or(Duration::from_millis(200), |smoothed| {
-                smoothed + (self.variation * 4).max(Duration::from_millis(1)) + ack_delay
-            })
+        self.longest()
+            .map_or(Duration::from_millis(200), |longest| longest + ack_delay)
     }
 }

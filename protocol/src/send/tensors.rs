@@ -1,10 +1,12 @@
 //! Tensors that wait to be sent, and their packets.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::flight::repair_room;
 use super::notices::Notices;
 use super::packetiser::{self, Planned};
 use crate::config::Config;
@@ -127,6 +129,18 @@ pub enum SendError {
     TooLarge,
 }
 
+/// The DATA packet that was written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Written {
+    pub(crate) tensor: u64,
+    pub(crate) captured: Time,
+    /// Its place among the source packets of the tensor, and how many there are.
+    pub(crate) index: u32,
+    pub(crate) count: u32,
+    /// Importance of its slices.
+    pub(crate) weight: f32,
+}
+
 /// The sending half: a bounded queue of tensors in the order of their numbers.
 #[derive(Debug)]
 pub(crate) struct TensorQueue {
@@ -135,6 +149,8 @@ pub(crate) struct TensorQueue {
     deadline: Duration,
     most: usize,
     interleaver: InterleaverKind,
+    /// Of each slice; none if all are alike.
+    importance: Option<Arc<[f32]>>,
     next: TensorId,
     last_frame: Option<FrameNumber>,
     queue: VecDeque<Queued>,
@@ -151,14 +167,32 @@ struct Queued {
     with_notice: bool,
 }
 
+impl Queued {
+    /// Importance of the slices of a packet, `importance` being that of each slice.
+    fn weight(&self, planned: Planned, importance: &[f32]) -> f32 {
+        let of = |position: u16| {
+            let slice = self.order.get(usize::from(position));
+            slice
+                .and_then(|slice| importance.get(usize::from(*slice)))
+                .copied()
+                .unwrap_or(1.0)
+        };
+        match planned {
+            Planned::Slices { first, count } => (first..first + count).map(of).sum(),
+            Planned::Fragment { position, .. } => of(position),
+        }
+    }
+}
+
 impl TensorQueue {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
-            mss: config.mss,
+            mss: config.mss - repair_room(config),
             slices: config.slices,
             deadline: config.deadline,
             most: config.send_queue,
             interleaver: config.interleaving.kind,
+            importance: config.importance.clone(),
             next: TensorId::default(),
             last_frame: None,
             queue: VecDeque::new(),
@@ -244,18 +278,19 @@ impl TensorQueue {
         }
     }
 
-    /// Writes the next packet, header to trailer, into `out`. False if none waits.
+    /// Writes the next packet, header to trailer, into `out`. None if none waits.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "planning bounds packets to 65,536, and `Slices` the slices to 2^24 − 1 bytes"
     )]
-    pub(crate) fn write(&mut self, out: &mut Vec<u8>, config: &Config, packet_number: u32) -> bool {
-        let Some(queued) = self.queue.front_mut() else {
-            return false;
-        };
-        let Some(planned) = queued.packets.get(queued.sent).copied() else {
-            return false;
-        };
+    pub(crate) fn write(
+        &mut self,
+        out: &mut Vec<u8>,
+        config: &Config,
+        packet_number: u32,
+    ) -> Option<Written> {
+        let queued = self.queue.front_mut()?;
+        let planned = queued.packets.get(queued.sent).copied()?;
         let notice = if queued.with_notice {
             self.notices.take()
         } else {
@@ -313,10 +348,18 @@ impl TensorQueue {
             }
         }
         seal(out);
+        let importance = self.importance.as_deref();
+        let written = Written {
+            tensor: queued.id.0,
+            captured: queued.tensor.captured,
+            index: queued.sent as u32,
+            count: queued.packets.len() as u32,
+            weight: importance.map_or(1.0, |all| queued.weight(planned, all)),
+        };
         queued.sent += 1;
         if queued.sent == queued.packets.len() {
             self.queue.pop_front();
         }
-        true
+        Some(written)
     }
 }

@@ -31,6 +31,8 @@ pub enum InterleaverKind {
     Stride = 1,
     /// A permutation drawn from the stream's seed.
     Random = 2,
+    /// The permutation that the stream was set up with: the most important slices first.
+    Priority = 3,
 }
 
 /// What all packets of one tensor and each of them say, the slices aside.
@@ -122,7 +124,7 @@ impl DataHead {
             0 => InterleaverKind::Sequential,
             1 => InterleaverKind::Stride,
             2 => InterleaverKind::Random,
-            _ => return Err(DecodeError::OutOfRange("interleaver")),
+            _ => InterleaverKind::Priority,
         };
         let notice = if flags & NOTICE != 0 {
             Some(Notice::decode(reader)?)

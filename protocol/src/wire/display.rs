@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Formatter, Result};
 
-use super::{Content, Data, Feedback, Header, Message, PacketReport, Results};
+use super::{Content, Data, Feedback, Header, Message, PacketReport, Repair, Results};
 
 impl Display for Header {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
@@ -19,17 +19,7 @@ impl Display for Message<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         match self {
             Self::Data(data) => data.fmt(f),
-            Self::Repair(r) => write!(
-                f,
-                "REPAIR tensor={} span={} block={}/{} k={} repair={} symbol={}B",
-                r.tensor_id,
-                r.span,
-                r.block_index,
-                r.block_count,
-                r.k,
-                r.repair_index,
-                r.symbol.len()
-            ),
+            Self::Repair(repair) => repair.fmt(f),
             Self::Feedback(feedback) => feedback.fmt(f),
             Self::Result(results) => results.fmt(f),
             Self::Ping(ping) => {
@@ -103,6 +93,26 @@ impl Display for Data<'_> {
                 payload.len()
             ),
         }
+    }
+}
+
+impl Display for Repair<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        write!(
+            f,
+            "REPAIR tensor={} span={} block={}/{} k={} repair={}/{}",
+            self.tensor_id,
+            self.span,
+            self.block_index,
+            self.block_count,
+            self.k,
+            self.repair_index,
+            self.repair_count
+        )?;
+        for (i, count) in self.source_counts.iter().enumerate() {
+            write!(f, "{}{count}", if i == 0 { " sources=" } else { "," })?;
+        }
+        write!(f, " symbol={}B", self.symbol.len())
     }
 }
 

@@ -43,7 +43,7 @@ pub const TRAILER_ROOM: usize = 16;
 /// The largest datagram, in bytes of UDP payload.
 pub const MAX_DATAGRAM: usize = 65_000;
 
-const CRC_LEN: usize = 4;
+pub(crate) const CRC_LEN: usize = 4;
 const FORM: u8 = 0b1000_0000;
 const FORM_MASK: u8 = 0b1100_0000;
 const VERSION_1: u8 = 0b0001_0000;
@@ -131,7 +131,7 @@ impl ConnectionId {
 pub enum MessageType {
     /// Slices of a tensor.
     Data = 0x0,
-    /// Parity of a source block (reserved).
+    /// A repair symbol of a source block.
     Repair = 0x1,
     /// Arrivals, releases and load.
     Feedback = 0x2,

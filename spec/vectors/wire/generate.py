@@ -1,10 +1,14 @@
 #!/usr/bin/env python3
-"""Writes the test vectors of this folder, by the text of ../../wire-format.md alone.
+"""Writes the test vectors of this folder and of ../fec, by the text of ../../wire-format.md alone.
 
 Run it here, with no arguments, after a change of that document. It shares nothing with the Rust code.
 """
 
+import os
 import zlib
+
+# The files are written beside this one, wherever it is called from.
+os.chdir(os.path.dirname(os.path.abspath(__file__)))
 
 CID = 0xABCDEF
 
@@ -109,6 +113,7 @@ f.valid("the only packet of its tensor", data(slices([1, 2]), END, last=0),
 f.valid("stride", data(slices([7]), 1), data_text(" position=0 lengths=7", interleaver="Stride"))
 f.valid("random", data(slices([7]), END | 2, index=2),
         data_text(" end position=0 lengths=7", packet="2/3", interleaver="Random"))
+f.valid("priority", data(slices([7]), 3), data_text(" position=0 lengths=7", interleaver="Priority"))
 f.valid("delta", data(slices([7]), DELTA), data_text(" delta position=0 lengths=7"))
 f.valid("256 packets are narrow", data(slices([3]), END, index=255, last=255),
         data_text(" end position=0 lengths=3", packet="255/256"))
@@ -162,7 +167,6 @@ f.invalid("index beyond the count, with END", data(slices([5]), END, index=3),
           bad + "packet index out of range")
 f.invalid("256 packets in the wide form", data(slices([5]), WIDE, last=255),
           bad + "packet count not in its shortest form")
-f.invalid("interleaver 3", data(slices([5]), 3), bad + "interleaver out of range")
 f.invalid("no slice", data(varint(0), 0), bad + "slice count out of range")
 f.invalid("16,384 slices", data(varint(16_384) + varint(0), 0), bad + "slice count out of range")
 f.invalid("overlong slice count", data(varint(2, 2) + varint(32) + b"ab", 0),
@@ -212,29 +216,209 @@ f.close()
 # Section 4
 
 
-def repair(symbol, tensor=300, span=1, block=0, blocks=1, k=10, row=0, length=None, flags=0):
-    length = len(symbol) if length is None else length
-    body = be(tensor, 2) + bytes([span, block, blocks - 1, k, row]) + be(length, 2)
-    return datagram(1, body + symbol, flags)
+def times(a, b):
+    """The product of two elements of the field, digit by digit as in 4.4.1."""
+    product = 0
+    for bit in range(8):
+        if b >> bit & 1:
+            product ^= a << bit
+    for bit in range(14, 7, -1):
+        if product >> bit & 1:
+            product ^= 0x11D << bit - 8
+    return product
 
+
+def inverse(a):
+    return next(b for b in range(1, 256) if times(a, b) == 1)
+
+
+def coefficients(points, x):
+    """What the values at these points are multiplied by for the value at x (4.4.2)."""
+    out = []
+    for i in points:
+        c = 1
+        for j in points:
+            if j != i:
+                c = times(c, times(x ^ j, inverse(i ^ j)))
+        out.append(c)
+    return out
+
+
+def combine(factors, symbols):
+    out = bytearray(max(map(len, symbols)))
+    for c, symbol in zip(factors, symbols):
+        for n, byte in enumerate(symbol):
+            out[n] ^= times(c, byte)
+    return bytes(out)
+
+
+def symbol_of(source):
+    """The symbol of a DATA datagram (4.3)."""
+    body = source[9:-4]
+    return be(len(body), 2) + source[1:2] + body
+
+
+def repair_symbol(symbols, index):
+    k = len(symbols)
+    return combine(coefficients(range(k), k + index), symbols)
+
+
+def repair(symbol, tensor=300, span=1, block=0, blocks=1, k=10, index=0, ahead=2, counts=b"",
+           flags=0, pn=7):
+    body = be(tensor, 2) + bytes([span, block, blocks - 1, k, index, ahead]) + counts
+    return datagram(1, body + symbol, flags, pn=pn)
+
+
+def repair_text(symbol, tensor=300, span=1, block=0, blocks=1, k=10, index=0, ahead=2, counts=b""):
+    sources = " sources=" + ",".join(map(str, counts)) if counts else ""
+    return (f"REPAIR tensor={tensor} span={span} block={block}/{blocks} k={k} "
+            f"repair={index}/{ahead}{sources} symbol={len(symbol)}B")
+
+
+def both(file, name, symbol, **fields):
+    file.valid(name, repair(symbol, **fields), repair_text(symbol, **fields))
+
+
+three = [data(slices([4, 4]), 0, tensor=300, position=0),
+         data(slices([5, 2, 9]), 0, tensor=300, index=1, position=2),
+         data(slices([1]), END, tensor=300, index=2, position=5)]
+three_symbols = [symbol_of(source) for source in three]
 
 f = File("repair", "REPAIR (0x1), section 4")
-f.valid("the least", repair(b"\x5A", k=1),
-        "REPAIR tensor=300 span=1 block=0/1 k=1 repair=0 symbol=1B")
-f.valid("the last row of the greatest block",
-        repair(bytes(range(30)), tensor=65_535, span=255, block=255, blocks=256, k=64, row=190),
-        "REPAIR tensor=65535 span=255 block=255/256 k=64 repair=190 symbol=30B")
-f.invalid("span 0", repair(b"ab", span=0), bad + "span out of range")
-f.invalid("block beyond the count", repair(b"ab", block=1), bad + "block index out of range")
-f.invalid("k 0", repair(b"ab", k=0), bad + "k out of range")
-f.invalid("k 65", repair(b"ab", k=65), bad + "k out of range")
-f.invalid("row beyond the matrix", repair(b"ab", k=64, row=191), bad + "repair index out of range")
-f.invalid("no symbol", repair(b""), bad + "symbol length out of range")
-f.invalid("a symbol of 65,001 bytes", repair(b"ab", length=65_001),
-          bad + "symbol length out of range")
-f.invalid("symbol cut short", repair(b"ab", length=3), bad + "ends within symbol")
-f.invalid("bytes after the symbol", repair(b"ab", length=1), bad + "trailing bytes")
-f.invalid("undefined flag", repair(b"ab", flags=1), bad + "flags not zero")
+both(f, "the least", b"\0\1\0\x5A", k=1, ahead=0)
+both(f, "the first of three packets", repair_symbol(three_symbols, 0), k=3, ahead=1)
+both(f, "one on demand", repair_symbol(three_symbols, 1), k=3, index=1, ahead=1)
+both(f, "the last block of the largest tensor", bytes(range(30)), tensor=65_535, block=255,
+     blocks=256, k=64, ahead=16)
+both(f, "the last row for the greatest k", bytes(range(30)), k=64, index=190, ahead=191)
+both(f, "the last row for the least k", bytes(range(30)), k=1, index=253, ahead=254)
+both(f, "a span of three tensors", bytes(range(40)), span=3, k=9, counts=bytes([4, 0, 5]))
+both(f, "the longest span", bytes(range(40)), span=255, k=64, counts=bytes(191) + b"\1" * 64)
+both(f, "a span with the newest tensor alone", bytes(range(40)), span=2, k=64,
+     counts=bytes([0, 64]))
+symbol = bytes(range(9))
+f.invalid("empty body", datagram(1, b""), bad + "ends within tensor ID")
+f.invalid("ends within the repair count", datagram(1, b"\1\x2C\1\0\0\x0A\0"),
+          bad + "ends within repair count")
+f.invalid("span 0", repair(symbol, span=0), bad + "span out of range")
+f.invalid("block beyond the count", repair(symbol, block=1), bad + "block index out of range")
+f.invalid("k 0", repair(symbol, k=0), bad + "k out of range")
+f.invalid("k 65", repair(symbol, k=65), bad + "k out of range")
+f.invalid("row beyond the matrix", repair(symbol, k=64, index=191),
+          bad + "repair index out of range")
+f.invalid("row far beyond the matrix", repair(symbol, k=10, index=255),
+          bad + "repair index out of range")
+f.invalid("more repair packets than rows", repair(symbol, k=64, ahead=192),
+          bad + "repair count out of range")
+f.invalid("a span of more than one block", repair(symbol, span=2, blocks=2, counts=bytes([4, 6])),
+          bad + "block count contradicts another field")
+f.invalid("ends within the counts", repair(b"", span=3, counts=bytes([4, 6])),
+          bad + "ends within source packet counts")
+f.invalid("a tensor of 65 packets", repair(symbol, span=2, counts=bytes([65, 6])),
+          bad + "source packet counts out of range")
+f.invalid("nothing of the newest tensor", repair(symbol, span=2, counts=bytes([10, 0])),
+          bad + "source packet counts out of range")
+f.invalid("counts of fewer than k packets", repair(symbol, span=2, counts=bytes([4, 5])),
+          bad + "k contradicts another field")
+f.invalid("counts of k + 256 packets", repair(symbol, span=5, counts=bytes([64, 64, 64, 64, 10])),
+          bad + "k contradicts another field")
+f.invalid("no symbol", repair(b""), bad + "ends within symbol")
+f.invalid("a symbol of three bytes", repair(b"\0\0\0"), bad + "ends within symbol")
+f.invalid("no symbol after the counts", repair(b"abc", span=2, counts=bytes([4, 6])),
+          bad + "ends within symbol")
+f.invalid("undefined flag", repair(symbol, flags=1), bad + "flags not zero")
+f.invalid("end of tensor", repair(symbol, flags=END), bad + "flags not zero")
+f.close()
+
+# Section 4.4.1
+
+exp = [1]
+while len(exp) < 255:
+    exp.append(times(exp[-1], 2))
+products = [(2, 0x80), (0x8E, 2), (0x53, 0xCA), (0xFF, 0xFF), (0x1D, 0x1D), (3, 7), (0, 0xA5)]
+with open("../fec/field.toml", "w", encoding="utf-8") as out:
+    out.write("# The field, wire-format.md 4.4.1\n\n")
+    out.write("# 2 to the powers 0 to 254.\n")
+    out.write(f'powers = "{bytes(exp).hex()}"\n')
+    for a, b in products:
+        out.write(f"\n[[products]]\na = {a}\nb = {b}\nproduct = {times(a, b)}\n")
+
+# Section 4.4.2
+
+with open("../fec/matrix.toml", "w", encoding="utf-8") as out:
+    out.write("# Rows of the generator matrix for repair symbols, wire-format.md 4.4.2\n")
+    for k, indices in [(1, [0, 1, 253]), (2, [0, 1, 2, 252]), (3, [0, 1, 2, 251]),
+                       (8, [0, 1, 2, 3, 4, 5, 6, 7, 246]), (64, [0, 1, 15, 190])]:
+        for index in indices:
+            row = bytes(coefficients(range(k), k + index)).hex()
+            out.write(f'\n[[rows]]\nk = {k}\nrepair_index = {index}\nrow = "{row}"\n')
+
+# Sections 4.1 and 4.3: whole blocks
+
+
+class Blocks:
+    def __init__(self):
+        self.out = [f"# Source blocks and their REPAIR packets, wire-format.md 4\n\n"
+                    f"connection = {CID}\n"]
+
+    def block(self, name, sources, indices, **fields):
+        self.out.append(f'\n[[blocks]]\nname = "{name}"\n')
+        symbols = [symbol_of(source) for source in sources]
+        for source, symbol in zip(sources, symbols):
+            self.out.append(f'\n[[blocks.sources]]\ndatagram = "{source.hex()}"\n'
+                            f'symbol = "{symbol.hex()}"\n')
+        for index in indices:
+            symbol = repair_symbol(symbols, index)
+            given = dict(fields, k=len(sources), index=index)
+            self.out.append(f'\n[[blocks.repairs]]\nindex = {index}\nsymbol = "{symbol.hex()}"\n'
+                            f'datagram = "{repair(symbol, **given).hex()}"\n')
+
+    def lie(self, name, symbol, why):
+        self.out.append(f'\n[[lies]]\nname = "{name}"\nsymbol = "{symbol.hex()}"\n'
+                        f'error = "{why}"\n')
+
+    def close(self):
+        with open("../fec/blocks.toml", "w", encoding="utf-8") as f:
+            f.write("".join(self.out))
+
+
+def tensor_of(lengths, tensor):
+    """The packets of a tensor: a list of slice lengths for each."""
+    last, out, position = len(lengths) - 1, [], 0
+    for index, packet in enumerate(lengths):
+        flags = END if index == last else 0
+        out.append(data(slices(packet), flags, tensor=tensor, index=index, last=last,
+                        position=position, pn=index))
+        position += len(packet)
+    return out
+
+
+f = Blocks()
+f.block("the only packet of its tensor", tensor_of([[7, 3]], 300), [0, 1, 253], ahead=1)
+f.block("three packets of different lengths", three, [0, 1, 2, 3], ahead=3)
+five = tensor_of([[9, 9], [12], [4, 4, 4], [1], [17]], 301)
+f.block("the first of two interleaved blocks", five[0::2], [0, 1, 2], tensor=301, block=0,
+        blocks=2, ahead=2)
+f.block("the second of two interleaved blocks", five[1::2], [0, 1], tensor=301, block=1, blocks=2,
+        ahead=1)
+f.block("the two most important of five packets", five[:2], [0, 1], tensor=301, ahead=2)
+noticed = [data(slices([6]), NOTICE | 2, tensor=302, notice=notice(0x82, 300, 1), last=1),
+           data(slices([6]), END | 2, tensor=302, index=1, last=1, position=1)]
+f.block("a notice is protected like the rest", noticed, [0, 1], tensor=302, ahead=1)
+fragments = [data(fragment(at, 100, range(at, end)), FRAGMENT | (END if end == 100 else 0),
+                  tensor=303, index=index)
+             for index, (at, end) in enumerate([(0, 40), (40, 80), (80, 100)])]
+f.block("fragments of a slice", fragments, [0, 5, 251], tensor=303, ahead=1)
+f.block("a span of three tensors, of which the second had more packets than fit",
+        tensor_of([[9, 9], [12]], 304) + tensor_of([[8], [3, 3], [20]], 306), [0, 1, 2, 3, 4],
+        tensor=306, span=3, counts=bytes([2, 0, 3]), ahead=2)
+f.block("sixty-four packets", tensor_of([[n % 5 + 1] for n in range(64)], 307),
+        [0, 1, 2, 3, 15, 190], tensor=307, ahead=16)
+body = three_symbols[2]
+f.lie("the length is one more than there is", be(len(body) - 2, 2) + body[2:], "length")
+f.lie("the greatest length", b"\xFF\xFF" + body[2:], "length")
+f.lie("the last byte of the padding is not zero", body + bytes(8) + b"\1", "padding")
+f.lie("the body is a byte longer than its length says", body + b"\x80", "padding")
 f.close()
 
 # Section 5

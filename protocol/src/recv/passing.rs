@@ -1,0 +1,160 @@
+//! When the packets of a tensor have passed: how late reordered packets come, and how far apart
+//! packets are (wire-format.md, section 8.4).
+
+use std::time::Duration;
+
+use super::PacketArrivals;
+use crate::time::{Time, micros};
+use crate::windowed_min::WindowedMin;
+
+/// How long an observed lateness counts.
+const WINDOW: Duration = Duration::from_secs(10);
+/// The reordering window where nothing was reordered.
+const LEAST: Duration = Duration::from_millis(1);
+/// The most that it becomes: packets that come later than that are taken for lost.
+const MOST: Duration = Duration::from_millis(25);
+/// The spacing of packets before two have arrived: 1,200 bytes at 1 Mbit/s.
+const SPACING: Duration = Duration::from_millis(10);
+/// Longest gap between two packets of one tensor that tells of the path's spacing.
+const LONGEST_GAP: Duration = Duration::from_millis(100);
+
+/// What the arrival of earlier packets tells of that of later ones.
+#[derive(Debug)]
+pub(crate) struct Passing {
+    /// Lateness of reordered packets, microseconds below zero: the least is the latest.
+    lateness: WindowedMin,
+    /// Mean time from packet to packet of one tensor, and mean deviation from it, microseconds.
+    spacing: Option<(f64, f64)>,
+    /// Tensor, number and time of the newest arrival.
+    last: Option<(u64, u64, Time)>,
+    /// REPAIR packets to expect ahead of losses, and whether the newest tensor had any.
+    repairs: u32,
+    repaired: bool,
+}
+
+impl Default for Passing {
+    fn default() -> Self {
+        Self {
+            lateness: WindowedMin::new(WINDOW),
+            spacing: None,
+            last: None,
+            repairs: 0,
+            repaired: false,
+        }
+    }
+}
+
+impl Passing {
+    /// A packet with this number has arrived and been recorded; greater ones may have before it.
+    pub(crate) fn arrived(&mut self, now: Time, number: u64, arrivals: &PacketArrivals) {
+        let later = number + 1..arrivals.end();
+        if let Some(overtaken) = later.filter_map(|n| arrivals.arrival(n)).min() {
+            let late = i64::try_from(micros(now - overtaken)).unwrap_or(i64::MAX);
+            self.lateness.push(now, -late);
+        }
+    }
+
+    /// The packet that has arrived is a source or REPAIR packet of this tensor.
+    pub(crate) fn of_tensor(&mut self, now: Time, number: u64, tensor: u64) {
+        if let Some((same, before, at)) = self.last
+            && same == tensor
+            && number > before
+            && now - at < LONGEST_GAP
+        {
+            let sample = micros(now - at) as f64 / (number - before) as f64;
+            self.spacing = Some(match self.spacing {
+                None => (sample, sample / 2.0),
+                Some((mean, deviation)) => (
+                    mean + (sample - mean) / 16.0,
+                    deviation + ((sample - mean).abs() - deviation) / 16.0,
+                ),
+            });
+        }
+        if self.last.is_none_or(|(same, ..)| same != tensor) && !std::mem::take(&mut self.repaired)
+        {
+            // Either all of them were lost or there are fewer now.
+            self.repairs = self.repairs.saturating_sub(1);
+        }
+        self.last = Some((tensor, number, now));
+    }
+
+    /// So many REPAIR packets are sent ahead with the newest tensor.
+    pub(crate) const fn with_repairs(&mut self, repairs: u32) {
+        (self.repairs, self.repaired) = (repairs, true);
+    }
+
+    /// How many REPAIR packets to expect with a tensor of which none has arrived.
+    pub(crate) const fn repairs(&self) -> u32 {
+        self.repairs
+    }
+
+    /// How long after it was overtaken a packet may still come: a quarter more than the latest of the
+    /// last ten seconds, 1 to 25 ms.
+    pub(crate) fn window(&self, now: Time) -> Duration {
+        let latest = self.lateness.at(now).map_or(0, |late| late.unsigned_abs());
+        Duration::from_micros(latest + latest / 4).clamp(LEAST, MOST)
+    }
+
+    /// How long after its newest packet the `remaining` last packets of a tensor are overdue, the
+    /// reordering window aside.
+    pub(crate) fn tail(&self, remaining: u32) -> Duration {
+        if remaining == 0 {
+            return Duration::ZERO;
+        }
+        self.spacing.map_or(SPACING, |(mean, deviation)| {
+            let late = (f64::from(remaining) * mean + 4.0 * deviation) / 1e6;
+            Duration::try_from_secs_f64(late).unwrap_or(SPACING)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(order: &[(u64, u64)]) -> Passing {
+        let (mut passing, mut arrivals) = (Passing::default(), PacketArrivals::default());
+        for (number, micros) in order {
+            let now = Time::from_micros(*micros);
+            arrivals.record(*number, now);
+            passing.arrived(now, *number, &arrivals);
+            passing.of_tensor(now, *number, 0);
+        }
+        passing
+    }
+
+    #[test]
+    fn the_window_is_a_quarter_more_than_the_latest_packet() {
+        let now = Time::from_millis(20);
+        assert_eq!(after(&[(0, 0), (1, 500)]).window(now), LEAST);
+        let reordered = after(&[(0, 0), (2, 1_000), (3, 1_500), (1, 5_000)]);
+        assert_eq!(reordered.window(now), Duration::from_millis(5));
+        assert_eq!(
+            reordered.window(Time::from_millis(90_000)),
+            Duration::from_millis(5),
+            "the newest"
+        );
+        let late = after(&[(1, 0), (0, 90_000)]);
+        assert_eq!(late.window(Time::from_millis(90)), MOST);
+    }
+
+    #[test]
+    fn the_tail_follows_the_spacing() {
+        let steady: Vec<_> = (0..200).map(|n| (n, n * 500)).collect();
+        let tail = after(&steady).tail(3);
+        assert!(tail >= Duration::from_micros(1_500), "{tail:?}");
+        assert!(tail < Duration::from_micros(1_700), "{tail:?}");
+        assert_eq!(after(&steady).tail(0), Duration::ZERO);
+        assert_eq!(after(&[(0, 0)]).tail(1), SPACING);
+    }
+
+    #[test]
+    fn lost_packets_do_not_widen_the_spacing() {
+        let lossy: Vec<_> = (0..400)
+            .filter(|n| n % 3 != 1)
+            .map(|n| (n, n * 500))
+            .collect();
+        let tail = after(&lossy).tail(1);
+        assert!(tail < Duration::from_micros(600), "{tail:?}");
+    }
+}

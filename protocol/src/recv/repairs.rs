@@ -1,0 +1,328 @@
+//! Source blocks that may still be repaired: their REPAIR packets (wire-format.md, section 4).
+
+use std::collections::VecDeque;
+
+use super::assembly::Assembly;
+use super::past::Past;
+use crate::config::Config;
+use crate::fec;
+use crate::wire::Repair;
+
+/// What became of a REPAIR packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stored {
+    New,
+    Duplicate,
+    Conflict,
+    TooMany,
+}
+
+/// Source blocks kept at most: those of four of the largest tensors.
+const MOST: usize = 1_024;
+
+/// Which packets a block covers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Cover {
+    /// Number of the newest tensor.
+    newest: u64,
+    span: u8,
+    index: u8,
+    count: u16,
+    k: u8,
+    /// Source packets of each tensor where the span is more than one, oldest first.
+    counts: [u8; Config::MAX_SPAN as usize],
+}
+
+impl Cover {
+    /// None if the block spans more tensors than any stream's do, or some before the first.
+    fn new(newest: u64, repair: &Repair<'_>) -> Option<Self> {
+        let before = u64::from(repair.span).saturating_sub(newest + 1);
+        let given = repair.source_counts;
+        let (none, given) = given.split_at_checked(usize::try_from(before).ok()?)?;
+        if none.iter().any(|count| *count != 0) {
+            return None;
+        }
+        let mut counts = [0; Config::MAX_SPAN as usize];
+        counts.get_mut(..given.len())?.copy_from_slice(given);
+        Some(Self {
+            newest,
+            span: repair.span,
+            index: repair.block_index,
+            count: repair.block_count,
+            k: repair.k,
+            counts,
+        })
+    }
+
+    const fn oldest(&self) -> u64 {
+        (self.newest + 1).saturating_sub(self.span as u64)
+    }
+
+    /// Whether it covers this source packet.
+    fn contains(&self, tensor: u64, index: u32) -> bool {
+        let within = (self.oldest()..=self.newest).contains(&tensor);
+        within && (self.span > 1 || index % u32::from(self.count) == u32::from(self.index))
+    }
+
+    /// Tensor and packet index at each position of the block, and where the span says, how many
+    /// packets that tensor has.
+    fn packets(&self) -> impl Iterator<Item = (u64, u32, Option<u32>)> {
+        let single = u8::from(self.span == 1) * self.k;
+        let (first, step) = (u32::from(self.index), u32::from(self.count));
+        let alone = (0..u32::from(single)).map(move |n| (self.newest, first + n * step, None));
+        let spanned = (self.oldest()..=self.newest)
+            .zip(self.counts)
+            .flat_map(|(id, n)| (0..u32::from(n)).map(move |i| (id, i, Some(u32::from(n)))));
+        alone.chain(spanned.take(usize::from(self.k - single)))
+    }
+}
+
+#[derive(Debug)]
+struct Block {
+    cover: Cover,
+    /// Whether a packet of it has come since it was last looked at.
+    dirty: bool,
+    /// Bytes of each symbol.
+    length: usize,
+    /// Repair indices, and their symbols one after another.
+    indices: Vec<u8>,
+    symbols: Vec<u8>,
+}
+
+/// A source packet that was computed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Recovered {
+    pub(crate) tensor: u64,
+    pub(crate) index: u32,
+}
+
+/// What the receiver has of a tensor that a block covers.
+pub(crate) enum Holding<'a> {
+    /// Its packets so far.
+    Live(&'a Assembly),
+    /// The packets it had when it was released.
+    Released(&'a Past),
+    /// Nothing, and packets are welcome.
+    Unseen,
+    /// Nothing any more.
+    Gone,
+}
+
+impl Holding<'_> {
+    fn symbol(&self, index: u32) -> Option<&[u8]> {
+        match self {
+            Self::Live(assembly) => assembly.symbol(index),
+            Self::Released(past) => past.symbol(index),
+            Self::Unseen | Self::Gone => None,
+        }
+    }
+
+    fn packets(&self) -> Option<u32> {
+        match self {
+            Self::Live(assembly) => Some(assembly.packets()),
+            Self::Released(past) => Some(past.packets()),
+            Self::Unseen | Self::Gone => None,
+        }
+    }
+
+    const fn is_open(&self) -> bool {
+        matches!(self, Self::Live(_) | Self::Unseen)
+    }
+}
+
+/// The blocks of the tensors in progress.
+#[derive(Debug, Default)]
+pub(crate) struct Repairs {
+    blocks: VecDeque<Block>,
+}
+
+impl Repairs {
+    /// Bytes that `repair` would take.
+    pub(crate) const fn cost(repair: &Repair<'_>) -> usize {
+        size_of::<Block>() + 1 + repair.symbol.len()
+    }
+
+    /// Bytes kept.
+    pub(crate) fn memory(&self) -> usize {
+        let of = |block: &Block| size_of::<Block>() + block.indices.len() + block.symbols.len();
+        self.blocks.iter().map(of).sum()
+    }
+
+    /// Keeps a REPAIR packet whose newest tensor has the number `newest`.
+    pub(crate) fn add(&mut self, newest: u64, repair: &Repair<'_>) -> Stored {
+        let Some(cover) = Cover::new(newest, repair) else {
+            return Stored::Conflict;
+        };
+        let place = self.blocks.iter().position(|block| block.cover == cover);
+        if place.is_none() {
+            if self.blocks.len() == MOST {
+                return Stored::TooMany;
+            }
+            self.blocks.push_back(Block {
+                cover,
+                dirty: true,
+                length: repair.symbol.len(),
+                indices: Vec::new(),
+                symbols: Vec::new(),
+            });
+        }
+        let place = place.unwrap_or(self.blocks.len() - 1);
+        let Some(block) = self.blocks.get_mut(place) else {
+            return Stored::Conflict;
+        };
+        if block.length != repair.symbol.len() {
+            return Stored::Conflict;
+        }
+        if block.indices.contains(&repair.repair_index) {
+            return Stored::Duplicate;
+        }
+        if block.indices.len() < usize::from(cover.k) {
+            block.indices.push(repair.repair_index);
+            block.symbols.extend_from_slice(repair.symbol);
+            block.dirty = true;
+        }
+        Stored::New
+    }
+
+    /// Drops the oldest block, and tells how many packets of it were kept.
+    pub(crate) fn drop_oldest(&mut self) -> Option<u64> {
+        let block = self.blocks.pop_front()?;
+        Some(block.indices.len() as u64)
+    }
+
+    /// A source packet is at hand.
+    pub(crate) fn touch(&mut self, tensor: u64, index: u32) {
+        for block in &mut self.blocks {
+            block.dirty |= block.cover.contains(tensor, index);
+        }
+    }
+
+    /// Drops the blocks whose tensors have all met their end; `open` tells which have not.
+    pub(crate) fn forget(&mut self, open: impl Fn(u64) -> bool) {
+        self.blocks
+            .retain(|block| (block.cover.oldest()..=block.cover.newest).any(&open));
+    }
+
+    /// Computes what can be computed of one block: symbols of `length` bytes into `out`, in the order of
+    /// the result, which is empty if no block is ready. `conflicts` counts blocks that cannot be what
+    /// they say; they are dropped.
+    pub(crate) fn recover<'a>(
+        &mut self,
+        holding: impl Fn(u64) -> Holding<'a>,
+        out: &mut Vec<u8>,
+        found: &mut Vec<Recovered>,
+        conflicts: &mut u64,
+    ) -> usize {
+        found.clear();
+        out.clear();
+        let mut place = 0;
+        while let Some(block) = self.blocks.get_mut(place) {
+            if !std::mem::take(&mut block.dirty) {
+                place += 1;
+                continue;
+            }
+            match block.recover(&holding, out, found) {
+                Ready::Not => place += 1,
+                Ready::Done => {
+                    // What was computed stands in the tensors now; what comes for it is not needed.
+                    let length = block.length;
+                    self.blocks.remove(place);
+                    if !found.is_empty() {
+                        return length;
+                    }
+                }
+                Ready::Conflict => {
+                    found.clear();
+                    *conflicts += 1;
+                    self.blocks.remove(place);
+                }
+            }
+        }
+        0
+    }
+}
+
+enum Ready {
+    Not,
+    Done,
+    Conflict,
+}
+
+impl Block {
+    fn recover<'a>(
+        &self,
+        holding: &impl Fn(u64) -> Holding<'a>,
+        out: &mut Vec<u8>,
+        found: &mut Vec<Recovered>,
+    ) -> Ready {
+        let Cover {
+            newest, span, k, ..
+        } = self.cover;
+        let holdings: [Holding<'a>; Config::MAX_SPAN as usize] = std::array::from_fn(|back| {
+            if back < usize::from(span) {
+                newest
+                    .checked_sub(back as u64)
+                    .map_or(Holding::Gone, holding)
+            } else {
+                Holding::Gone
+            }
+        });
+        let of = |id: u64| {
+            usize::try_from(newest - id)
+                .ok()
+                .and_then(|back| holdings.get(back))
+        };
+        let mut points = [(0, &[][..]); fec::MAX_SOURCE];
+        let mut missing = [0; fec::MAX_SOURCE];
+        let (mut known, mut wanted) = (0, 0);
+        for (position, (id, index, packets)) in (0_u8..).zip(self.cover.packets()) {
+            let Some(holding) = of(id) else {
+                return Ready::Conflict;
+            };
+            if let Some(count) = holding.packets()
+                && (index >= count || packets.is_some_and(|said| said != count))
+            {
+                return Ready::Conflict;
+            }
+            if let Some(symbol) = holding.symbol(index) {
+                if symbol.len() > self.length {
+                    return Ready::Conflict;
+                }
+                if let Some(point) = points.get_mut(known) {
+                    *point = (position, symbol);
+                }
+                known += 1;
+            } else if holding.is_open() {
+                if let Some(missing) = missing.get_mut(wanted) {
+                    *missing = position;
+                }
+                wanted += 1;
+                found.push(Recovered { tensor: id, index });
+            }
+        }
+        if wanted == 0 {
+            return Ready::Done;
+        }
+        let repairs = self
+            .indices
+            .iter()
+            .zip(self.symbols.chunks_exact(self.length));
+        for (index, symbol) in repairs.take(usize::from(k) - known) {
+            if let Some(point) = points.get_mut(known) {
+                *point = (k + index, symbol);
+            }
+            known += 1;
+        }
+        if known < usize::from(k) {
+            found.clear();
+            return Ready::Not;
+        }
+        let (Some(points), Some(missing)) = (points.get(..known), missing.get(..wanted)) else {
+            return Ready::Conflict;
+        };
+        if fec::recover(points, missing, self.length, out).is_err() {
+            return Ready::Conflict;
+        }
+        Ready::Done
+    }
+}

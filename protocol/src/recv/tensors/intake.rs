@@ -1,0 +1,253 @@
+//! What comes in: packets to tensors, repair symbols to packets, within the limits of memory.
+
+use super::{Scope, Slot, TensorWindow, Unseen};
+use crate::event::ReleaseReason;
+use crate::recv::assembly::{Accepted, Assembly, Packet};
+use crate::recv::repairs::{Holding, Recovered, Repairs, Stored};
+use crate::stats::Stats;
+use crate::time::Time;
+use crate::wire::{Repair, TensorId};
+
+impl TensorWindow {
+    /// Files a packet, whose slices are among those of the stream; false, counted, if it is dropped.
+    /// `captured` is the mapped time of capture.
+    pub(crate) fn add(
+        &mut self,
+        packet: &Packet<'_>,
+        captured: Time,
+        scope: &mut Scope<'_>,
+    ) -> bool {
+        let (now, data) = (scope.now, &packet.data);
+        let (id, frame) = self.numbers(data);
+        let cost = Assembly::cost(packet);
+        let deadline = captured + scope.config.deadline;
+        if id.0 >= self.next_id() {
+            self.make_room(id, deadline, scope);
+            self.newest_frame = frame;
+        }
+        match self.slot(id) {
+            Some(Slot::Live(assembly)) => match assembly.judge(data) {
+                Accepted::New => {}
+                Accepted::Duplicate => {
+                    scope.stats.duplicates += 1;
+                    return false;
+                }
+                Accepted::Conflict => {
+                    scope.stats.conflicts += 1;
+                    return false;
+                }
+            },
+            Some(Slot::Unseen(_)) if deadline <= now => {
+                scope.stats.late += 1;
+                self.lose(id.0, 1, scope.stats);
+                return false;
+            }
+            Some(Slot::Unseen(_)) => {}
+            Some(Slot::Done) | None => {
+                self.count_late(id, scope.stats);
+                return false;
+            }
+        }
+        if !self.make_memory(id, cost, true, scope) {
+            scope.stats.over_limit += 1;
+            return false;
+        }
+        // Making memory can have ended this tensor too, where only the latest is wanted.
+        let Some(slot) = self.index(id).and_then(|i| self.slots.get_mut(i)) else {
+            self.count_late(id, scope.stats);
+            return false;
+        };
+        if let Slot::Unseen(unseen) = slot {
+            let mut assembly = Assembly::new(data, frame, captured, now, scope.config.slices);
+            assembly.passage.outspanned = unseen.outspanned;
+            *slot = Slot::Live(Box::new(assembly));
+        }
+        let Slot::Live(assembly) = slot else {
+            self.count_late(id, scope.stats);
+            return false;
+        };
+        let before = assembly.memory();
+        assembly.add(packet);
+        self.repairs.touch(id.0, u32::from(data.packet_index()));
+        self.memory += assembly.memory() - before;
+        if !packet.recovered {
+            assembly.passage.newest = now;
+            let index = u32::from(data.packet_index());
+            assembly.passage.greatest = assembly.passage.greatest.max(index);
+        }
+        if assembly.is_complete() {
+            let reason = if assembly.was_repaired() {
+                ReleaseReason::Recovered
+            } else {
+                ReleaseReason::Complete
+            };
+            self.release(id, reason, scope);
+        } else if !packet.recovered {
+            self.follow(id, scope);
+        }
+        true
+    }
+
+    /// Keeps a REPAIR packet; false, counted, if it is dropped.
+    pub(crate) fn add_repair(&mut self, repair: &Repair<'_>, scope: &mut Scope<'_>) -> bool {
+        let newest = self.newest_of(repair);
+        if repair.span > scope.config.span {
+            scope.stats.conflicts += 1;
+            return false;
+        }
+        if newest.0 >= self.next_id() {
+            // Its capture is not known yet: it was not later than now.
+            self.make_room(newest, scope.now + scope.config.deadline, scope);
+        }
+        let oldest = (newest.0 + 1).saturating_sub(u64::from(repair.span));
+        if !(oldest..=newest.0).any(|id| self.is_open(id)) {
+            let counter = if self.complete.contains(newest.0) {
+                &mut scope.stats.repairs_unneeded
+            } else {
+                &mut scope.stats.repairs_late
+            };
+            *counter += 1;
+            return false;
+        }
+        self.follow(newest, scope);
+        let blocks = u32::from(repair.block_count);
+        let all = u32::from(repair.repair_count) * blocks;
+        let nth = u32::from(repair.repair_index) * blocks + u32::from(repair.block_index) + 1;
+        match self.slot_mut(newest) {
+            Some(Slot::Live(assembly)) => {
+                let last = assembly.packets() - 1;
+                let passage = &mut assembly.passage;
+                passage.newest = scope.now;
+                // Source packets go first, so all of them have passed.
+                passage.greatest = last;
+                let seen = passage.repairs.map_or(nth, |(seen, _)| seen.max(nth));
+                passage.repairs = Some((seen.min(all), all));
+            }
+            Some(Slot::Unseen(unseen)) => {
+                unseen.newest = scope.now;
+                unseen.remaining = all.saturating_sub(nth);
+            }
+            Some(Slot::Done) | None => {}
+        }
+        let cost = Repairs::cost(repair);
+        if !self.make_memory(newest, cost, false, scope) {
+            scope.stats.over_limit += 1;
+            return false;
+        }
+        let before = self.repairs.memory();
+        match self.repairs.add(newest.0, repair) {
+            Stored::New => {
+                self.memory += self.repairs.memory() - before;
+                true
+            }
+            Stored::Duplicate => {
+                scope.stats.duplicates += 1;
+                false
+            }
+            Stored::Conflict => {
+                scope.stats.conflicts += 1;
+                false
+            }
+            Stored::TooMany => {
+                scope.stats.over_limit += 1;
+                false
+            }
+        }
+    }
+
+    /// Computes what can be computed of lost source packets: symbols of as many bytes as the result says,
+    /// one after another in `out`, in the order of `found`.
+    pub(crate) fn recover(
+        &mut self,
+        out: &mut Vec<u8>,
+        found: &mut Vec<Recovered>,
+        stats: &mut Stats,
+    ) -> usize {
+        let before = self.repairs.memory();
+        let Self {
+            first,
+            slots,
+            past,
+            repairs,
+            ..
+        } = self;
+        let holding = |id: u64| {
+            let index = id.checked_sub(*first).and_then(|i| usize::try_from(i).ok());
+            match index.map(|index| slots.get(index)) {
+                Some(Some(Slot::Live(assembly))) => Holding::Live(assembly),
+                Some(Some(Slot::Unseen(_))) => Holding::Unseen,
+                _ => past
+                    .iter()
+                    .find(|past| past.id == id)
+                    .map_or(Holding::Gone, Holding::Released),
+            }
+        };
+        let length = repairs.recover(holding, out, found, &mut stats.conflicts);
+        self.memory -= before - self.repairs.memory();
+        length
+    }
+
+    /// Opens slots up to `id`; the oldest end where the window would grow beyond its limit.
+    fn make_room(&mut self, id: TensorId, deadline: Time, scope: &mut Scope<'_>) {
+        let most = scope.config.limits.tensors_in_progress as u64;
+        while !self.slots.is_empty() && id.0 - self.first >= most {
+            self.end(TensorId(self.first), ReleaseReason::Evicted, scope);
+        }
+        if id.0 - self.first >= most {
+            let lost = id.0 - self.first - most + 1;
+            self.lose(self.first, lost, scope.stats);
+            self.first += lost;
+        }
+        let noticed = scope.now;
+        while self.next_id() <= id.0 {
+            self.slots.push_back(Slot::Unseen(Unseen {
+                deadline,
+                noticed,
+                newest: noticed,
+                remaining: 0,
+                outspanned: None,
+            }));
+        }
+    }
+
+    /// Makes room for `cost` bytes of tensor `id`, the oldest other tensors giving way, and then, for a
+    /// source packet, the oldest blocks of REPAIR packets.
+    fn make_memory(
+        &mut self,
+        id: TensorId,
+        cost: usize,
+        data: bool,
+        scope: &mut Scope<'_>,
+    ) -> bool {
+        let limits = &scope.config.limits;
+        let own = match self.slot(id) {
+            Some(Slot::Live(assembly)) => assembly.memory(),
+            _ => 0,
+        };
+        if own + cost > limits.tensor_bytes.min(limits.bytes_in_progress) {
+            return false;
+        }
+        while self.memory() + cost > limits.bytes_in_progress {
+            if self.past.pop_front().is_some() {
+                continue;
+            }
+            let live = (self.first..).zip(&self.slots);
+            let oldest = live
+                .filter(|(other, slot)| *other != id.0 && matches!(slot, Slot::Live(_)))
+                .map(|(other, _)| other)
+                .next();
+            let Some(oldest) = oldest else {
+                // DATA never yields to REPAIR.
+                let before = self.repairs.memory();
+                let Some(dropped) = data.then(|| self.repairs.drop_oldest()).flatten() else {
+                    return false;
+                };
+                self.memory -= before - self.repairs.memory();
+                scope.stats.over_limit += dropped;
+                continue;
+            };
+            self.release(TensorId(oldest), ReleaseReason::Evicted, scope);
+        }
+        true
+    }
+}

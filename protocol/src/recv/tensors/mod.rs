@@ -1,0 +1,278 @@
+//! The tensors in progress, and how each meets its end (wire-format.md, section 8.2).
+
+mod ends;
+mod intake;
+
+use std::collections::VecDeque;
+
+use crate::config::Config;
+use crate::event::ReleaseReason;
+use crate::fec;
+use crate::interleave::Orders;
+use crate::recv::assembly::Assembly;
+use crate::recv::end::End;
+use crate::recv::exhaustion::Prospect;
+use crate::recv::past::Past;
+use crate::recv::repairs::Repairs;
+use crate::recv::seen::Seen;
+use crate::stats::Stats;
+use crate::time::Time;
+use crate::wire::{Data, FrameNumber, Repair, TensorId};
+
+/// What the window works with in one call.
+#[derive(Debug)]
+pub(crate) struct Scope<'a> {
+    pub(crate) now: Time,
+    pub(crate) config: &'a Config,
+    pub(crate) orders: &'a mut Orders,
+    pub(crate) stats: &'a mut Stats,
+    pub(crate) prospect: Prospect<'a>,
+}
+
+#[derive(Debug)]
+enum Slot {
+    /// Packets have arrived.
+    Live(Box<Assembly>),
+    /// A later tensor or a REPAIR packet has arrived, none of its source packets.
+    Unseen(Unseen),
+    /// Met its end.
+    Done,
+}
+
+/// A tensor of which no source packet has arrived.
+#[derive(Debug)]
+struct Unseen {
+    deadline: Time,
+    /// When a later tensor or its first REPAIR packet arrived.
+    noticed: Time,
+    /// When its newest REPAIR packet did.
+    newest: Time,
+    /// REPAIR packets sent ahead that are still to come, where one has.
+    remaining: u32,
+    /// As in [`Passage`](super::assembly::Passage).
+    outspanned: Option<Time>,
+}
+
+impl Slot {
+    /// When it meets its end if nothing more comes, and how.
+    fn end(
+        &self,
+        now: Time,
+        config: &Config,
+        prospect: &Prospect<'_>,
+    ) -> Option<(Time, ReleaseReason)> {
+        let (first, passed, outspanned, spanned, deadline) = match self {
+            Self::Live(assembly) => (
+                assembly.first_arrival(),
+                prospect.passed(now, assembly.packets(), &assembly.passage),
+                assembly.passage.outspanned,
+                // A block that spans it has a packet of a later tensor too.
+                (assembly.packets() as usize) < fec::MAX_SOURCE,
+                assembly.captured + config.deadline,
+            ),
+            Self::Unseen(unseen) => (
+                unseen.noticed,
+                prospect.passed_unseen(now, unseen.newest, unseen.remaining),
+                unseen.outspanned,
+                true,
+                unseen.deadline,
+            ),
+            Self::Done => return None,
+        };
+        let passed = if config.span > 1 && spanned {
+            prospect.outspanned(now, outspanned)
+        } else {
+            Some(passed)
+        };
+        let exhausted = passed.map_or(deadline, |passed| {
+            prospect.exhausted(first, passed, deadline)
+        });
+        Some(if exhausted < deadline {
+            (exhausted, ReleaseReason::Exhausted)
+        } else {
+            (deadline, ReleaseReason::Deadline)
+        })
+    }
+}
+
+/// The tensors from the oldest in progress to the newest known.
+#[derive(Debug)]
+pub(crate) struct TensorWindow {
+    /// Number of the tensor in the first slot; all before it have met their end.
+    first: u64,
+    slots: VecDeque<Slot>,
+    /// Frame of the tensor with the greatest number.
+    newest_frame: FrameNumber,
+    memory: usize,
+    repairs: Repairs,
+    /// The newest released tensors, where blocks span several.
+    past: VecDeque<Past>,
+    complete: Seen,
+    ends: VecDeque<End>,
+}
+
+impl TensorWindow {
+    pub(crate) fn new() -> Self {
+        Self {
+            first: 0,
+            slots: VecDeque::new(),
+            newest_frame: FrameNumber::default(),
+            memory: 0,
+            repairs: Repairs::default(),
+            past: VecDeque::new(),
+            complete: Seen::default(),
+            ends: VecDeque::new(),
+        }
+    }
+
+    /// The number of the tensor that a packet belongs to, and of its frame.
+    pub(crate) fn numbers(&self, data: &Data<'_>) -> (TensorId, FrameNumber) {
+        let id = TensorId::extend(data.tensor_id(), TensorId(self.next_id()));
+        let frame = FrameNumber::extend(data.frame_number(), self.newest_frame.next());
+        (id, frame)
+    }
+
+    /// The number of the newest tensor of a block.
+    pub(crate) fn newest_of(&self, repair: &Repair<'_>) -> TensorId {
+        TensorId::extend(repair.tensor_id, TensorId(self.next_id()))
+    }
+
+    /// Bytes kept on behalf of the peer: of all tensors in progress, and of those released that blocks
+    /// to come may span.
+    pub(crate) fn memory(&self) -> usize {
+        self.memory + self.past.iter().map(Past::memory).sum::<usize>()
+    }
+
+    /// Tensors in progress: some of their packets have arrived.
+    pub(crate) fn live(&self) -> usize {
+        let live = self.slots.iter();
+        live.filter(|slot| matches!(slot, Slot::Live(_))).count()
+    }
+
+    /// Releases or gives up what has reached its deadline, or what nothing can help any more.
+    pub(crate) fn expire(&mut self, scope: &mut Scope<'_>) {
+        while let Some((id, at, reason)) = self.earliest(scope.now, scope.config, &scope.prospect)
+            && at <= scope.now
+        {
+            self.end(TensorId(id), reason, scope);
+        }
+    }
+
+    /// When the next tensor in progress meets its end.
+    pub(crate) fn next_end(
+        &self,
+        now: Time,
+        config: &Config,
+        prospect: &Prospect<'_>,
+    ) -> Option<Time> {
+        self.earliest(now, config, prospect).map(|(_, at, _)| at)
+    }
+
+    /// When the sender should be told what is missing of a tensor whose packets have passed.
+    pub(crate) fn next_passing(&self, now: Time, prospect: &Prospect<'_>) -> Option<Time> {
+        if !prospect.retransmission {
+            return None;
+        }
+        let live = self.slots.iter().filter_map(|slot| match slot {
+            Slot::Live(assembly) if !assembly.passage.told => Some(assembly),
+            _ => None,
+        });
+        live.map(|assembly| prospect.passed(now, assembly.packets(), &assembly.passage))
+            .min()
+    }
+
+    /// Whether the packets of a tensor have passed, with some missing, and its sender should be told:
+    /// once for each tensor.
+    pub(crate) fn take_passed(&mut self, now: Time, prospect: &Prospect<'_>) -> bool {
+        if !prospect.retransmission {
+            return false;
+        }
+        let mut passed = false;
+        for slot in &mut self.slots {
+            if let Slot::Live(assembly) = slot
+                && !assembly.passage.told
+                && prospect.passed(now, assembly.packets(), &assembly.passage) <= now
+            {
+                assembly.passage.told = true;
+                passed = true;
+            }
+        }
+        passed
+    }
+
+    /// The next end to tell.
+    pub(crate) fn poll_end(&mut self) -> Option<End> {
+        self.ends.pop_front()
+    }
+
+    fn earliest(
+        &self,
+        now: Time,
+        config: &Config,
+        prospect: &Prospect<'_>,
+    ) -> Option<(u64, Time, ReleaseReason)> {
+        let ends = (self.first..).zip(&self.slots).filter_map(|(id, slot)| {
+            let (at, reason) = slot.end(now, config, prospect)?;
+            Some((id, at, reason))
+        });
+        ends.min_by_key(|(_, at, _)| *at)
+    }
+
+    /// Notes that packets of tensor `id` have come, and those of earlier ones therefore have passed.
+    fn follow(&mut self, id: TensorId, scope: &Scope<'_>) {
+        let now = scope.now;
+        let earlier = self.first..id.0;
+        for (slot, earlier) in self.slots.iter_mut().zip(earlier) {
+            let outspanned = (earlier + u64::from(scope.config.span) <= id.0).then_some(now);
+            match slot {
+                Slot::Live(assembly) => {
+                    let passage = &mut assembly.passage;
+                    passage.followed.get_or_insert(now);
+                    passage.outspanned = passage.outspanned.or(outspanned);
+                }
+                Slot::Unseen(unseen) => unseen.outspanned = unseen.outspanned.or(outspanned),
+                Slot::Done => {}
+            }
+        }
+    }
+
+    fn index(&self, id: TensorId) -> Option<usize> {
+        usize::try_from(id.0.checked_sub(self.first)?).ok()
+    }
+
+    fn slot(&self, id: TensorId) -> Option<&Slot> {
+        self.slots.get(self.index(id)?)
+    }
+
+    fn slot_mut(&mut self, id: TensorId) -> Option<&mut Slot> {
+        let index = self.index(id)?;
+        self.slots.get_mut(index)
+    }
+
+    fn is_open(&self, id: u64) -> bool {
+        matches!(
+            self.slot(TensorId(id)),
+            Some(Slot::Live(_) | Slot::Unseen(_))
+        )
+    }
+
+    /// One more than the greatest number known.
+    fn next_id(&self) -> u64 {
+        self.first + self.slots.len() as u64
+    }
+
+    fn set(&mut self, index: usize, slot: Slot) -> Slot {
+        self.slots
+            .get_mut(index)
+            .map_or(Slot::Done, |old| std::mem::replace(old, slot))
+    }
+
+    fn count_late(&self, id: TensorId, stats: &mut Stats) {
+        let counter = if self.complete.contains(id.0) {
+            &mut stats.duplicates
+        } else {
+            &mut stats.late
+        };
+        *counter += 1;
+    }
+}

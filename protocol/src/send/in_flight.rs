@@ -1,0 +1,237 @@
+//! One tensor on its way: its source packets, what became of them, and what it is short of.
+
+use std::collections::VecDeque;
+
+use super::parity::Parity;
+use crate::time::Time;
+
+/// Probability of failing that the last round of retransmission may have.
+const LAST_ROUND_FAILS: f64 = 0.01;
+
+/// What waits to be sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Order {
+    Source {
+        tensor: u64,
+        index: u32,
+    },
+    Repair {
+        tensor: u64,
+        block: u16,
+        ahead: bool,
+    },
+}
+
+impl Order {
+    pub(super) const fn tensor(&self) -> u64 {
+        match self {
+            Self::Source { tensor, .. } | Self::Repair { tensor, .. } => *tensor,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Source {
+    /// Copies on their way.
+    pub(super) copies: u8,
+    pub(super) arrived: bool,
+    /// How often it was taken for lost although no report told.
+    pub(super) blind: u8,
+}
+
+impl Source {
+    pub(super) const fn is_lost(self) -> bool {
+        self.copies == 0 && !self.arrived
+    }
+}
+
+/// The REPAIR packets of one source block.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Block {
+    /// Those made ahead, and those of them that are not known to be lost.
+    pub(super) made_ahead: u8,
+    pub(super) alive_ahead: u8,
+    /// The same of those that were made on demand.
+    pub(super) made: u8,
+    pub(super) alive: u8,
+}
+
+#[derive(Debug)]
+pub(super) struct InFlight {
+    pub(super) id: u64,
+    pub(super) deadline: Time,
+    /// Symbols of the source packets sent so far, one after another, and where each ends.
+    pub(super) symbols: Vec<u8>,
+    pub(super) ends: Vec<usize>,
+    pub(super) sources: Vec<Source>,
+    pub(super) blocks: Vec<Block>,
+    /// Once all source packets are sent.
+    pub(super) parity: Option<Parity>,
+    /// Importance of the source packets up to each.
+    pub(super) weights: Vec<f32>,
+    /// Whether the receiver has released it. Kept only for blocks that span it.
+    pub(super) ended: bool,
+    /// Whether a loss is news.
+    pub(super) dirty: bool,
+    /// Whether lost packets are kept back until the peer is heard of.
+    pub(super) muted: bool,
+}
+
+impl InFlight {
+    pub(super) fn symbol(&self, index: usize) -> &[u8] {
+        let start = index
+            .checked_sub(1)
+            .and_then(|before| self.ends.get(before))
+            .copied()
+            .unwrap_or(0);
+        let end = self.ends.get(index).copied().unwrap_or(start);
+        self.symbols.get(start..end).unwrap_or_default()
+    }
+
+    pub(super) fn weight(&self, first: usize) -> f64 {
+        let all = self.weights.last().copied().unwrap_or(0.0);
+        let part = first.checked_sub(1).and_then(|last| self.weights.get(last));
+        if all > 0.0 {
+            f64::from(part.copied().unwrap_or(0.0)) / f64::from(all)
+        } else {
+            first as f64 / self.sources.len() as f64
+        }
+    }
+}
+
+impl InFlight {
+    pub(super) const fn empty() -> Self {
+        Self {
+            id: 0,
+            deadline: Time::ZERO,
+            symbols: Vec::new(),
+            ends: Vec::new(),
+            sources: Vec::new(),
+            blocks: Vec::new(),
+            parity: None,
+            weights: Vec::new(),
+            ended: false,
+            dirty: false,
+            muted: false,
+        }
+    }
+
+    pub(super) fn reset(&mut self, id: u64, deadline: Time) {
+        (self.id, self.deadline) = (id, deadline);
+        (self.parity, self.ended) = (None, false);
+        (self.dirty, self.muted) = (false, false);
+        self.symbols.clear();
+        self.ends.clear();
+        self.sources.clear();
+        self.blocks.clear();
+        self.weights.clear();
+    }
+
+    /// Orders, for every block, as many packets as it is short of: lost source packets, since each of
+    /// them is worth something even where the block stays incomplete. `last` tells that there is no
+    /// further round, the loss rate, and the REPAIR packets allowed for each source packet: so many
+    /// are added that the round hardly fails (after Hairpin, NSDI'24).
+    pub(super) fn order_repairs(&self, urgent: &mut VecDeque<Order>, last: Option<(f64, f64)>) {
+        let all = self.sources.len();
+        let Some(parity) = self.parity else {
+            // Some source packets are not even sent: what is lost of the others goes again.
+            urgent.extend(self.lost(0, 1, all).map(|index| source(self.id, index)));
+            return;
+        };
+        if parity.blocks == 0 {
+            urgent.extend(self.lost(0, 1, all).map(|index| source(self.id, index)));
+            return;
+        }
+        for (number, block) in self.blocks.iter().enumerate() {
+            let protected = self.lost(number, parity.blocks, parity.protected);
+            let past = (parity.blocks + number - parity.protected % parity.blocks) % parity.blocks;
+            let first = parity.protected + past;
+            let others = self.lost(first, parity.blocks, all);
+            let short = protected
+                .clone()
+                .count()
+                .saturating_sub(usize::from(block.alive_ahead));
+            let deficit = (others.clone().count() + short).saturating_sub(usize::from(block.alive));
+            if deficit == 0 {
+                continue;
+            }
+            let chosen = others.chain(protected).take(deficit);
+            urgent.extend(chosen.map(|index| source(self.id, index)));
+            if let Some((rate, ratio)) = last {
+                let most = ratio * parity.members(all, number) as f64;
+                let extra = (0..)
+                    .take_while(|extra| f64::from(*extra) < most.max(1.0) && ratio > 0.0)
+                    .find(|extra| fails(deficit, *extra, rate) <= LAST_ROUND_FAILS)
+                    .unwrap_or_else(|| most_of(most, ratio));
+                #[expect(clippy::cast_possible_truncation, reason = "at most 256 blocks")]
+                let order = Order::Repair {
+                    tensor: self.id,
+                    block: number as u16,
+                    ahead: false,
+                };
+                urgent.extend((0..extra).map(|_| order));
+            }
+        }
+    }
+
+    /// The indices below `end` of lost source packets, `first` and every `step`th after it.
+    pub(super) fn lost(
+        &self,
+        first: usize,
+        step: usize,
+        end: usize,
+    ) -> impl Iterator<Item = usize> + Clone {
+        let sources = self.sources.iter().enumerate().take(end);
+        sources
+            .skip(first)
+            .step_by(step)
+            .filter(|(_, source)| source.is_lost())
+            .map(|(index, _)| index)
+    }
+}
+
+fn source(tensor: u64, index: usize) -> Order {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a tensor has at most 65,536 packets"
+    )]
+    Order::Source {
+        tensor,
+        index: index as u32,
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "at most twice 64, never below zero"
+)]
+fn most_of(most: f64, ratio: f64) -> u32 {
+    if ratio > 0.0 { most.max(1.0) as u32 } else { 0 }
+}
+
+/// Probability that more than `extra` of `needed + extra` packets are lost, each with probability
+/// `rate`.
+fn fails(needed: usize, extra: u32, rate: f64) -> f64 {
+    let sent = needed as f64 + f64::from(extra);
+    let (mut probability, mut within) = ((1.0 - rate).powf(sent), 0.0);
+    for lost in 0..=extra {
+        within += probability;
+        let lost = f64::from(lost);
+        probability *= (sent - lost) / (lost + 1.0) * rate / (1.0 - rate).max(1e-9);
+    }
+    1.0 - within
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_fails_when_more_are_lost_than_added() {
+        assert!((fails(1, 0, 0.1) - 0.1).abs() < 1e-12);
+        assert!((fails(2, 0, 0.1) - 0.19).abs() < 1e-12);
+        assert!((fails(1, 1, 0.1) - 0.01).abs() < 1e-12);
+        assert!((fails(2, 1, 0.1) - (1.0 - 0.729 - 3.0 * 0.081)).abs() < 1e-12);
+    }
+}

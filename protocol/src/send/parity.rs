@@ -1,0 +1,429 @@
+//! How many REPAIR packets a tensor gets ahead, and which of its packets they cover.
+
+use super::loss::Loss;
+use crate::fec::MAX_SOURCE;
+use crate::redundancy::{AccuracyCurve, Adaptive, Redundancy};
+
+/// Most source blocks of one tensor (wire-format.md, section 4).
+const MAX_BLOCKS: usize = 256;
+/// Shares of a tensor's packets, from the first on, that may be protected alone.
+const PREFIXES: [f64; 4] = [1.0, 0.75, 0.5, 0.25];
+/// Plans kept for as long as the loss stays the same.
+const CACHED: usize = 16;
+/// The loss counts as the same while rate and burst stay within this factor.
+const SAME: f64 = 1.05;
+
+/// The parity of one tensor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Parity {
+    /// Interleaved blocks; 0 if the tensor has too many packets for FEC.
+    pub(crate) blocks: usize,
+    /// Source packets that are protected ahead, from the first on.
+    pub(crate) protected: usize,
+    /// REPAIR packets that are sent ahead, over all blocks.
+    pub(crate) packets: usize,
+}
+
+impl Parity {
+    /// Source packets of block `block` among the first `packets`.
+    pub(crate) const fn members(&self, packets: usize, block: usize) -> usize {
+        (packets + self.blocks - 1 - block) / self.blocks
+    }
+
+    /// REPAIR packets that block `block` gets ahead: the first blocks get one more.
+    pub(crate) const fn ahead(&self, block: usize) -> usize {
+        (self.packets + self.blocks - 1 - block) / self.blocks
+    }
+}
+
+/// What a plan depends on besides the loss.
+#[derive(Clone, PartialEq, Debug)]
+struct Case {
+    packets: usize,
+    rounds: u32,
+    /// Importance of the packets of each of [`PREFIXES`], in 1/64 of that of all.
+    weights: [u8; PREFIXES.len()],
+}
+
+/// Plans parity, and remembers its plans: a plan costs up to some hundred microseconds, and the
+/// tensors of a stream are alike.
+#[derive(Debug)]
+pub(crate) struct ParityPlanner {
+    redundancy: Redundancy,
+    made_for: Option<Loss>,
+    made: Vec<(Case, Parity)>,
+}
+
+impl ParityPlanner {
+    pub(crate) const fn new(redundancy: Redundancy) -> Self {
+        Self {
+            redundancy,
+            made_for: None,
+            made: Vec::new(),
+        }
+    }
+
+    /// The parity of a tensor of `packets` source packets, at least one, for which `rounds` of
+    /// retransmission fit before the deadline. `weight(n)` is the share of the importance of all
+    /// packets that the first n have.
+    pub(crate) fn plan(
+        &mut self,
+        packets: usize,
+        loss: Loss,
+        rounds: u32,
+        weight: impl Fn(usize) -> f64,
+    ) -> Parity {
+        let blocks = packets.div_ceil(MAX_SOURCE);
+        let none = Parity {
+            blocks: if blocks > MAX_BLOCKS { 0 } else { blocks },
+            protected: packets,
+            packets: 0,
+        };
+        let adaptive = match &self.redundancy {
+            Redundancy::Off => return none,
+            _ if none.blocks == 0 => return none,
+            Redundancy::Fixed { ratio } => {
+                return Parity {
+                    packets: share_of(packets, *ratio).min(most_repairs(packets, blocks)),
+                    ..none
+                };
+            }
+            Redundancy::Adaptive(adaptive) => adaptive,
+        };
+        let near = |a: f64, b: f64| a <= b * SAME && b <= a * SAME;
+        let same = |made: Loss| near(made.rate, loss.rate) && near(made.burst, loss.burst);
+        if !self.made_for.is_some_and(same) {
+            self.made.clear();
+            self.made_for = Some(loss);
+        }
+        let case = Case {
+            packets,
+            rounds,
+            weights: PREFIXES.map(|prefix| quantised(weight(share_of(packets, prefix)))),
+        };
+        if let Some((_, made)) = self.made.iter().find(|(other, _)| *other == case) {
+            return *made;
+        }
+        let plan = fewest(adaptive, &case, none, loss);
+        if self.made.len() == CACHED {
+            self.made.remove(0);
+        }
+        self.made.push((case, plan));
+        plan
+    }
+}
+
+/// ⌊ratio × packets⌋. A millionth is forgiven, so that 0.3 of 10 is 3.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "at most twice 65,536, never below zero"
+)]
+fn share_of(packets: usize, ratio: f64) -> usize {
+    (packets as f64 * ratio + 1e-6) as usize
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "between 0 and 64"
+)]
+fn quantised(share: f64) -> u8 {
+    (share.clamp(0.0, 1.0) * 64.0).round() as u8
+}
+
+/// The REPAIR packets that `blocks` blocks can have together: k + repair index stays within 254.
+const fn most_repairs(packets: usize, blocks: usize) -> usize {
+    (255 - packets.div_ceil(blocks)) * blocks
+}
+
+/// The fewest REPAIR packets with which the expected drop is within the target; where no number within
+/// the cap does it, the one with the least expected drop.
+fn fewest(adaptive: &Adaptive, case: &Case, none: Parity, loss: Loss) -> Parity {
+    let cap = share_of(case.packets, adaptive.most).min(most_repairs(case.packets, none.blocks));
+    let mut best: Option<(Parity, f64)> = None;
+    for (prefix, weight) in PREFIXES.into_iter().zip(case.weights) {
+        let protected = share_of(case.packets, prefix);
+        if protected == 0 {
+            continue;
+        }
+        let members = protected.div_ceil(none.blocks);
+        let mut chain = Chain::new(loss, none.blocks, members);
+        let risk = Risk {
+            curve: &adaptive.curve,
+            retry: loss.rate.powi(case.rounds.try_into().unwrap_or(i32::MAX)),
+            protected: f64::from(weight) / 64.0,
+            unprotected: loss.rate * (1.0 - f64::from(weight) / 64.0),
+        };
+        for each in 0..=cap / none.blocks {
+            let packets = each * none.blocks;
+            if best.is_some_and(|(plan, drop)| drop <= adaptive.target && plan.packets <= packets) {
+                break;
+            }
+            if each > 0 {
+                chain.repair();
+            }
+            let drop = chain.expected_drop(&risk);
+            let better = best.is_none_or(|(plan, least)| {
+                let (fits, fitted) = (drop <= adaptive.target, least <= adaptive.target);
+                match (fits, fitted) {
+                    (true, true) => packets < plan.packets,
+                    (false, false) => drop < least,
+                    (fits, _) => fits,
+                }
+            });
+            if better {
+                let plan = Parity {
+                    protected,
+                    packets,
+                    ..none
+                };
+                best = Some((plan, drop));
+            }
+            if drop <= adaptive.target {
+                break;
+            }
+        }
+    }
+    best.map_or(none, |(plan, _)| plan)
+}
+
+/// What a loss costs.
+struct Risk<'a> {
+    curve: &'a AccuracyCurve,
+    /// Probability that a packet is lost in every round of retransmission that is left; 1 if there is
+    /// none.
+    retry: f64,
+    /// Share of the importance that the block protects.
+    protected: f64,
+    /// Share that goes missing outside of it.
+    unprotected: f64,
+}
+
+/// The packets of one block on a path with Gilbert loss: how many are lost, with what probability.
+struct Chain {
+    to_bad: f64,
+    to_good: f64,
+    /// Source packets.
+    sources: usize,
+    /// REPAIR packets.
+    repairs: usize,
+    /// Probability of i source and j REPAIR packets lost at i × stride + j, the last packet being lost
+    /// or not.
+    lost: Vec<f64>,
+    kept: Vec<f64>,
+}
+
+impl Chain {
+    /// A block of `sources` packets, every `blocks`th of the packets of the path.
+    fn new(loss: Loss, blocks: usize, sources: usize) -> Self {
+        let rate = loss.rate.clamp(0.0, 0.999);
+        // The chain taken every `blocks` packets: its correlation is a power.
+        let correlation = (1.0 - 1.0 / loss.burst - rate / (loss.burst * (1.0 - rate)))
+            .clamp(0.0, 0.999)
+            .powi(i32::try_from(blocks).unwrap_or(i32::MAX));
+        let mut chain = Self {
+            to_bad: rate * (1.0 - correlation),
+            to_good: (1.0 - rate) * (1.0 - correlation),
+            sources,
+            repairs: 0,
+            lost: vec![0.0; sources + 1],
+            kept: vec![0.0; sources + 1],
+        };
+        (chain.lost[0], chain.kept[0]) = (rate, 1.0 - rate);
+        for sent in 0..sources {
+            for i in (0..=sent).rev() {
+                let (lost, kept) = chain.step(i);
+                chain.lost[i + 1] = lost;
+                chain.kept[i] = kept;
+                chain.lost[i] = 0.0;
+            }
+        }
+        chain
+    }
+
+    /// Where the next packet goes from state `at`: probability of being lost and of being kept.
+    fn step(&self, at: usize) -> (f64, f64) {
+        let (lost, kept) = (self.lost[at], self.kept[at]);
+        (
+            lost * (1.0 - self.to_good) + kept * self.to_bad,
+            lost * self.to_good + kept * (1.0 - self.to_bad),
+        )
+    }
+
+    /// One REPAIR packet more.
+    fn repair(&mut self) {
+        let (old, new) = (self.repairs + 1, self.repairs + 2);
+        let mut lost = vec![0.0; (self.sources + 1) * new];
+        let mut kept = lost.clone();
+        for i in 0..=self.sources {
+            for j in 0..old {
+                let (gone, here) = self.step(i * old + j);
+                lost[i * new + j + 1] += gone;
+                kept[i * new + j] += here;
+            }
+        }
+        (self.lost, self.kept, self.repairs) = (lost, kept, self.repairs + 1);
+    }
+
+    /// The expected drop in accuracy. A block that misses d packets too many is whole in the end if
+    /// each of d retransmitted ones arrives in one of the rounds.
+    fn expected_drop(&self, risk: &Risk<'_>) -> f64 {
+        let stride = self.repairs + 1;
+        let whole = risk.curve.drop_at(risk.unprotected * risk.retry);
+        let mut expected = 0.0;
+        for i in 0..=self.sources {
+            let share = i as f64 / self.sources as f64 * risk.protected;
+            let broken = risk.curve.drop_at(share + risk.unprotected * risk.retry);
+            for j in 0..stride {
+                let probability = self.lost[i * stride + j] + self.kept[i * stride + j];
+                let deficit = (i + j).saturating_sub(self.repairs);
+                let fails = if i == 0 {
+                    0.0
+                } else {
+                    1.0 - (1.0 - risk.retry).powi(i32::try_from(deficit).unwrap_or(i32::MAX))
+                };
+                expected += probability * (fails * broken + (1.0 - fails) * whole);
+            }
+        }
+        expected
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::{LossModel, LossProcess};
+
+    fn independent(rate: f64) -> Loss {
+        Loss {
+            rate,
+            burst: 1.0 / (1.0 - rate),
+        }
+    }
+
+    fn adaptive(most: f64, target: f64) -> ParityPlanner {
+        ParityPlanner::new(Redundancy::Adaptive(Adaptive {
+            most,
+            target,
+            ..Adaptive::default()
+        }))
+    }
+
+    fn even(packets: usize) -> impl Fn(usize) -> f64 {
+        move |first| first as f64 / packets as f64
+    }
+
+    #[test]
+    fn a_fixed_ratio_is_rounded_down_and_spread_over_the_blocks() {
+        let mut planner = ParityPlanner::new(Redundancy::Fixed { ratio: 0.25 });
+        let mut plan = |packets| planner.plan(packets, independent(0.1), 0, even(packets));
+        assert_eq!(plan(3).packets, 0);
+        assert_eq!(plan(7).packets, 1);
+        assert_eq!(plan(32).packets, 8);
+        let large = plan(130);
+        assert_eq!((large.blocks, large.packets), (3, 32));
+        assert_eq!([0, 1, 2].map(|b| large.ahead(b)), [11, 11, 10]);
+        assert_eq!([0, 1, 2].map(|b| large.members(130, b)), [44, 43, 43]);
+        assert_eq!(plan(20_000).blocks, 0, "beyond what REPAIR can number");
+    }
+
+    #[test]
+    fn three_tenths_of_ten_are_three() {
+        let mut planner = ParityPlanner::new(Redundancy::Fixed { ratio: 0.3 });
+        assert_eq!(planner.plan(10, independent(0.1), 0, even(10)).packets, 3);
+    }
+
+    #[test]
+    fn the_chain_agrees_with_the_process() {
+        const RUNS: usize = 100_000;
+        let loss = Loss {
+            rate: 0.1,
+            burst: 3.0,
+        };
+        let mut chain = Chain::new(loss, 1, 10);
+        (0..3).for_each(|_| chain.repair());
+        let model = LossModel::gilbert(loss.rate, loss.burst).unwrap();
+        let mut fails = 0;
+        for seed in 0..RUNS as u64 {
+            let mut process = LossProcess::new(model.clone(), seed);
+            let lost: Vec<bool> = (0..13).map(|_| process.next_is_lost()).collect();
+            let sources = lost[..10].iter().filter(|lost| **lost).count();
+            let all = lost.iter().filter(|lost| **lost).count();
+            fails += usize::from(sources > 0 && all > 3);
+        }
+        let curve = AccuracyCurve::new(&[(1e-9, 100.0)]).unwrap();
+        let risk = Risk {
+            curve: &curve,
+            retry: 1.0,
+            protected: 1.0,
+            unprotected: 0.0,
+        };
+        let (expected, measured) = (
+            chain.expected_drop(&risk) / 100.0,
+            fails as f64 / RUNS as f64,
+        );
+        // Five standard deviations of the measurement.
+        let reach = 5.0 * (expected / RUNS as f64).sqrt();
+        assert!((expected - measured).abs() < reach, "{expected} {measured}");
+    }
+
+    #[test]
+    fn no_loss_that_matters_needs_no_parity() {
+        let plan = adaptive(0.5, 0.5).plan(11, independent(0.001), 0, even(11));
+        assert_eq!(plan.packets, 0);
+    }
+
+    #[test]
+    fn more_loss_needs_more_parity_up_to_the_cap() {
+        let parity = |rate| {
+            adaptive(0.5, 0.5)
+                .plan(32, independent(rate), 0, even(32))
+                .packets
+        };
+        assert!(parity(0.1) > parity(0.06));
+        assert!(parity(0.2) > parity(0.1));
+        assert_eq!(parity(0.6), 16);
+    }
+
+    #[test]
+    fn a_smaller_target_costs_more() {
+        let parity = |target| {
+            adaptive(1.0, target)
+                .plan(32, independent(0.1), 0, even(32))
+                .packets
+        };
+        assert!(parity(0.01) > parity(0.1));
+        assert!(parity(0.1) > parity(1.0));
+    }
+
+    #[test]
+    fn rounds_of_retransmission_replace_parity() {
+        let parity = |rounds| {
+            adaptive(0.5, 0.1)
+                .plan(11, independent(0.1), rounds, even(11))
+                .packets
+        };
+        assert!(parity(1) < parity(0));
+        assert_eq!(parity(4), 0);
+    }
+
+    #[test]
+    fn what_matters_most_is_protected_alone() {
+        let skewed = |first: usize| 1.0 - (1.0 - first as f64 / 32.0).powi(6);
+        let plan = adaptive(0.5, 0.3).plan(32, independent(0.1), 0, skewed);
+        let even = adaptive(0.5, 0.3).plan(32, independent(0.1), 0, even(32));
+        assert!(plan.protected < 32, "{plan:?}");
+        assert!(plan.packets <= even.packets, "{plan:?} {even:?}");
+    }
+
+    #[test]
+    fn a_plan_is_remembered_until_the_loss_changes() {
+        let mut planner = adaptive(0.5, 0.5);
+        let first = planner.plan(11, independent(0.1), 0, even(11));
+        assert_eq!(planner.plan(11, independent(0.102), 0, even(11)), first);
+        assert_eq!(planner.made.len(), 1);
+        planner.plan(11, independent(0.3), 0, even(11));
+        assert_eq!(planner.made.len(), 1, "plans for another loss are gone");
+    }
+}

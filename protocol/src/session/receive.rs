@@ -1,0 +1,289 @@
+//! What a session does with what arrives.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{NOTICES, Session};
+use crate::event::{Event, ReceivedResult, ReleaseReason, WHOLE_ON_WIRE};
+use crate::fec;
+use crate::recv::{Packet, Recovered};
+use crate::send::{Acknowledged, Newest};
+use crate::time::Time;
+use crate::wire::{
+    self, Feedback, FrameNumber, Header, Message, MessageType, Notice, PacketReport, Refusal,
+    Repair, Results, TensorId, extend,
+};
+
+impl Session {
+    pub(super) fn take_datagram(&mut self, now: Time, datagram: &[u8]) -> Result<(), Refusal> {
+        let (header, body) = wire::open(datagram, Some(self.config.local_connection))?;
+        let number = self.arrivals.check(header.packet_number)?;
+        let message = Message::decode(&header, body)?;
+        let gap = number > self.arrivals.end();
+        self.arrivals.record(number, now);
+        self.passing.arrived(now, number, &self.arrivals);
+        if message.kind().elicits_feedback() {
+            self.feedback
+                .arrived(now, message.kind() == MessageType::Ping);
+        }
+        match message {
+            Message::Data(data) => {
+                self.hurry_at(now, gap);
+                let packet = Packet {
+                    data,
+                    flags: header.flags,
+                    body,
+                    recovered: false,
+                };
+                if let Some(tensor) = self.take_data(now, &packet) {
+                    self.passing.of_tensor(now, number, tensor.0);
+                    self.recover(now);
+                }
+            }
+            Message::Repair(repair) => {
+                self.hurry_at(now, gap);
+                self.take_repair(now, number, &repair);
+            }
+            Message::Feedback(feedback) => self.take_feedback(now, &feedback),
+            Message::Result(results) => self.take_results(&results),
+            Message::Ping(ping) => {
+                self.hurry_at(now, gap);
+                self.clock.observe(now, ping.report_timestamp);
+            }
+            Message::Padding(_) => {}
+            Message::PathChallenge(_) | Message::PathResponse(_) | Message::Close(_) => {
+                self.stats.ignored += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// A gap before a packet that is waited for is reported as soon as it is no reordering.
+    fn hurry_at(&mut self, now: Time, gap: bool) {
+        if gap && self.config.retransmission {
+            self.feedback.hurry(now, self.passing.window(now));
+        }
+    }
+
+    /// Files a source packet; the tensor it belongs to, unless it was dropped.
+    fn take_data(&mut self, now: Time, packet: &Packet<'_>) -> Option<TensorId> {
+        let data = &packet.data;
+        if data.is_delta() {
+            self.stats.ignored += 1;
+            return None;
+        }
+        if data.positions().end > u32::from(self.config.slices)
+            || !self.orders.has(data.interleaver())
+        {
+            self.stats.conflicts += 1;
+            return None;
+        }
+        let timestamp = data.capture_timestamp();
+        let captured = self.clock.map(timestamp, now, self.rtt.least(now));
+        let (tensors, mut scope) = self.tensors(now);
+        // The caller may come late to a deadline, and a packet must not profit from that.
+        tensors.expire(&mut scope);
+        let (id, frame) = tensors.numbers(data);
+        if !tensors.add(packet, captured, &mut scope) {
+            return None;
+        }
+        if !packet.recovered {
+            self.clock.observe_capture(now, timestamp);
+        }
+        if let Some(notice) = data.notice() {
+            self.take_notice(notice, id, frame);
+        }
+        Some(id)
+    }
+
+    fn take_repair(&mut self, now: Time, number: u64, repair: &Repair<'_>) {
+        self.stats.repairs_received += 1;
+        let (tensors, mut scope) = self.tensors(now);
+        tensors.expire(&mut scope);
+        let newest = tensors.newest_of(repair);
+        if !tensors.add_repair(repair, &mut scope) {
+            return;
+        }
+        self.passing.of_tensor(now, number, newest.0);
+        if repair.repair_index < repair.repair_count {
+            let all = u32::from(repair.repair_count) * u32::from(repair.block_count);
+            self.passing.with_repairs(all);
+        }
+        self.recover(now);
+    }
+
+    /// Computes the lost source packets that can be computed, until no block gives any more.
+    fn recover(&mut self, now: Time) {
+        let mut symbols = std::mem::take(&mut self.symbols);
+        let mut found = std::mem::take(&mut self.found);
+        loop {
+            let length = self
+                .tensors
+                .recover(&mut symbols, &mut found, &mut self.stats);
+            if length == 0 {
+                break;
+            }
+            for (symbol, expected) in symbols.chunks_exact(length).zip(&found) {
+                let Some(packet) = self.recovered(symbol, *expected) else {
+                    self.stats.conflicts += 1;
+                    continue;
+                };
+                // Counts for itself what it drops.
+                if self.take_data(now, &packet).is_some() {
+                    self.stats.packets_recovered += 1;
+                }
+            }
+        }
+        (self.symbols, self.found) = (symbols, found);
+    }
+
+    /// The source packet that was computed; none if it is not the one that was expected, so that a
+    /// REPAIR packet or a source packet of its block must have lied.
+    fn recovered<'a>(&self, symbol: &'a [u8], expected: Recovered) -> Option<Packet<'a>> {
+        let (flags, body) = fec::open_symbol(symbol).ok()?;
+        let header = Header {
+            kind: MessageType::Data as u8,
+            flags,
+            connection: self.config.local_connection,
+            packet_number: 0,
+        };
+        let Ok(Message::Data(data)) = Message::decode(&header, body) else {
+            return None;
+        };
+        let packet = Packet {
+            data,
+            flags,
+            body,
+            recovered: true,
+        };
+        let expects = TensorId(expected.tensor).wire() == data.tensor_id()
+            && u32::from(data.packet_index()) == expected.index;
+        expects.then_some(packet)
+    }
+
+    fn take_notice(&mut self, notice: Notice, id: TensorId, frame: FrameNumber) {
+        let Notice {
+            reason,
+            first,
+            count,
+        } = notice;
+        let reference = if reason.is_tensor() { id.0 } else { frame.0 };
+        let told = (reason, extend(u64::from(first), 16, reference), count);
+        if self.notices_seen.contains(&told) {
+            return;
+        }
+        if self.notices_seen.len() == NOTICES {
+            self.notices_seen.pop_front();
+        }
+        self.notices_seen.push_back(told);
+        self.push_event(if reason.is_tensor() {
+            Event::TensorsAbandoned {
+                reason,
+                first: TensorId(told.1),
+                count,
+            }
+        } else {
+            Event::FramesSkipped {
+                reason,
+                first: FrameNumber(told.1),
+                count,
+            }
+        });
+    }
+
+    fn take_feedback(&mut self, now: Time, feedback: &Feedback<'_>) {
+        self.clock.observe(now, feedback.report_timestamp);
+        let begin = extend(u64::from(feedback.begin), 32, self.sent.next());
+        let mut before: Option<(Acknowledged, Duration)> = None;
+        let mut newest = None;
+        for (number, report) in (begin..).zip(feedback.arrivals.iter()) {
+            let PacketReport::Received { age, .. } = report else {
+                continue;
+            };
+            if number >= self.sent.next() {
+                self.stats.conflicts += 1;
+                break;
+            }
+            newest = age.map(|age| (number, age)).or(newest);
+            let Some(packet) = self.sent.acknowledge(number) else {
+                continue;
+            };
+            self.results.acknowledge(number);
+            self.flight.arrived(packet.cargo);
+            if packet.was_lost {
+                self.silence.was_wrong(now);
+            }
+            let Some(age) = age else { continue };
+            if let Some(before) = before {
+                self.silence.observe([before, (packet, age)]);
+            }
+            before = Some((packet, age));
+        }
+        if let Some((packet, age)) = before {
+            self.rtt.sample(now, (now - packet.at).saturating_sub(age));
+        }
+        let newest = newest.and_then(|(number, age)| {
+            let sent = self.sent.sent_at(number)?;
+            Some(Newest { number, sent, age })
+        });
+        for report in feedback.releases.iter() {
+            let Some(tensor) = self.sent_tensor(report.tensor_id) else {
+                continue;
+            };
+            self.flight.ended(tensor);
+            if self.deliveries_seen.insert(tensor.0) {
+                let reason = ReleaseReason::from_code(report.reason);
+                let missing_share = share(report.missing);
+                self.push_event(Event::Delivery {
+                    tensor,
+                    reason,
+                    missing_share,
+                });
+            }
+        }
+        self.flight.heard();
+        self.detect_losses(now, begin, newest);
+    }
+
+    fn take_results(&mut self, results: &Results<'_>) {
+        for result in results.iter() {
+            let Some(tensor) = self.sent_tensor(result.tensor_id) else {
+                continue;
+            };
+            self.flight.ended(tensor);
+            if !self.results_seen.insert(tensor.0) {
+                self.stats.results_repeated += 1;
+                continue;
+            }
+            let newest = self.queue.last_frame().unwrap_or_default();
+            self.stats.results_received += 1;
+            self.push_event(Event::Result(ReceivedResult {
+                tensor,
+                frame: FrameNumber::extend(result.frame_number, newest),
+                reason: ReleaseReason::from_code(result.reason),
+                missing_share: share(result.missing),
+                status: result.status,
+                compute: Duration::from_micros(u64::from(result.compute_micros)),
+                payload: Bytes::copy_from_slice(result.payload),
+            }));
+        }
+    }
+
+    /// The tensor of ours that the peer means; none, counted, if we have not sent it.
+    fn sent_tensor(&mut self, low: u16) -> Option<TensorId> {
+        let next = self.queue.next_id();
+        let newest = TensorId(next.0.saturating_sub(1));
+        let tensor = TensorId::extend(low, newest);
+        if tensor >= next {
+            self.stats.conflicts += 1;
+            return None;
+        }
+        Some(tensor)
+    }
+}
+
+/// A share of the wire as a fraction.
+fn share(missing: u16) -> f32 {
+    f32::from(missing) / f32::from(WHOLE_ON_WIRE)
+}

@@ -1,0 +1,169 @@
+//! What a session sends next.
+
+use std::time::Duration;
+
+use super::{PING_FIRST, PING_IDLE, Session};
+use crate::recv::feedback::MAX_DELAY;
+use crate::send::{Cargo, Newest, Outlook, SentPacket};
+use crate::time::Time;
+use crate::wire::{CRC_LEN, HEADER_LEN, Message, MessageType, Ping};
+
+impl Session {
+    /// Writes one datagram: reports first, since they are small and others wait for them.
+    pub(super) fn write(&mut self, now: Time, out: &mut Vec<u8>) -> Option<(MessageType, Cargo)> {
+        let number = self.sent.next();
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the wire carries the low bits"
+        )]
+        let low = number as u32;
+        if self.feedback.due().is_some_and(|due| due <= now) {
+            self.feedback
+                .write(now, &self.arrivals, out, &self.config, low);
+            self.last_timestamp = Some(now);
+            return Some((MessageType::Feedback, Cargo::Other));
+        }
+        if self
+            .results
+            .write(now, self.rtt.timeout(), out, &self.config, number)
+        {
+            return Some((MessageType::Result, Cargo::Other));
+        }
+        if self.ping_due(now) <= now {
+            return Some(self.write_ping(now, out, low));
+        }
+        let one_way = self.one_way();
+        let repair = self
+            .flight
+            .write(now, out, &self.config, low, one_way, &mut self.stats);
+        if repair.is_some() {
+            self.ask |= self.flight.retransmits();
+            return repair;
+        }
+        let Some(written) = self.queue.write(out, &self.config, low) else {
+            // Nothing follows what was sent again, so nothing would tell that it was lost once more.
+            return std::mem::take(&mut self.ask).then(|| self.write_ping(now, out, low));
+        };
+        self.ask = false;
+        let outlook = self.outlook();
+        let sealed = out.len().saturating_sub(CRC_LEN);
+        self.flight.sent(now, &written, out.get(..sealed)?, outlook);
+        let cargo = Cargo::Source {
+            tensor: written.tensor,
+            index: written.index,
+        };
+        Some((MessageType::Data, cargo))
+    }
+
+    fn write_ping(&mut self, now: Time, out: &mut Vec<u8>, number: u32) -> (MessageType, Cargo) {
+        let padding = Ping::DATAGRAM - HEADER_LEN - 4 - 4;
+        let ping = Message::Ping(Ping {
+            report_timestamp: now.wire(),
+            padding,
+        });
+        ping.encode(out, self.config.remote_connection, number);
+        (self.last_ping, self.last_timestamp) = (Some(now), Some(now));
+        (MessageType::Ping, Cargo::Other)
+    }
+
+    /// Finds out which packets were lost, from a report that tells of the packets from `begin` on and
+    /// of `newest` last, and orders repairs.
+    pub(super) fn detect_losses(&mut self, now: Time, begin: u64, newest: Option<Newest>) {
+        let Self {
+            sent,
+            flight,
+            losses,
+            silence,
+            stats,
+            detection,
+            ..
+        } = self;
+        let overdue = |number: u64, packet: &SentPacket| {
+            newest.is_some_and(|newest| silence.tells(now, &newest, number, packet.at))
+        };
+        sent.detect(begin, overdue, |packet| {
+            stats.packets_lost += 1;
+            flight.lost(packet.cargo);
+            let took = now - packet.at;
+            *detection = Some(detection.map_or(took, |mean| (mean * 7 + took) / 8));
+        });
+        sent.resolve(|lost| losses.add(lost));
+        let outlook = self.outlook();
+        self.flight.repair(now, outlook);
+    }
+
+    /// Takes packets for lost of which no report has told, though one was asked for.
+    pub(super) fn give_up_unreported(&mut self, now: Time) {
+        if self.loss_due().is_none_or(|due| due > now) {
+            return;
+        }
+        let patience = self.patience();
+        let Self {
+            sent,
+            flight,
+            losses,
+            stats,
+            ..
+        } = self;
+        let unreported = |_, packet: &SentPacket| packet.at + patience <= now;
+        sent.detect(u64::MAX, unreported, |packet| {
+            stats.packets_lost += 1;
+            flight.unreported(packet.cargo);
+        });
+        sent.resolve(|lost| losses.add(lost));
+        let outlook = self.outlook();
+        self.flight.repair(now, outlook);
+    }
+
+    /// When a report is overdue, so that a PING should ask for one; like the probe of RFC 9002, section
+    /// 6.2, it asks before it takes anything for lost.
+    fn probe_due(&self) -> Option<Time> {
+        let due = self.oldest_waiting()? + self.rtt.timeout();
+        let asked = self.last_ping.is_some_and(|ping| ping >= due);
+        (!asked).then_some(due)
+    }
+
+    pub(super) fn loss_due(&self) -> Option<Time> {
+        Some(self.oldest_waiting()? + self.patience())
+    }
+
+    /// When the oldest packet was sent that news is waited for.
+    fn oldest_waiting(&self) -> Option<Time> {
+        self.flight
+            .is_waiting()
+            .then(|| self.sent.oldest_unresolved())
+            .flatten()
+    }
+
+    /// Time after which a packet that no report tells of is taken for lost: that until a report is
+    /// overdue, and that for the answer to a PING.
+    fn patience(&self) -> Duration {
+        let timeout = self.rtt.timeout();
+        timeout + self.rtt.longest().unwrap_or(timeout)
+    }
+
+    fn one_way(&self) -> Option<Duration> {
+        self.rtt.longest().map(|longest| longest / 2)
+    }
+
+    fn outlook(&self) -> Outlook {
+        let longest = self.rtt.longest();
+        Outlook {
+            loss: self.losses.loss(),
+            one_way: self.one_way(),
+            // Before a loss has told: a round trip and the longest wait of a report.
+            detection: longest.map(|longest| self.detection.unwrap_or(longest + MAX_DELAY)),
+        }
+    }
+
+    pub(super) fn ping_due(&self, now: Time) -> Time {
+        let Some(last) = self.last_ping else {
+            return now;
+        };
+        let idle = match (self.rtt.sampled(), self.last_timestamp) {
+            (Some(sampled), Some(told)) => (sampled.min(told) + PING_IDLE).max(last + PING_IDLE),
+            _ => last + PING_FIRST,
+        };
+        self.probe_due().map_or(idle, |probe| idle.min(probe))
+    }
+}
