@@ -1,4 +1,4 @@
-//! Every size and count that a bundle may have, in one place (`spec/bundle-format.md` section 6).
+//! Every size and count that a bundle may have, in one place (`spec/bundle-format.md` section 7).
 //!
 //! A bundle is a file from somewhere else, so it is read as hostile input: lengths are compared
 //! with these limits before anything is allocated.
@@ -20,6 +20,20 @@ pub const MAX_ENTRIES: usize = 1 << 24;
 
 /// Most images that a bundle may be made from: 2²². At least one is needed.
 pub const MAX_IMAGES: usize = 1 << 22;
+
+/// Most channels of a tensor for which a bundle holds a covariance: 12½ C² coefficients of 2 bytes
+/// are 6.3 MiB.
+pub const MAX_COVARIANCE_CHANNELS: usize = 512;
+
+/// Most channels of a tensor for which a bundle holds weights of ALTeC: C × (C + 1) values are
+/// 16 MiB.
+pub const MAX_ALTEC_CHANNELS: usize = 2_047;
+
+/// Most points of an accuracy curve.
+pub const MAX_ACCURACY_POINTS: usize = 256;
+
+/// Most rows of a policy.
+pub const MAX_POLICY_ROWS: usize = 4_096;
 
 /// Number of entries of a shape within the limits, or `None`.
 pub(crate) fn entries((channels, height, width): (usize, usize, usize)) -> Option<usize> {

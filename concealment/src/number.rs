@@ -15,3 +15,21 @@ pub(crate) fn narrow(value: f64) -> f32 {
 pub(crate) fn count(entries: usize) -> f64 {
     entries as f64
 }
+
+/// Partial sums kept side by side, so that additions do not wait for each other.
+const LANES: usize = 16;
+
+/// Sum of the products of two slices, in f32. The order of the additions depends on the length
+/// alone.
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let (a, a_tail) = a.as_chunks::<LANES>();
+    let (b, b_tail) = b.as_chunks::<LANES>();
+    let mut sums = [0.0_f32; LANES];
+    for (a, b) in a.iter().zip(b) {
+        for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a * b;
+        }
+    }
+    let tail = a_tail.iter().zip(b_tail).map(|(&a, &b)| a * b);
+    sums.iter().sum::<f32>() + tail.sum::<f32>()
+}

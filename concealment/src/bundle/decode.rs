@@ -1,4 +1,4 @@
-//! Bytes as a bundle (`spec/bundle-format.md` sections 3 to 6).
+//! Bytes as a bundle (`spec/bundle-format.md` sections 3 to 7).
 //!
 //! The frame is checked first (length, magic, version, checksum), so that what follows sees the
 //! bytes that somebody wrote; they may still be hostile. Every list is as long as its section, so
@@ -7,10 +7,12 @@
 #![deny(clippy::indexing_slicing)]
 
 use super::{
-    Bundle, BundleError, ClipRange, Fields, ImageDigest, Section, Summary,
+    AccuracyCurve, AltecTable, Bundle, BundleError, ClipRange, Fields, ImageDigest, Importance,
+    Optional, Policy, Section, Summary,
+    bytes::{read_floats, read_rows, size, wrong_length},
     section::{CHECKSUM_SIZE, HEADER_SIZE, MAGIC, VERSION},
 };
-use crate::limits;
+use crate::{covariance::Covariance, limits};
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Bundle, BundleError> {
     let (number, body) = unwrap_frame(bytes)?;
@@ -33,13 +35,14 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Bundle, BundleError> {
             max,
         },
         clip: ClipRange { low, high },
-        mean: floats(Section::Mean, contents.get(Section::Mean)?, entries)?,
-        channel_std: floats(
+        mean: read_floats(Section::Mean, contents.get(Section::Mean)?, entries)?,
+        channel_std: read_floats(
             Section::ChannelStd,
             contents.get(Section::ChannelStd)?,
             shape.0,
         )?,
         images: images(contents.get(Section::Images)?)?,
+        optional: optional(&contents, shape)?,
     }
     .check()
     .map_err(|section| BundleError::Value { section })
@@ -117,23 +120,51 @@ impl<'a> Contents<'a> {
     }
 
     fn get(&self, section: Section) -> Result<&'a [u8], BundleError> {
+        self.find(section)
+            .ok_or(BundleError::MissingSection { section })
+    }
+
+    fn find(&self, section: Section) -> Option<&'a [u8]> {
         self.known
             .iter()
             .find(|&&(known, _)| known == section)
             .map(|&(_, content)| content)
-            .ok_or(BundleError::MissingSection { section })
     }
+}
+
+/// The sections that a bundle may be without.
+fn optional(
+    contents: &Contents<'_>,
+    shape: (usize, usize, usize),
+) -> Result<Optional, BundleError> {
+    let covariance = |content| {
+        Covariance::decode(content, shape).map_err(|_| BundleError::Value {
+            section: Section::Covariance,
+        })
+    };
+    let find = |section| contents.find(section);
+    Ok(Optional {
+        covariance: find(Section::Covariance).map(covariance).transpose()?,
+        altec: find(Section::Altec)
+            .map(|content| AltecTable::decode(content, shape))
+            .transpose()?,
+        accuracy: find(Section::Accuracy)
+            .map(AccuracyCurve::decode)
+            .transpose()?,
+        importance: find(Section::Importance)
+            .map(|content| Importance::decode(content, shape.0))
+            .transpose()?,
+        policy: find(Section::Policy).map(Policy::decode).transpose()?,
+    })
 }
 
 fn origin(content: &[u8]) -> Result<([u8; 32], String), BundleError> {
     let section = Section::Origin;
-    let wrong_length = BundleError::SectionLength {
-        section,
-        length: content.len(),
-    };
-    let (model_digest, name) = content.split_first_chunk().ok_or(wrong_length)?;
+    let (model_digest, name) = content
+        .split_first_chunk()
+        .ok_or_else(|| wrong_length(section, content))?;
     if !(1..=limits::MAX_SPLIT_BYTES).contains(&name.len()) {
-        return Err(wrong_length);
+        return Err(wrong_length(section, content));
     }
     let name = str::from_utf8(name).map_err(|_| BundleError::Value { section })?;
     Ok((*model_digest, name.to_owned()))
@@ -142,49 +173,18 @@ fn origin(content: &[u8]) -> Result<([u8; 32], String), BundleError> {
 fn shape(content: &[u8]) -> Result<(usize, usize, usize), BundleError> {
     match content.as_chunks() {
         (&[channels, height, width], []) => Ok((size(channels), size(height), size(width))),
-        _ => Err(BundleError::SectionLength {
-            section: Section::Shape,
-            length: content.len(),
-        }),
+        _ => Err(wrong_length(Section::Shape, content)),
     }
 }
 
 fn floats_exact<const N: usize>(section: Section, content: &[u8]) -> Result<[f32; N], BundleError> {
-    let values = floats(section, content, N)?;
-    values.try_into().map_err(|_| BundleError::SectionLength {
-        section,
-        length: content.len(),
-    })
-}
-
-fn floats(section: Section, content: &[u8], number: usize) -> Result<Vec<f32>, BundleError> {
-    let (values, rest) = content.as_chunks();
-    if values.len() != number || !rest.is_empty() {
-        return Err(BundleError::SectionLength {
-            section,
-            length: content.len(),
-        });
-    }
-    Ok(values
-        .iter()
-        .map(|&value| f32::from_be_bytes(value))
-        .collect())
+    let values = read_floats(section, content, N)?;
+    values
+        .try_into()
+        .map_err(|_| wrong_length(section, content))
 }
 
 fn images(content: &[u8]) -> Result<Vec<ImageDigest>, BundleError> {
-    let wrong_length = BundleError::SectionLength {
-        section: Section::Images,
-        length: content.len(),
-    };
-    let (number, digests) = content.split_first_chunk().ok_or(wrong_length)?;
-    let (digests, rest) = digests.as_chunks();
-    if digests.len() != size(*number) || !rest.is_empty() {
-        return Err(wrong_length);
-    }
+    let digests = read_rows(Section::Images, content)?;
     Ok(digests.iter().copied().map(ImageDigest::new).collect())
-}
-
-/// A length or count on file. Where it does not fit a `usize` it fits no input either.
-fn size(word: [u8; 4]) -> usize {
-    usize::try_from(u32::from_be_bytes(word)).unwrap_or(usize::MAX)
 }

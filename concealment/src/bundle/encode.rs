@@ -1,12 +1,16 @@
-//! A bundle as bytes (`spec/bundle-format.md` sections 3 to 5).
+//! A bundle as bytes (`spec/bundle-format.md` sections 3 to 6).
 
 use super::{
     Bundle, Section,
+    bytes::{floats, word32},
     section::{CHECKSUM_SIZE, HEADER_SIZE, MAGIC, SECTION_HEADER_SIZE, VERSION},
 };
 
 pub(super) fn encode(bundle: &Bundle) -> Vec<u8> {
-    let contents = Section::ALL.map(|section| (section, content(bundle, section)));
+    let contents: Vec<(Section, Vec<u8>)> = Section::ALL
+        .into_iter()
+        .filter_map(|section| Some((section, content(bundle, section)?)))
+        .collect();
     let body: usize = contents
         .iter()
         .map(|(_, bytes)| SECTION_HEADER_SIZE + bytes.len())
@@ -27,8 +31,19 @@ pub(super) fn encode(bundle: &Bundle) -> Vec<u8> {
     file
 }
 
-fn content(bundle: &Bundle, section: Section) -> Vec<u8> {
-    match section {
+/// Length of the file in bytes.
+pub(super) fn length(bundle: &Bundle) -> usize {
+    let sections = Section::ALL
+        .into_iter()
+        .filter_map(|section| content(bundle, section))
+        .map(|bytes| SECTION_HEADER_SIZE + bytes.len());
+    HEADER_SIZE + sections.sum::<usize>() + CHECKSUM_SIZE
+}
+
+/// The content of a section, or `None` if the bundle is without it.
+fn content(bundle: &Bundle, section: Section) -> Option<Vec<u8>> {
+    let optional = &bundle.optional;
+    Some(match section {
         Section::Origin => {
             let mut bytes = bundle.model_digest.to_vec();
             bytes.extend(bundle.split.as_bytes());
@@ -53,28 +68,22 @@ fn content(bundle: &Bundle, section: Section) -> Vec<u8> {
             bytes.extend(bundle.images.iter().flat_map(|image| image.as_bytes()));
             bytes
         }
-    }
-}
-
-fn floats(values: &[f32]) -> Vec<u8> {
-    values
-        .iter()
-        .flat_map(|value| value.to_be_bytes())
-        .collect()
+        Section::Covariance => {
+            let mut bytes = Vec::new();
+            optional.covariance.as_ref()?.encode(&mut bytes);
+            bytes
+        }
+        Section::Altec => optional.altec.as_ref()?.encode(),
+        Section::Accuracy => optional.accuracy.as_ref()?.encode(),
+        Section::Importance => floats(optional.importance.as_ref()?.channels()),
+        Section::Policy => optional.policy.as_ref()?.encode(),
+    })
 }
 
 #[expect(
     clippy::cast_possible_truncation,
-    reason = "the number of sections is a constant below ten"
+    reason = "the number of sections is a small constant"
 )]
 fn word16(value: usize) -> [u8; 2] {
     (value as u16).to_be_bytes()
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the limits on a bundle keep every size below 2^32"
-)]
-fn word32(value: usize) -> [u8; 4] {
-    (value as u32).to_be_bytes()
 }

@@ -76,3 +76,28 @@ pub enum BundleError {
         section: Section,
     },
 }
+
+/// Why a section cannot be made or put into a bundle. Whoever made its values has to correct them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("section {section}: {rule}")]
+#[non_exhaustive]
+pub struct SectionError {
+    /// The section concerned.
+    pub section: Section,
+    /// The rule that the values break.
+    pub rule: &'static str,
+}
+
+impl SectionError {
+    pub(crate) const fn new(section: Section, rule: &'static str) -> Self {
+        Self { section, rule }
+    }
+}
+
+impl From<SectionError> for BundleError {
+    fn from(error: SectionError) -> Self {
+        Self::Value {
+            section: error.section,
+        }
+    }
+}

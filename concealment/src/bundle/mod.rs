@@ -1,17 +1,29 @@
 //! Side information: what a split's tensors look like on average.
 
+mod accuracy;
+mod altec;
+mod bytes;
 mod decode;
 mod encode;
 mod error;
 mod image;
+mod importance;
+mod optional;
+mod policy;
 mod section;
 
 #[cfg(test)]
 mod tests;
 
-pub use error::BundleError;
+pub use accuracy::{AccuracyCurve, AccuracyPoint};
+pub use altec::AltecTable;
+pub use error::{BundleError, SectionError};
 pub use image::ImageDigest;
+pub use importance::Importance;
+pub use policy::{Policy, PolicyRow};
 pub use section::Section;
+
+pub(crate) use optional::Optional;
 
 use crate::{
     limits,
@@ -37,6 +49,7 @@ pub struct Bundle {
     channel_std: Vec<f32>,
     /// Strictly ascending.
     images: Vec<ImageDigest>,
+    optional: Optional,
 }
 
 /// Statistics over every entry of every calibration tensor.
@@ -154,6 +167,8 @@ pub(crate) struct Fields {
     pub(crate) mean: Vec<f32>,
     pub(crate) channel_std: Vec<f32>,
     pub(crate) images: Vec<ImageDigest>,
+    /// Already checked, each by its own type; here only against the shape.
+    pub(crate) optional: Optional,
 }
 
 impl Fields {
@@ -168,6 +183,7 @@ impl Fields {
             mean,
             channel_std,
             images,
+            optional,
         } = self;
         let fits = |section, holds: bool| if holds { Ok(()) } else { Err(section) };
 
@@ -203,6 +219,8 @@ impl Fields {
             number_fits && images.is_sorted_by(|a, b| a < b),
         )?;
 
+        optional.check(shape).map_err(|error| error.section)?;
+
         let plane = shape.1 * shape.2;
         let channel_means = mean.chunks_exact(plane).map(channel_mean).collect();
         Ok(Bundle {
@@ -215,6 +233,7 @@ impl Fields {
             channel_means,
             channel_std,
             images,
+            optional,
         })
     }
 }

@@ -17,7 +17,7 @@ pub(super) const SECTION_HEADER_SIZE: usize = 6;
 /// The CRC-32 at the end.
 pub(super) const CHECKSUM_SIZE: usize = 4;
 
-/// A section that version 1 requires; the discriminant is its type on file.
+/// A section of a bundle; the discriminant is its type on file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 #[repr(u16)]
@@ -36,11 +36,21 @@ pub enum Section {
     ChannelStd = 6,
     /// Digests of the calibration images.
     Images = 7,
+    /// Covariance of channels and neighbours, for LMMSE. Optional.
+    Covariance = 8,
+    /// Weights of ALTeC. Optional.
+    Altec = 9,
+    /// What a missing share costs in accuracy. Optional.
+    Accuracy = 10,
+    /// What the loss of each channel costs. Optional.
+    Importance = 11,
+    /// Which method conceals which loss best, as measured. Optional.
+    Policy = 12,
 }
 
 impl Section {
     /// All sections in the order in which they are written.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Origin,
         Self::Shape,
         Self::Summary,
@@ -48,6 +58,11 @@ impl Section {
         Self::Mean,
         Self::ChannelStd,
         Self::Images,
+        Self::Covariance,
+        Self::Altec,
+        Self::Accuracy,
+        Self::Importance,
+        Self::Policy,
     ];
 
     /// The type on file.
@@ -72,6 +87,11 @@ impl fmt::Display for Section {
             Self::Mean => "MEAN",
             Self::ChannelStd => "CHANNEL_STD",
             Self::Images => "IMAGES",
+            Self::Covariance => "COVARIANCE",
+            Self::Altec => "ALTEC",
+            Self::Accuracy => "ACCURACY",
+            Self::Importance => "IMPORTANCE",
+            Self::Policy => "POLICY",
         })
     }
 }

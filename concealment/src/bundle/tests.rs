@@ -6,6 +6,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::{Calibration, ClipRule};
 
+mod sections;
+
 fn vectors() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../spec/vectors/bundle")
 }
@@ -66,7 +68,11 @@ fn reseal(file: &mut Vec<u8>) {
 
 #[test]
 fn valid_vectors_agree_in_both_directions() {
-    for (name, bundle) in [("minimal", minimal()), ("two-channels", two_channels())] {
+    for (name, bundle) in [
+        ("minimal", minimal()),
+        ("two-channels", two_channels()),
+        ("optional-sections", sections::optional_sections()),
+    ] {
         assert_eq!(bundle.to_bytes(), vector(name), "{name}");
         assert_eq!(
             Bundle::from_bytes(&vector(name)).as_ref(),
@@ -157,6 +163,20 @@ fn invalid_vectors_are_refused_for_their_fault() {
         ("images-none", value(Section::Images)),
         ("images-count", length(Section::Images, 20)),
         ("images-order", value(Section::Images)),
+        ("altec-rows", value(Section::Altec)),
+        ("altec-length", length(Section::Altec, 24)),
+        ("altec-nan", value(Section::Altec)),
+        ("accuracy-start", value(Section::Accuracy)),
+        ("accuracy-order", value(Section::Accuracy)),
+        ("accuracy-count", length(Section::Accuracy, 20)),
+        ("accuracy-kind", value(Section::Accuracy)),
+        ("importance-mean", value(Section::Importance)),
+        ("importance-negative", value(Section::Importance)),
+        ("importance-length", length(Section::Importance, 4)),
+        ("policy-order", value(Section::Policy)),
+        ("policy-share", value(Section::Policy)),
+        ("policy-drop", value(Section::Policy)),
+        ("policy-length", length(Section::Policy, 33)),
     ];
     for (name, expected) in cases {
         let error = Bundle::from_bytes(&vector(&format!("invalid/{name}"))).unwrap_err();
@@ -179,6 +199,7 @@ fn every_truncation_is_an_error() {
         vector("minimal"),
         vector("two-channels"),
         vector("unknown-section"),
+        vector("optional-sections"),
     ] {
         for length in 0..file.len() {
             assert!(
@@ -191,7 +212,7 @@ fn every_truncation_is_an_error() {
 
 #[test]
 fn every_flipped_bit_is_an_error() {
-    let file = vector("two-channels");
+    let file = vector("optional-sections");
     for bit in 0..file.len() * 8 {
         let mut flipped = file.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
@@ -201,7 +222,7 @@ fn every_flipped_bit_is_an_error() {
 
 #[test]
 fn a_forged_change_is_an_error_or_a_lawful_bundle() {
-    let file = vector("two-channels");
+    let file = vector("optional-sections");
     for at in 12..file.len() - 4 {
         for byte in 0..=u8::MAX {
             let mut forged = file.clone();
@@ -218,7 +239,7 @@ fn a_forged_change_is_an_error_or_a_lawful_bundle() {
 
 #[test]
 fn removing_bytes_under_a_right_checksum_is_an_error() {
-    let file = vector("two-channels");
+    let file = vector("optional-sections");
     for at in 12..file.len() - 4 {
         let mut forged = file.clone();
         forged.remove(at);

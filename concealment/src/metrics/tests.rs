@@ -1,7 +1,7 @@
 use ndarray::{Array3, array};
 
 use super::*;
-use crate::Fill;
+use crate::{Concealer, Method};
 
 #[test]
 fn only_missing_entries_count() {
@@ -19,8 +19,9 @@ fn a_perfect_fill_scores_zero_and_the_zero_fill_one() {
     let perfect = nmse(clean.view(), clean.view(), mask.view()).unwrap();
     assert_eq!(perfect, Some(0.0));
     let mut filled = clean.clone();
-    Fill::Zero
-        .apply(filled.view_mut(), mask.view(), None)
+    Concealer::new(Method::Zero, filled.dim(), None)
+        .unwrap()
+        .conceal(filled.view_mut(), mask.view())
         .unwrap();
     assert_eq!(
         nmse(clean.view(), filled.view(), mask.view()).unwrap(),

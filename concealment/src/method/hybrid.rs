@@ -8,16 +8,16 @@
 //! rows the mean over received positions is never worse and up to 0.5 % better. So the published
 //! formula is kept.
 
-use super::{Channels, channel_mean::received_mean, fill_from};
+use super::{Holes, channel_mean::received_mean, holes::fill_from};
 use crate::bundle::Bundle;
 
-pub(super) fn fill(channels: Channels<'_>, bundle: &Bundle) {
-    let plane = channels.plane;
+pub(crate) fn fill(holes: Holes<'_>, bundle: &Bundle) {
+    let plane = holes.plane();
     let dataset = bundle
         .mean()
         .chunks_exact(plane)
         .zip(bundle.channel_means());
-    for ((entries, received), (mean, &level)) in channels.iter_mut().zip(dataset) {
+    for ((entries, received), (mean, &level)) in holes.channels().zip(dataset) {
         match received_mean(entries, received) {
             Some(received_level) => {
                 shifted_fill(entries, received, mean, level, received_level);
