@@ -72,6 +72,7 @@ struct Source {
 #[serde(deny_unknown_fields)]
 struct Repair {
     index: u8,
+    row: u8,
     symbol: Hex,
     datagram: Hex,
 }
@@ -157,7 +158,8 @@ fn symbols_are_those_of_the_specification() {
             assert_eq!(usize::from(packet.k), symbols.len());
             assert_eq!(packet.repair_index, repair.index);
             assert_eq!(packet.symbol, repair.symbol.0);
-            let ours = repaired(&symbols, repair.index);
+            assert_eq!(packet.row(), repair.row);
+            let ours = repaired(&symbols, repair.row);
             assert_eq!(Hex(ours), repair.symbol, "{}", block.name);
         }
     }
@@ -180,7 +182,7 @@ fn lost_source_packets_are_recovered_from_the_repair_packets_of_the_specificatio
             let repairs = block
                 .repairs
                 .iter()
-                .map(|r| (k as u8 + r.index, &r.symbol.0[..]));
+                .map(|r| (k as u8 + r.row, &r.symbol.0[..]));
             let received: Vec<_> = sources.chain(repairs).take(k).collect();
             let length = block.repairs[0].symbol.0.len();
             let wanted: Vec<_> = missing.iter().map(|p| *p as u8).collect();

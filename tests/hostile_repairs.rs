@@ -207,8 +207,10 @@ impl Lie {
             repair.block_count = if spans { 1 } else { self.blocks };
             repair.block_index = if spans { 0 } else { self.block.min(last) };
             repair.k = k;
-            repair.repair_index = self.index.min(254 - k);
-            repair.repair_count = self.ahead.min(255 - k);
+            // Rows that a block can have (wire-format.md, section 4.2).
+            let rows = if spans { 190 / repair.span } else { 255 - k };
+            repair.repair_index = self.index.min(rows - 1);
+            repair.repair_count = self.ahead.min(rows);
             repair.source_counts = &self.counts;
             repair.symbol = &self.symbol;
         })

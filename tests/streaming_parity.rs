@@ -98,6 +98,19 @@ fn a_burst_beyond_one_tensors_parity_is_repaired() {
 }
 
 #[test]
+fn losses_beyond_one_tensors_parity_are_repaired_by_several_together() {
+    // Two of parity for ten packets: no block alone restores the five that tensor 8 lost, but its own
+    // parity and that of the two tensors after it together do, those being whole.
+    let lost =
+        |packet: Packet| matches!(packet, Packet::Data { tensor: 8, index, .. } if index < 5);
+    let alone = run(config(10, 0.2, 1), 20, lost);
+    assert_eq!(alone.cloud.stats().tensors_exhausted, 1);
+    let mut pair = run(config(10, 0.2, 3), 20, lost);
+    let repaired = repaired(&mut pair, 20);
+    assert_eq!((repaired[8], repaired.iter().sum::<u32>()), (5, 5));
+}
+
+#[test]
 fn the_first_and_the_last_tensors_have_blocks_too() {
     let lost = |packet: Packet| {
         matches!(

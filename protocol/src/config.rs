@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::interleave::Interleaving;
 use crate::redundancy::Redundancy;
-use crate::wire::{ConnectionId, InterleaverKind, MAX_DATAGRAM};
+use crate::wire::{self, ConnectionId, InterleaverKind, MAX_DATAGRAM};
 
 /// The parameters of a session, equal on both sides but for the connection IDs and limits.
 #[derive(Clone, Debug)]
@@ -145,7 +145,7 @@ impl Config {
     pub const DEFAULT_MSS: u16 = 1_200;
 
     /// The most tensors that a source block spans.
-    pub const MAX_SPAN: u8 = 16;
+    pub const MAX_SPAN: u8 = wire::MAX_SPAN;
 
     /// A configuration with defaults for tensors of `slices` slices.
     pub fn new(slices: u16) -> Self {

@@ -129,6 +129,19 @@ impl Points {
     }
 }
 
+/// The coefficient of the source symbol at `position` in the repair symbol with this index, of a block of
+/// `k`; none where there is no such block, position or symbol.
+pub(super) fn coefficient(k: usize, repair_index: u8, position: u8) -> Option<u8> {
+    let known = Known::sources(k).ok()?;
+    let point = u8::try_from(k).ok()?.checked_add(repair_index)?;
+    if point > MAX_POINT || usize::from(position) >= k {
+        return None;
+    }
+    let divisor = known.differences(position);
+    let divisor = divisor.times(Log::of_difference(point, position));
+    Some(known.differences(point).over(divisor).exp())
+}
+
 /// Writes the repair symbol with this index, of the block of these source symbols in order, in place of
 /// what `out` held. It is as long as the longest of them; shorter ones count as padded with zeros.
 ///

@@ -27,7 +27,9 @@
 
 mod code;
 mod field;
+mod joint;
 mod symbol;
 
 pub use code::{CodeError, MAX_POINT, MAX_SOURCE, encode, recover};
+pub use joint::{Equations, Term};
 pub use symbol::{PREFIX, SymbolError, open_symbol, put_symbol};

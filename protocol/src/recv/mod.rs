@@ -7,6 +7,7 @@ pub mod clock;
 mod end;
 mod exhaustion;
 pub(crate) mod feedback;
+mod joint;
 mod passing;
 mod past;
 mod repairs;

@@ -22,10 +22,10 @@ const MOST: usize = 1_024;
 
 /// Which packets a block covers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Cover {
+pub(super) struct Cover {
     /// Number of the newest tensor.
     newest: u64,
-    span: u8,
+    pub(super) span: u8,
     index: u8,
     count: u16,
     k: u8,
@@ -66,7 +66,7 @@ impl Cover {
 
     /// Tensor and packet index at each position of the block, and where the span says, how many
     /// packets that tensor has.
-    fn packets(&self) -> impl Iterator<Item = (u64, u32, Option<u32>)> {
+    pub(super) fn packets(&self) -> impl Iterator<Item = (u64, u32, Option<u32>)> {
         let single = u8::from(self.span == 1) * self.k;
         let (first, step) = (u32::from(self.index), u32::from(self.count));
         let alone = (0..u32::from(single)).map(move |n| (self.newest, first + n * step, None));
@@ -78,15 +78,15 @@ impl Cover {
 }
 
 #[derive(Debug)]
-struct Block {
-    cover: Cover,
+pub(super) struct Block {
+    pub(super) cover: Cover,
     /// Whether a packet of it has come since it was last looked at.
     dirty: bool,
     /// Bytes of each symbol.
-    length: usize,
-    /// Repair indices, and their symbols one after another.
-    indices: Vec<u8>,
-    symbols: Vec<u8>,
+    pub(super) length: usize,
+    /// Rows of the generator matrix, and their symbols one after another.
+    pub(super) rows: Vec<u8>,
+    pub(super) symbols: Vec<u8>,
 }
 
 /// A source packet that was computed.
@@ -108,8 +108,8 @@ pub(crate) enum Holding<'a> {
     Gone,
 }
 
-impl Holding<'_> {
-    fn symbol(&self, index: u32) -> Option<&[u8]> {
+impl<'a> Holding<'a> {
+    pub(super) fn symbol(&self, index: u32) -> Option<&'a [u8]> {
         match self {
             Self::Live(assembly) => assembly.symbol(index),
             Self::Released(past) => past.symbol(index),
@@ -117,7 +117,7 @@ impl Holding<'_> {
         }
     }
 
-    fn packets(&self) -> Option<u32> {
+    pub(super) fn packets(&self) -> Option<u32> {
         match self {
             Self::Live(assembly) => Some(assembly.packets()),
             Self::Released(past) => Some(past.packets()),
@@ -125,7 +125,7 @@ impl Holding<'_> {
         }
     }
 
-    const fn is_open(&self) -> bool {
+    pub(super) const fn is_open(&self) -> bool {
         matches!(self, Self::Live(_) | Self::Unseen)
     }
 }
@@ -133,7 +133,7 @@ impl Holding<'_> {
 /// The blocks of the tensors in progress.
 #[derive(Debug, Default)]
 pub(crate) struct Repairs {
-    blocks: VecDeque<Block>,
+    pub(super) blocks: VecDeque<Block>,
 }
 
 impl Repairs {
@@ -144,7 +144,7 @@ impl Repairs {
 
     /// Bytes kept.
     pub(crate) fn memory(&self) -> usize {
-        let of = |block: &Block| size_of::<Block>() + block.indices.len() + block.symbols.len();
+        let of = |block: &Block| size_of::<Block>() + block.rows.len() + block.symbols.len();
         self.blocks.iter().map(of).sum()
     }
 
@@ -162,7 +162,7 @@ impl Repairs {
                 cover,
                 dirty: true,
                 length: repair.symbol.len(),
-                indices: Vec::new(),
+                rows: Vec::new(),
                 symbols: Vec::new(),
             });
         }
@@ -173,11 +173,11 @@ impl Repairs {
         if block.length != repair.symbol.len() {
             return Stored::Conflict;
         }
-        if block.indices.contains(&repair.repair_index) {
+        if block.rows.contains(&repair.row()) {
             return Stored::Duplicate;
         }
-        if block.indices.len() < usize::from(cover.k) {
-            block.indices.push(repair.repair_index);
+        if block.rows.len() < usize::from(cover.k) {
+            block.rows.push(repair.row());
             block.symbols.extend_from_slice(repair.symbol);
             block.dirty = true;
         }
@@ -187,7 +187,7 @@ impl Repairs {
     /// Drops the oldest block, and tells how many packets of it were kept.
     pub(crate) fn drop_oldest(&mut self) -> Option<u64> {
         let block = self.blocks.pop_front()?;
-        Some(block.indices.len() as u64)
+        Some(block.rows.len() as u64)
     }
 
     /// A source packet is at hand.
@@ -215,14 +215,17 @@ impl Repairs {
     ) -> usize {
         found.clear();
         out.clear();
-        let mut place = 0;
+        let (mut place, mut short) = (0, false);
         while let Some(block) = self.blocks.get_mut(place) {
             if !std::mem::take(&mut block.dirty) {
                 place += 1;
                 continue;
             }
             match block.recover(&holding, out, found) {
-                Ready::Not => place += 1,
+                Ready::Not => {
+                    short |= block.cover.span > 1;
+                    place += 1;
+                }
                 Ready::Done => {
                     // What was computed stands in the tensors now; what comes for it is not needed.
                     let length = block.length;
@@ -238,7 +241,11 @@ impl Repairs {
                 }
             }
         }
-        0
+        if short {
+            self.recover_jointly(&holding, out, found)
+        } else {
+            0
+        }
     }
 }
 
@@ -303,13 +310,10 @@ impl Block {
         if wanted == 0 {
             return Ready::Done;
         }
-        let repairs = self
-            .indices
-            .iter()
-            .zip(self.symbols.chunks_exact(self.length));
-        for (index, symbol) in repairs.take(usize::from(k) - known) {
+        let repairs = self.rows.iter().zip(self.symbols.chunks_exact(self.length));
+        for (row, symbol) in repairs.take(usize::from(k) - known) {
             if let Some(point) = points.get_mut(known) {
-                *point = (k + index, symbol);
+                *point = (k + row, symbol);
             }
             known += 1;
         }

@@ -81,20 +81,31 @@ impl Flight {
             }
         }
         let symbols = symbols.get(..k)?;
-        fec::encode(symbols.iter().copied(), made, &mut self.symbol).ok()?;
+        let (span, k) = (u8::try_from(span).ok()?, u8::try_from(k).ok()?);
+        if made >= Repair::most(span, k) {
+            return None;
+        }
+        let row = Repair::first_row(span, TensorId(id).wire()) + made;
+        fec::encode(symbols.iter().copied(), row, &mut self.symbol).ok()?;
         let repair = Repair {
             tensor_id: TensorId(id).wire(),
-            span: u8::try_from(span).ok()?,
+            span,
             block_index: u8::try_from(block).ok()?,
             block_count: if spans {
                 1
             } else {
                 u16::try_from(parity.blocks).ok()?
             },
-            k: u8::try_from(k).ok()?,
+            k,
             repair_index: made,
-            repair_count: u8::try_from(parity.ahead(number)).ok()?,
-            source_counts: if spans { counts.get(..span)? } else { &[] },
+            repair_count: u8::try_from(parity.ahead(number))
+                .ok()?
+                .min(Repair::most(span, k)),
+            source_counts: if spans {
+                counts.get(..usize::from(span))?
+            } else {
+                &[]
+            },
             symbol: &self.symbol,
         };
         Message::Repair(repair).encode(out, config.remote_connection, packet_number);

@@ -114,7 +114,7 @@ impl Session {
             passing: Passing::default(),
             feedback: FeedbackState::default(),
             clock: ClockMap::default(),
-            tensors: TensorWindow::new(),
+            tensors: TensorWindow::new(config.span),
             symbols: Vec::new(),
             found: Vec::new(),
             results_seen: Seen::default(),

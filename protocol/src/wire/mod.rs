@@ -25,7 +25,7 @@ pub use feedback::{
 pub use lengths::{MAX_SLICES_IN_PACKET, PackedSlices};
 pub use notice::{Notice, NoticeReason};
 pub use number::{FrameNumber, TensorId, extend};
-pub use repair::Repair;
+pub use repair::{MAX_SPAN, Repair};
 pub use result::{MAX_RESULT_PAYLOAD, MAX_RESULTS, ResultEntry, ResultStatus, Results};
 pub use small::{Close, CloseCode, PathData, Ping};
 

@@ -8,13 +8,18 @@ use crate::fec::{MAX_POINT, MAX_SOURCE};
 const FIXED: usize = 8;
 const MIN_SYMBOL: usize = 4;
 
+/// The longest span of a block.
+pub const MAX_SPAN: u8 = 16;
+/// Rows of the generator matrix that any block has: 254 − 64.
+const ROWS: u8 = MAX_POINT - 64;
+
 /// A REPAIR packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Repair<'a> {
     /// Low bits of the number of the newest tensor of the block.
     pub tensor_id: u16,
-    /// Number of consecutive tensors that the block covers, 1 to 255.
+    /// Number of consecutive tensors that the block covers, 1 to 16.
     pub span: u8,
     /// Which of the interleaved blocks of the tensor.
     pub block_index: u8,
@@ -22,7 +27,7 @@ pub struct Repair<'a> {
     pub block_count: u16,
     /// Source packets of the block, 1 to 64.
     pub k: u8,
-    /// Which repair packet of the block, from 0; with k at most 254.
+    /// Which repair packet of the block, from 0: see [`row`](Self::row).
     pub repair_index: u8,
     /// Number of repair packets of the block that are sent unasked; with k at most 255.
     pub repair_count: u8,
@@ -38,6 +43,32 @@ impl<'a> Repair<'a> {
         FIXED + if span > 1 { span as usize } else { 0 }
     }
 
+    /// Repair packets that a block with this span and k can have.
+    pub(crate) const fn most(span: u8, k: u8) -> u8 {
+        if span > 1 {
+            ROWS / span
+        } else {
+            MAX_POINT - k + 1
+        }
+    }
+
+    /// The row of the generator matrix for repair index 0 of a block with this span whose newest tensor
+    /// has this ID: blocks that share packets have no row in common.
+    pub(crate) const fn first_row(span: u8, tensor_id: u16) -> u8 {
+        if span > 1 {
+            #[expect(clippy::cast_possible_truncation, reason = "below the span")]
+            let slot = (tensor_id % span as u16) as u8;
+            slot * (ROWS / span)
+        } else {
+            0
+        }
+    }
+
+    /// The row of the generator matrix that the symbol was made with.
+    pub const fn row(&self) -> u8 {
+        Self::first_row(self.span, self.tensor_id) + self.repair_index
+    }
+
     pub(super) fn decode(mut reader: Reader<'a>) -> Result<Self, DecodeError> {
         let tensor_id = reader.u16("tensor ID")?;
         let span = reader.u8("span")?;
@@ -46,7 +77,7 @@ impl<'a> Repair<'a> {
         let k = reader.u8("k")?;
         let repair_index = reader.u8("repair index")?;
         let repair_count = reader.u8("repair count")?;
-        if span == 0 {
+        if span == 0 || span > MAX_SPAN {
             return Err(DecodeError::OutOfRange("span"));
         }
         if u16::from(block_index) >= block_count {
@@ -55,10 +86,11 @@ impl<'a> Repair<'a> {
         if k == 0 || usize::from(k) > MAX_SOURCE {
             return Err(DecodeError::OutOfRange("k"));
         }
-        if repair_index > MAX_POINT - k {
+        let most = Self::most(span, k);
+        if repair_index >= most {
             return Err(DecodeError::OutOfRange("repair index"));
         }
-        if repair_count > MAX_POINT - k + 1 {
+        if repair_count > most {
             return Err(DecodeError::OutOfRange("repair count"));
         }
         let source_counts = if span > 1 {

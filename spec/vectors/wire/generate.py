@@ -293,7 +293,9 @@ both(f, "the last block of the largest tensor", bytes(range(30)), tensor=65_535,
 both(f, "the last row for the greatest k", bytes(range(30)), k=64, index=190, ahead=191)
 both(f, "the last row for the least k", bytes(range(30)), k=1, index=253, ahead=254)
 both(f, "a span of three tensors", bytes(range(40)), span=3, k=9, counts=bytes([4, 0, 5]))
-both(f, "the longest span", bytes(range(40)), span=255, k=64, counts=bytes(191) + b"\1" * 64)
+both(f, "the longest span", bytes(range(40)), span=16, k=64, counts=bytes([4] * 16))
+both(f, "the last symbol of the longest span", bytes(range(40)), span=16, k=64, index=10,
+     ahead=11, counts=bytes([4] * 16))
 both(f, "a span with the newest tensor alone", bytes(range(40)), span=2, k=64,
      counts=bytes([0, 64]))
 symbol = bytes(range(9))
@@ -301,6 +303,11 @@ f.invalid("empty body", datagram(1, b""), bad + "ends within tensor ID")
 f.invalid("ends within the repair count", datagram(1, b"\1\x2C\1\0\0\x0A\0"),
           bad + "ends within repair count")
 f.invalid("span 0", repair(symbol, span=0), bad + "span out of range")
+f.invalid("span 17", repair(symbol, span=17, counts=bytes(16) + b"\x0A"), bad + "span out of range")
+f.invalid("row of another tensor's block", repair(symbol, span=16, index=11, counts=bytes(15) + b"\x0A"),
+          bad + "repair index out of range")
+f.invalid("more repair packets than rows of a span",
+          repair(symbol, span=16, ahead=12, counts=bytes(15) + b"\x0A"), bad + "repair count out of range")
 f.invalid("block beyond the count", repair(symbol, block=1), bad + "block index out of range")
 f.invalid("k 0", repair(symbol, k=0), bad + "k out of range")
 f.invalid("k 65", repair(symbol, k=65), bad + "k out of range")
@@ -356,6 +363,10 @@ with open("../fec/matrix.toml", "w", encoding="utf-8") as out:
 # Sections 4.1 and 4.3: whole blocks
 
 
+def first_row(span=1, tensor=300, **_):
+    return tensor % span * (190 // span) if span > 1 else 0
+
+
 class Blocks:
     def __init__(self):
         self.out = [f"# Source blocks and their REPAIR packets, wire-format.md 4\n\n"
@@ -368,9 +379,10 @@ class Blocks:
             self.out.append(f'\n[[blocks.sources]]\ndatagram = "{source.hex()}"\n'
                             f'symbol = "{symbol.hex()}"\n')
         for index in indices:
-            symbol = repair_symbol(symbols, index)
+            row = first_row(**fields) + index
+            symbol = repair_symbol(symbols, row)
             given = dict(fields, k=len(sources), index=index)
-            self.out.append(f'\n[[blocks.repairs]]\nindex = {index}\nsymbol = "{symbol.hex()}"\n'
+            self.out.append(f'\n[[blocks.repairs]]\nindex = {index}\nrow = {row}\nsymbol = "{symbol.hex()}"\n'
                             f'datagram = "{repair(symbol, **given).hex()}"\n')
 
     def lie(self, name, symbol, why):
@@ -410,10 +422,10 @@ fragments = [data(fragment(at, 100, range(at, end)), FRAGMENT | (END if end == 1
              for index, (at, end) in enumerate([(0, 40), (40, 80), (80, 100)])]
 f.block("fragments of a slice", fragments, [0, 5, 251], tensor=303, ahead=1)
 f.block("a span of three tensors, of which the second had more packets than fit",
-        tensor_of([[9, 9], [12]], 304) + tensor_of([[8], [3, 3], [20]], 306), [0, 1, 2, 3, 4],
-        tensor=306, span=3, counts=bytes([2, 0, 3]), ahead=2)
-f.block("sixty-four packets", tensor_of([[n % 5 + 1] for n in range(64)], 307),
-        [0, 1, 2, 3, 15, 190], tensor=307, ahead=16)
+        tensor_of([[9, 9], [12]], 305) + tensor_of([[8], [3, 3], [20]], 307), [0, 1, 2, 3, 4],
+        tensor=307, span=3, counts=bytes([2, 0, 3]), ahead=2)
+f.block("sixty-four packets", tensor_of([[n % 5 + 1] for n in range(64)], 308),
+        [0, 1, 2, 3, 15, 190], tensor=308, ahead=16)
 body = three_symbols[2]
 f.lie("the length is one more than there is", be(len(body) - 2, 2) + body[2:], "length")
 f.lie("the greatest length", b"\xFF\xFF" + body[2:], "length")

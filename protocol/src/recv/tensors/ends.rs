@@ -43,13 +43,9 @@ impl TensorWindow {
             let place = self.past.partition_point(|other| other.id < past.id);
             self.past.insert(place, past.with(tensor.bytes.clone()));
             // Joined fragments may have made it longer than what was counted.
-            while self.past.len() >= usize::from(scope.config.span)
-                || self.memory() > scope.config.limits.bytes_in_progress
-            {
-                if self.past.pop_front().is_none() {
-                    break;
-                }
-            }
+            while self.memory() > scope.config.limits.bytes_in_progress
+                && self.past.pop_front().is_some()
+            {}
         }
         self.ends.push_back(End::Released(tensor));
         if scope.config.latest_only {
@@ -104,6 +100,12 @@ impl TensorWindow {
         while let Some(Slot::Done) = self.slots.front() {
             self.slots.pop_front();
             self.first += 1;
+        }
+        // The oldest block that a tensor in progress can be in goes back so far.
+        let (first, span) = (self.first, self.span);
+        let gone = |past: &Past| past.id + span <= first;
+        while self.past.front().is_some_and(gone) {
+            self.past.pop_front();
         }
         let before = self.repairs.memory();
         let Self {

@@ -105,15 +105,18 @@ pub(crate) struct TensorWindow {
     newest_frame: FrameNumber,
     memory: usize,
     repairs: Repairs,
-    /// The newest released tensors, where blocks span several.
+    /// Tensors that a block spans.
+    span: u64,
+    /// Released tensors, in order of number, that a block of one in progress or to come may span.
     past: VecDeque<Past>,
     complete: Seen,
     ends: VecDeque<End>,
 }
 
 impl TensorWindow {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(span: u8) -> Self {
         Self {
+            span: span.into(),
             first: 0,
             slots: VecDeque::new(),
             newest_frame: FrameNumber::default(),
