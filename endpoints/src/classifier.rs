@@ -1,11 +1,13 @@
-//! The cloud's half of a classifier: slices → tensor and mask → fill → model → best classes.
+//! The cloud's half of a classifier: slices → tensor and mask → concealment → model → best
+//! classes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
-use tensorwire_codec::{Classification, Decoded, Decoder};
-use tensorwire_concealment::{Bundle, Fill};
+use tensorwire_codec::{Classification, Decoded, Decoder, Format, Map};
+use tensorwire_concealment::{Bundle, ConcealError, Concealer, LossKind, Method};
 use tensorwire_protocol::ReceivedTensor;
 use tensorwire_protocol::wire::ResultStatus;
 
@@ -21,10 +23,87 @@ const TOP: usize = 3;
 /// A bundle, and the digest by which edge and cloud know that they mean the same one.
 #[derive(Clone, Debug)]
 pub struct SideInformation {
-    /// What the fills use.
+    /// What the methods of concealment use.
     pub bundle: Arc<Bundle>,
     /// SHA-256 of its file.
     pub digest: Digest,
+}
+
+/// How what is missing is filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Concealment {
+    /// The method.
+    pub method: Method,
+    /// The longest that `auto` may take for a tensor, by the bundle's measurements.
+    pub budget: Option<Duration>,
+}
+
+impl Concealment {
+    /// This method, without a limit to its time.
+    #[must_use]
+    pub const fn new(method: Method) -> Self {
+        Self {
+            method,
+            budget: None,
+        }
+    }
+
+    /// Holds `auto` to methods that cost no more than this a tensor.
+    #[must_use]
+    pub const fn with_budget(mut self, budget: Duration) -> Self {
+        self.budget = Some(budget);
+        self
+    }
+
+    /// A concealer for one stream of tensors of this shape and, where it is known, kind of loss.
+    ///
+    /// # Errors
+    /// If the method needs what the bundle does not have; [`advice`] says what to do.
+    pub fn concealer(
+        self,
+        shape: (usize, usize, usize),
+        kind: Option<LossKind>,
+        side: Option<Arc<Bundle>>,
+    ) -> Result<Concealer, ConcealError> {
+        let mut concealer = Concealer::new(self.method, shape, side)?;
+        if let Some(kind) = kind {
+            concealer = concealer.with_kind(kind);
+        }
+        if let Some(budget) = self.budget {
+            concealer = concealer.with_budget(budget);
+        }
+        Ok(concealer)
+    }
+}
+
+/// What the loss of a slice looks like under the map of a format.
+#[must_use]
+pub fn loss_kind(format: &Format) -> Option<LossKind> {
+    match format.map() {
+        Map::Random { .. } => Some(LossKind::Elements),
+        Map::ChannelRows { rows } if u32::from(rows) == format.shape().height() => {
+            Some(LossKind::Channels)
+        }
+        Map::ChannelRows { .. } => Some(LossKind::Rows),
+        Map::Mosaic { .. } => Some(LossKind::Blocks),
+        _ => None,
+    }
+}
+
+/// What is wrong, and which command helps, where a method cannot work.
+#[must_use]
+pub fn advice(error: &ConcealError) -> String {
+    match error {
+        ConcealError::NeedsBundle { method } => format!(
+            "the method `{method}` needs a bundle: give --bundle (`tw-lab calibrate` makes one)"
+        ),
+        ConcealError::MissingSection { method, section } => format!(
+            "the method `{method}` needs the section {section}, which the bundle lacks: make the bundle \
+             again with `tw-lab calibrate`"
+        ),
+        other => other.to_string(),
+    }
 }
 
 /// Opens sessions for one model, whose parts all sessions of a split share.
@@ -32,19 +111,19 @@ pub struct SideInformation {
 pub struct ClassifierOpener {
     model: Arc<Model>,
     side: Option<SideInformation>,
-    fill: Fill,
+    concealment: Concealment,
     /// The parts that sessions use now: edges choose the splits, and must not fill memory with them.
     parts: Mutex<HashMap<String, Weak<CloudModel>>>,
 }
 
 impl ClassifierOpener {
-    /// Serves `model`, filling what is missing with `fill`.
+    /// Serves `model`, filling what is missing by `concealment`.
     #[must_use]
-    pub fn new(model: Arc<Model>, side: Option<SideInformation>, fill: Fill) -> Self {
+    pub fn new(model: Arc<Model>, side: Option<SideInformation>, concealment: Concealment) -> Self {
         Self {
             model,
             side,
-            fill,
+            concealment,
             parts: Mutex::default(),
         }
     }
@@ -75,28 +154,32 @@ impl ClassifierOpener {
             return Err(Refuse::new(RefuseCode::Description, reason));
         }
         let bundle = self.bundle_for(stream)?;
+        let shape = format.shape().dim();
+        let concealer = self
+            .concealment
+            .concealer(shape, loss_kind(&format), bundle)
+            .map_err(|error| Refuse::new(RefuseCode::Bundle, advice(&error)))?;
         let cloud = self.part(&stream.split)?;
         Ok(Classifier {
             decoded: Decoded::new(format.shape()),
             decoder: Decoder::new(&format),
-            bundle,
-            fill: self.fill,
+            concealer,
             cloud,
         })
     }
 
-    /// The bundle for a stream, where the fill needs one.
+    /// The bundle for a stream. It may be missing where the method does not need one.
     fn bundle_for(&self, stream: &StreamDescription) -> Result<Option<Arc<Bundle>>, Refuse> {
-        if !self.fill.needs_side_information() {
-            // Channel means of the bundle still help a channel of which nothing arrived.
+        let method = self.concealment.method;
+        if !method.needs_bundle() {
+            // What there is still helps.
             let fitting = self.side.as_ref().filter(|side| self.fits(side, stream));
             return Ok(fitting.map(|side| Arc::clone(&side.bundle)));
         }
         let refuse = |reason: String| Err(Refuse::new(RefuseCode::Bundle, reason));
         let Some(side) = &self.side else {
             return refuse(format!(
-                "the fill `{}` needs a bundle, and this cloud has none",
-                self.fill
+                "the method `{method}` needs a bundle, and this cloud has none"
             ));
         };
         if stream
@@ -143,13 +226,12 @@ impl Opener for ClassifierOpener {
     }
 }
 
-/// One session's classifier.
+/// One session's classifier. It conceals with an eye on the tensors before.
 #[derive(Debug)]
 pub struct Classifier {
     decoder: Decoder,
     decoded: Decoded,
-    bundle: Option<Arc<Bundle>>,
-    fill: Fill,
+    concealer: Concealer,
     cloud: Arc<CloudModel>,
 }
 
@@ -167,11 +249,11 @@ impl Classifier {
         &self.decoded
     }
 
-    /// Fills what is missing of the tensor decoded last.
+    /// Fills what is missing of the tensor decoded last, and tells the method that did it.
     ///
     /// # Errors
-    /// What failed, as a result status: a tensor of which no slice was valid is not worth a fill.
-    pub fn fill(&mut self, fill: Fill) -> Result<(), ResultStatus> {
+    /// What failed, as a result status: a tensor of which no slice was valid is not worth concealing.
+    pub fn conceal(&mut self) -> Result<Method, ResultStatus> {
         let Decoded {
             tensor,
             mask,
@@ -181,8 +263,8 @@ impl Classifier {
         if *received == 0 {
             return Err(ResultStatus::Undecodable);
         }
-        let filled = fill.apply(tensor.view_mut(), mask.view(), self.bundle.as_deref());
-        filled.map_err(|_| ResultStatus::ModelFailed)
+        let concealed = self.concealer.conceal(tensor.view_mut(), mask.view());
+        concealed.map_err(|_| ResultStatus::ModelFailed)
     }
 
     /// Runs the model on the tensor decoded and filled last.
@@ -225,7 +307,7 @@ impl Classifier {
 impl TensorHandler for Classifier {
     fn handle(&mut self, tensor: &ReceivedTensor) -> Answer {
         self.decode(tensor);
-        let filled = self.fill(self.fill);
-        Self::answer(filled.and_then(|()| self.run()))
+        let concealed = self.conceal();
+        Self::answer(concealed.and_then(|_| self.run()))
     }
 }

@@ -95,7 +95,8 @@ pub enum RefuseCode {
     Version = 1,
     /// The cloud does not have that model, or the model has no such split.
     Model = 2,
-    /// The cloud's fill needs the bundle that the edge uses, and has another or none.
+    /// The cloud's method of concealment needs the bundle that the edge uses, and has another or none, or
+    /// one without what the method needs.
     Bundle = 3,
     /// The description is out of range or contradicts the model.
     Description = 4,

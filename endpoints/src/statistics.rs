@@ -99,6 +99,37 @@ pub fn mean_interval(differences: &[f64]) -> Option<Interval> {
     Some(adjusted_wald(differences.len(), sum, squares))
 }
 
+/// The 95 % interval of Σ `numerators` / Σ `denominators`, pair by pair (Fieller, JRSS B 16, 1954).
+///
+/// With a and b the means, s_aa, s_bb and s_ab the variances and the covariance of these means, and q =
+/// b² − z²·s_bb, it holds the ratios r at which |a − r·b| ≤ z·√(s_aa − 2·r·s_ab + r²·s_bb): (ab −
+/// z²·s_ab ± √((ab − z²·s_ab)² − (a² − z²·s_aa)·q)) / q.
+///
+/// `None` where these are no interval, because b is not told from zero (q ≤ 0), if there are fewer than
+/// two pairs, or if there are not as many of both.
+pub fn ratio_interval(numerators: &[f64], denominators: &[f64]) -> Option<Interval> {
+    let n = numerators.len() as f64;
+    if numerators.len() != denominators.len() || numerators.len() < 2 {
+        return None;
+    }
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / n;
+    let (a, b) = (mean(numerators), mean(denominators));
+    let of_means = |x: &[f64], x_mean: f64, y: &[f64], y_mean: f64| {
+        let products = x.iter().zip(y).map(|(x, y)| (x - x_mean) * (y - y_mean));
+        products.sum::<f64>() / (n - 1.0) / n
+    };
+    let z2 = Z_95 * Z_95;
+    let aa = a * a - z2 * of_means(numerators, a, numerators, a);
+    let ab = a * b - z2 * of_means(numerators, a, denominators, b);
+    let bb = b * b - z2 * of_means(denominators, b, denominators, b);
+    // Rounding may leave a little less than the 0 of exact proportion.
+    let root = (ab * ab - aa * bb).max(0.0).sqrt();
+    (bb > 0.0).then(|| Interval {
+        low: (ab - root) / bb,
+        high: (ab + root) / bb,
+    })
+}
+
 /// The interval of the mean of `n` differences with this sum and sum of squares.
 fn adjusted_wald(n: usize, sum: f64, squares: f64) -> Interval {
     let m = n as f64 + 2.0;
@@ -198,6 +229,19 @@ mod tests {
         let found = PairedDifference::of(&[true; 98], &[true; 98]).unwrap();
         close(found.interval, -0.019_6, 0.019_6);
         assert_eq!(found.difference, 0.0);
+    }
+
+    #[test]
+    fn ratio_by_hand() {
+        // a = 2, b = 4, s_aa = s_bb = 1/3, s_ab = 1/6; z² = 3.841459. ab = 8 − 0.640243, aa = 4 −
+        // 1.280486, bb = 16 − 1.280486: (7.359757 ± √(54.166 − 40.030)) / 14.719514.
+        let found = ratio_interval(&[1.0, 2.0, 3.0], &[4.0, 3.0, 5.0]).unwrap();
+        close(found, 0.244_58, 0.755_41);
+        // Exact proportion has no width.
+        close(ratio_interval(&[1.0, 2.0], &[2.0, 4.0]).unwrap(), 0.5, 0.5);
+        assert_eq!(ratio_interval(&[1.0, 2.0, 1.0], &[1.0, -1.0, 0.5]), None);
+        assert_eq!(ratio_interval(&[1.0], &[1.0]), None);
+        assert_eq!(ratio_interval(&[1.0, 2.0], &[1.0]), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The stream description: what edge and cloud agree on before the first tensor.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use minicbor::{Decode, Encode};
@@ -54,7 +55,7 @@ pub struct StreamDescription {
     /// How slices become bytes.
     #[n(10)]
     pub coder: CoderDescription,
-    /// Order of the slices: 0 sequential, 1 stride, 2 random.
+    /// Order of the slices: 0 sequential, 1 stride, 2 random, 3 priority.
     #[n(11)]
     pub interleaver: u8,
     /// Step of the stride interleaver.
@@ -72,6 +73,15 @@ pub struct StreamDescription {
     /// Whether a release gives up every older tensor.
     #[n(16)]
     pub latest_only: bool,
+    /// Whether the edge sends lost packets again, so that the cloud waits for them.
+    #[n(17)]
+    pub retransmission: bool,
+    /// Tensors that a source block spans, 1 to 16.
+    #[n(18)]
+    pub span: u8,
+    /// The permutation of the priority interleaver: 16-bit slice indices, big-endian.
+    #[cbor(n(19), with = "minicbor::bytes")]
+    pub priority: Option<Vec<u8>>,
 }
 
 /// A map on the wire (payload-format.md, section 5).
@@ -137,7 +147,7 @@ pub enum StreamError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// No such interleaver.
-    #[error("interleaver {0}; known are 0 (sequential), 1 (stride) and 2 (random)")]
+    #[error("interleaver {0}; known are 0 (sequential), 1 (stride), 2 (random) and 3 (priority)")]
     Interleaver(u8),
     /// A map or coder that has no description.
     #[error("this version cannot describe that {0}")]
@@ -175,6 +185,9 @@ impl StreamDescription {
             mss: defaults.mss,
             deadline_ms: u32::try_from(defaults.deadline.as_millis()).unwrap_or(u32::MAX),
             latest_only: defaults.latest_only,
+            retransmission: defaults.retransmission,
+            span: defaults.span,
+            priority: None,
         })
     }
 
@@ -215,6 +228,7 @@ impl StreamDescription {
             0 => InterleaverKind::Sequential,
             1 => InterleaverKind::Stride,
             2 => InterleaverKind::Random,
+            3 => InterleaverKind::Priority,
             other => return Err(StreamError::Interleaver(other)),
         };
         config.interleaving = Interleaving {
@@ -225,8 +239,22 @@ impl StreamDescription {
         config.mss = self.mss;
         config.deadline = Duration::from_millis(u64::from(self.deadline_ms));
         config.latest_only = self.latest_only;
+        config.retransmission = self.retransmission;
+        config.span = self.span;
+        config.priority = self.priority.as_deref().map(permutation).transpose()?;
         config.validate()?;
         Ok(config)
+    }
+}
+
+/// The slice indices of a priority permutation. That it is one is for [`Config::validate`] to check.
+fn permutation(bytes: &[u8]) -> Result<Arc<[u16]>, StreamError> {
+    match bytes.as_chunks() {
+        (indices, []) => Ok(indices
+            .iter()
+            .map(|pair| u16::from_be_bytes(*pair))
+            .collect()),
+        _ => Err(ConfigError::Priority.into()),
     }
 }
 
@@ -298,13 +326,17 @@ mod tests {
 
     #[test]
     fn what_a_peer_may_not_ask_for_is_refused() {
-        let changes: [fn(&mut StreamDescription); 9] = [
+        let changes: [fn(&mut StreamDescription); 13] = [
             |s| s.channels = 0,
             |s| s.width = u32::MAX,
             |s| s.low = f32::NAN,
             |s| s.high = s.low,
             |s| s.levels = 257,
             |s| s.interleaver = 3,
+            |s| s.interleaver = 4,
+            |s| s.priority = Some(vec![0; 3]),
+            |s| s.priority = Some(vec![0; 132]),
+            |s| s.span = 17,
             |s| s.stride = 0,
             |s| s.mss = 500,
             |s| s.deadline_ms = 0,

@@ -65,8 +65,9 @@ fn every_frame_is_answered_with_the_models_answer() {
     assert!(said.contains("tensors: 40 complete"), "{said}");
 }
 
-#[test]
-fn a_link_that_loses_packets_costs_slices_but_no_answers() {
+/// Streams 60 frames through a link that loses a fifth of the datagrams, with further options of the
+/// edge; its lines.
+fn through_a_lossy_link(options: &[&str]) -> Vec<serde_json::Value> {
     let (cloud, address) = start_cloud(&["--data", "127.0.0.1:0"]);
     // The banner with the data address comes before the line that start_cloud waits for.
     let data = cloud
@@ -83,43 +84,58 @@ fn a_link_that_loses_packets_costs_slices_but_no_answers() {
     let mut link = Running::start(command);
     link.wait_for("relaying");
 
-    let command = edge_to(
-        &address,
-        &[
-            "--data",
-            &front,
-            "--frames",
-            "60",
-            "--fps",
-            "60",
-            "--deadline-ms",
-            "500",
-        ],
-    );
-    let output = run(command);
+    let mut arguments = vec![
+        "--data",
+        &front,
+        "--frames",
+        "60",
+        "--fps",
+        "60",
+        "--deadline-ms",
+        "500",
+    ];
+    arguments.extend(options);
+    let output = run(edge_to(&address, &arguments));
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let lines = json_lines(&text(&output.stdout));
     assert_eq!(lines.len(), 60);
-    let partial = lines.iter().filter(|line| line["reason"] == "deadline");
-    let partial: Vec<_> = partial
-        .map(|line| line["missing_share"].as_f64().unwrap())
-        .collect();
-    // Of nine packets at 20 % loss, all arrive for 13 % of the tensors.
-    assert!(
-        partial.len() >= 30,
-        "{} of 60 released at their deadline",
-        partial.len()
-    );
-    assert!(
-        partial.iter().all(|share| *share > 0.0 && *share < 1.0),
-        "{partial:?}"
-    );
     assert!(lines.iter().all(|line| line["outcome"] != "skipped"));
 
     link.interrupt();
     let (code, table, said) = link.end();
     assert_eq!(code, Some(0), "{said}");
     assert!(table.contains("to the cloud"), "{table}");
+    lines
+}
+
+#[test]
+fn a_link_that_loses_packets_costs_slices_but_no_answers() {
+    let lines = through_a_lossy_link(&["--fec", "off", "--no-retransmission"]);
+    let partial = lines.iter().filter(|line| line["reason"] == "exhausted");
+    let partial: Vec<_> = partial
+        .map(|line| line["missing_share"].as_f64().unwrap())
+        .collect();
+    // Of nine packets at 20 % loss, all arrive for 13 % of the tensors.
+    assert!(
+        partial.len() >= 30,
+        "{} of 60 released with slices missing",
+        partial.len()
+    );
+    assert!(
+        partial.iter().all(|share| *share > 0.0 && *share < 1.0),
+        "{partial:?}"
+    );
+}
+
+#[test]
+fn what_a_link_loses_is_sent_again() {
+    let lines = through_a_lossy_link(&["--fec", "50%"]);
+    let whole = lines.iter().filter(|line| line["missing_share"] == 0.0);
+    // Half a second is time for many rounds; without repair eight would be whole.
+    let whole = whole.count();
+    assert!(whole >= 45, "{whole} of 60 whole");
+    let recovered = lines.iter().filter(|line| line["reason"] == "recovered");
+    assert!(recovered.count() > 0);
 }
 
 #[test]
@@ -180,7 +196,7 @@ fn an_edge_notices_that_its_cloud_is_gone() {
 
 #[test]
 fn a_cloud_refuses_what_it_cannot_serve_and_says_why() {
-    let (_cloud, address) = start_cloud(&[]);
+    let (_cloud, address) = start_cloud(&["--conceal", "hybrid"]);
     let command = edge_to(
         &address,
         &["--split", "add_2", "--clip=-5,5", "--frames", "1"],

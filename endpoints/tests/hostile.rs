@@ -19,7 +19,7 @@ use tensorwire_endpoints::cloud::{Answer, Cloud, CloudConfig, CloudNotice, Opene
 use tensorwire_endpoints::control::Refuse;
 use tensorwire_endpoints::datapath::DataPath;
 use tensorwire_endpoints::digest::Digest;
-use tensorwire_endpoints::edge::{Edge, FrameSource, Outcome, Pace, Produced};
+use tensorwire_endpoints::edge::{Edge, FrameSource, Outcome, Pace, Produced, Protection};
 use tensorwire_endpoints::quic;
 use tensorwire_endpoints::stream::StreamDescription;
 use tensorwire_protocol::wire::{ConnectionId, ResultStatus};
@@ -111,7 +111,7 @@ async fn next(notices: &mut mpsc::Receiver<CloudNotice>) -> CloudNotice {
 }
 
 async fn answers(cloud: SocketAddr, first: usize) -> (usize, anyhow::Result<()>) {
-    let mut edge = Edge::connect(cloud, None, stream(), Clock::start())
+    let mut edge = Edge::connect(cloud, None, stream(), Protection::default(), Clock::start())
         .await
         .unwrap();
     let pace = Pace {

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
-use tensorwire_concealment::Fill;
-use tensorwire_endpoints::classifier::ClassifierOpener;
+use tensorwire_concealment::Method;
+use tensorwire_endpoints::classifier::{ClassifierOpener, Concealment, advice};
 use tensorwire_endpoints::clock::Clock;
 use tensorwire_endpoints::cloud::{Cloud, CloudConfig, CloudNotice};
 use tensorwire_endpoints::datapath::PathStats;
@@ -30,10 +31,15 @@ struct Options {
     /// Side-information bundle, made by `tw-lab calibrate` [default: the built-in one, if it fits]
     #[arg(long, value_name = "FILE")]
     bundle: Option<PathBuf>,
-    /// How missing entries are filled: zero, channel-mean, dataset-mean or hybrid [default: hybrid
-    /// with a bundle, channel-mean without]
-    #[arg(long, value_name = "NAME")]
-    fill: Option<Fill>,
+    /// How missing entries are filled: auto, zero, channel-mean, dataset-mean, hybrid, spatial,
+    /// temporal, motion, altec, caltec, silrtc, halrtc or lmmse; auto takes what the bundle's
+    /// measurements say is best for the loss at hand
+    #[arg(long, value_name = "METHOD", default_value_t = Method::Auto)]
+    conceal: Method,
+    /// Longest time that auto may take for a tensor, by the bundle's measurements, milliseconds
+    /// [default: no limit]
+    #[arg(long, value_name = "MS", value_parser = parse_budget)]
+    conceal_budget_ms: Option<Duration>,
     /// Take a session's datagrams from any host, not only from the one that asked for it (for a link
     /// emulator on a third host)
     #[arg(long)]
@@ -47,10 +53,18 @@ const EXAMPLES: &str = "\
 Examples:
   tw-cloud
       serves the built-in Fashion-MNIST model on 127.0.0.1:4433
-  tw-cloud --listen 0.0.0.0:4433 --model m.onnx --description m.toml --bundle m.twb --fill hybrid
+  tw-cloud --listen 0.0.0.0:4433 --model m.onnx --description m.toml --bundle m.twb --conceal lmmse
       serves a model of your own on every interface
 
 Exit status: 0 after Ctrl-C, 1 on failure, 2 on wrong usage.";
+
+fn parse_budget(text: &str) -> Result<Duration, String> {
+    let ms: f64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
+    if ms <= 0.0 {
+        return Err("a time above 0 is needed".to_owned());
+    }
+    Duration::try_from_secs_f64(ms / 1e3).map_err(|error| error.to_string())
+}
 
 fn main() -> ExitCode {
     shutdown::report(run(Options::parse()))
@@ -61,17 +75,12 @@ async fn run(options: Options) -> Result<()> {
     let stop = Stop::listen();
     let loaded = options.model.load()?;
     let side = loaded.bundle(options.bundle.as_deref())?;
-    let default = if side.is_some() {
-        Fill::Hybrid
-    } else {
-        Fill::ChannelMean
-    };
-    let fill = options.fill.unwrap_or(default);
-    if fill.needs_side_information() && side.is_none() {
-        anyhow::bail!(
-            "the fill `{fill}` needs a bundle: give --bundle (`tw-lab calibrate` makes one)"
-        );
-    }
+    let mut concealment = Concealment::new(options.conceal);
+    concealment.budget = options.conceal_budget_ms;
+    let bundle = side.as_ref().map(|side| Arc::clone(&side.bundle));
+    concealment
+        .concealer(loaded.shape()?.as_tuple(), None, bundle)
+        .map_err(|error| anyhow::anyhow!(advice(&error)))?;
     let mut data = options.listen;
     data.set_port(if data.port() == 0 {
         0
@@ -91,7 +100,7 @@ async fn run(options: Options) -> Result<()> {
         loaded.description.name,
         loaded.model.digest()
     );
-    eprintln!("fill        {fill}");
+    eprintln!("concealment {}", options.conceal);
     eprintln!("control     {} (QUIC)", cloud.local_addr()?);
     eprintln!(
         "certificate self-signed, for development: SHA-256 {}",
@@ -116,7 +125,7 @@ async fn run(options: Options) -> Result<()> {
         totals
     });
     let path = cloud.path().clone();
-    let opener = Arc::new(ClassifierOpener::new(loaded.model, side, fill));
+    let opener = Arc::new(ClassifierOpener::new(loaded.model, side, concealment));
     cloud.serve(opener, notices, stop.requested()).await;
     let totals = log.await?;
     eprintln!(

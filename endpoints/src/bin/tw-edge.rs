@@ -13,9 +13,9 @@ use tensorwire_codec::Classification;
 use tensorwire_endpoints::clock::{Clock, millis};
 use tensorwire_endpoints::datapath::PathStats;
 use tensorwire_endpoints::description::Description;
-use tensorwire_endpoints::edge::{Edge, Outcome, Pace, SentTensor};
+use tensorwire_endpoints::edge::{Edge, Outcome, Pace, Protection, SentTensor};
 use tensorwire_endpoints::options::{
-    CodecOptions, ImageOptions, ModelOptions, StreamOptions, interval, parse_fps,
+    CodecOptions, ImageOptions, ModelOptions, RecoveryOptions, StreamOptions, interval, parse_fps,
 };
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::source::ImageSource;
@@ -47,6 +47,8 @@ struct Options {
     codec: CodecOptions,
     #[command(flatten)]
     stream: StreamOptions,
+    #[command(flatten)]
+    recovery: RecoveryOptions,
     /// Frames a second; 0 for as fast as the cloud answers
     #[arg(long, default_value_t = 30.0, value_parser = parse_fps)]
     fps: f64,
@@ -90,11 +92,14 @@ async fn run(options: &Options) -> Result<()> {
     let digest = side.as_ref().map(|side| side.digest);
     let mut stream = StreamDescription::new(&format, &loaded.split, loaded.model.digest(), digest)?;
     options.stream.apply(&mut stream);
+    let protection = options
+        .recovery
+        .apply(&mut stream, &format, side.as_ref())?;
     let frames = options.frames.unwrap_or(dataset.len() as u64);
     let source = ImageSource::new(&loaded, dataset, &format, side, frames)?;
 
     let (mut edge, cloud) = tokio::select! {
-        connected = connect(&addresses, options.data, &stream) => connected?,
+        connected = connect(&addresses, options.data, &stream, &protection) => connected?,
         () = stop.requested() => return Ok(()),
     };
     eprintln!(
@@ -125,11 +130,12 @@ async fn connect(
     addresses: &[SocketAddr],
     data: Option<SocketAddr>,
     stream: &StreamDescription,
+    protection: &Protection,
 ) -> Result<(Edge, SocketAddr)> {
     let clock = Clock::start();
     let mut failed = anyhow::anyhow!("the name has no address");
     for &address in addresses {
-        match Edge::connect(address, data, stream.clone(), clock).await {
+        match Edge::connect(address, data, stream.clone(), protection.clone(), clock).await {
             Ok(edge) => return Ok((edge, address)),
             Err(error) => failed = error,
         }

@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use tensorwire_endpoints::lab::{calibrate, conceal, demo, link, quality, split};
+use tensorwire_endpoints::lab::{calibrate, conceal, demo, link, quality, recovery, split, trace};
 use tensorwire_endpoints::shutdown;
 
-/// Measures models, codecs and fills, with and without a network.
+/// Measures models, codecs and concealment, with and without a network.
 #[derive(Parser, Debug)]
 #[command(name = "tw-lab", version, after_help = EXAMPLES)]
 struct Options {
@@ -22,7 +22,9 @@ enum Command {
     Calibrate(calibrate::Options),
     Conceal(conceal::Options),
     Quality(quality::Options),
+    Recovery(recovery::Options),
     Split(split::Options),
+    Trace(trace::Options),
 }
 
 const EXAMPLES: &str = "\
@@ -31,10 +33,12 @@ Examples:
       streams the built-in images through an emulated link that loses 0, 5, 10 and 20 %
   tw-lab split
       where the built-in model can be split
-  tw-lab conceal --missing 0.05,0.1,0.2
-      what the fills are worth, on the built-in images
+  tw-lab conceal
+      what the methods of concealment are worth, on the built-in images
   tw-lab quality --coder jpeg --plot curve.svg
       what bytes buy
+  tw-lab trace fit losses.csv
+      which model lost these packets
 
 Exit status: 0 when done, 1 on failure, 2 on wrong usage.";
 
@@ -49,6 +53,8 @@ fn run(command: &Command) -> Result<()> {
         Command::Calibrate(options) => calibrate::run(options),
         Command::Conceal(options) => conceal::run(options),
         Command::Quality(options) => quality::run(options),
+        Command::Recovery(options) => recovery::run(options),
         Command::Split(options) => split::run(options),
+        Command::Trace(options) => trace::run(options),
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tensorwire_protocol::wire::{ConnectionId, FrameNumber};
-use tensorwire_protocol::{Event, ReceivedResult, ReleaseReason, Slices, Time};
+use tensorwire_protocol::{Event, ReceivedResult, Redundancy, ReleaseReason, Slices, Time};
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
@@ -60,6 +60,19 @@ pub trait FrameSource: Send + Sync + 'static {
     /// # Errors
     /// If the frame cannot be read or computed: the frame is skipped, and the stream goes on.
     fn produce(&self, number: u64) -> Result<Option<Produced>>;
+}
+
+/// How an edge protects its tensors from losses.
+#[derive(Clone, Debug, Default)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by the caller, field by field"
+)]
+pub struct Protection {
+    /// How much parity it sends ahead; default none.
+    pub redundancy: Redundancy,
+    /// What losing each slice costs, relative to the others; default none: all are alike.
+    pub importance: Option<Arc<[f32]>>,
 }
 
 /// How fast an edge streams.
@@ -141,9 +154,12 @@ impl Edge {
         cloud: SocketAddr,
         data: Option<SocketAddr>,
         stream: StreamDescription,
+        protection: Protection,
         clock: Clock,
     ) -> Result<Self> {
-        let config = stream.config().context("the stream cannot be")?;
+        let mut config = stream.config().context("the stream cannot be")?;
+        config.redundancy = protection.redundancy;
+        config.importance = protection.importance;
         let deadline = config.deadline;
         let any: SocketAddr = match cloud {
             SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use ndarray::Array3;
-use tensorwire_concealment::{Bundle, Calibration, ClipRule, ImageDigest};
+use tensorwire_concealment::{Bundle, ClipRule};
 
+use super::calibrate::{Effort, Source};
+use super::motion::Motion;
 use super::parallel::in_order;
 use super::table::{count, percent};
 use crate::classifier::SideInformation;
 use crate::digest::Digest;
 use crate::images::{Dataset, Rows, Sample};
-use crate::model::{CloudModel, EdgeModel, top_k};
+use crate::model::{CloudModel, EdgeModel, softmax, top_k};
 use crate::options::{ImageOptions, LoadedModel, ModelOptions, check_unseen};
 
 /// What is evaluated on what.
@@ -37,17 +39,38 @@ pub struct EvaluationOptions {
 }
 
 impl EvaluationOptions {
+    /// Share of each half of `--swap` that methods are judged on, for the other half.
+    const HOLD_OUT: f64 = 0.2;
+
     /// Whether to calibrate on each half of the images for the other.
     #[must_use]
     pub const fn swap(&self) -> bool {
         self.swap
     }
 
-    /// Loads the model, the images and the side information; `rule` is for `--swap`.
+    /// Loads the model, the images and the side information; `rule` is for `--swap`, whose side
+    /// information is all that methods of concealment need.
     ///
     /// # Errors
     /// If something is missing or does not fit.
     pub fn load(&self, rule: ClipRule) -> Result<Evaluation> {
+        self.load_with(|source| {
+            Ok(source
+                .calibrate(rule, Effort::METHODS, Self::HOLD_OUT)?
+                .bundle)
+        })
+    }
+
+    /// The same with the means and the clip range as the only side information of `--swap`: all that
+    /// coders need, in a fraction of the time.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_for_coders(&self, rule: ClipRule) -> Result<Evaluation> {
+        self.load_with(|source| source.means(rule))
+    }
+
+    fn load_with(&self, calibrate: impl Fn(&Source<'_>) -> Result<Bundle>) -> Result<Evaluation> {
         let loaded = self.model.load()?;
         let edge = EdgePart::new(&loaded)?;
         let dataset = loaded.images(&self.images)?;
@@ -60,7 +83,11 @@ impl EvaluationOptions {
             };
             let (even, odd) = (half(Rows::Even)?, half(Rows::Odd)?);
             let side = |half: &Dataset| -> Result<Option<SideInformation>> {
-                let bundle = edge.calibrate(&loaded, half, rule)?.0;
+                let bundle = calibrate(&Source {
+                    edge: &edge,
+                    loaded: &loaded,
+                    dataset: half,
+                })?;
                 let digest = Digest::of(bundle.to_bytes());
                 Ok(Some(SideInformation {
                     bundle: Arc::new(bundle),
@@ -162,8 +189,22 @@ pub struct Subject {
     pub label: u32,
     /// The whole tensor.
     pub tensor: Array3<f32>,
-    /// Whether the rest of the model finds the class from it.
+    /// What the rest of the model makes of it.
     pub right: bool,
+    /// Probability that the rest of the model gives the class.
+    pub probability: f64,
+    /// The tensor of the image before, where there is a motion to make it from.
+    pub previous: Option<Array3<f32>>,
+}
+
+/// What a model makes of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Judgement {
+    /// Whether the best class is the right one.
+    pub right: bool,
+    /// Softmax probability of the right class, 0 to 1.
+    pub probability: f64,
 }
 
 impl Evaluation {
@@ -177,6 +218,24 @@ impl Evaluation {
     #[must_use]
     pub fn parts(&self) -> &[Part] {
         &self.parts
+    }
+
+    /// Shape of the tensors at the split, (channels, rows, columns).
+    #[must_use]
+    pub fn shape(&self) -> (usize, usize, usize) {
+        self.edge.model.output().as_tuple()
+    }
+
+    /// Number of images.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there are no images.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.items.is_empty()
     }
 
     /// The line above a table: the model and what it is tested on.
@@ -199,7 +258,7 @@ impl Evaluation {
         work: impl Fn(&mut S, &Subject) -> Result<T> + Sync,
     ) -> Result<Vec<T>> {
         let mut results = Vec::with_capacity(self.items.len());
-        let one = |kept: &mut S, item: usize| work(kept, &self.subject(item)?);
+        let one = |kept: &mut S, item: usize| work(kept, &self.subject(item, None)?);
         in_order("testing", self.items.len(), state, one, |result| {
             results.push(result);
             Ok(())
@@ -207,17 +266,50 @@ impl Evaluation {
         Ok(results)
     }
 
+    /// Every image at the split, with the tensor before it where there is a motion. The images are run
+    /// on all cores and come in order; they stay in memory.
+    ///
+    /// # Errors
+    /// As of [`each`](Self::each).
+    pub fn subjects(&self, motion: Option<Motion>) -> Result<Vec<Subject>> {
+        let mut subjects = Vec::with_capacity(self.items.len());
+        in_order(
+            "splitting",
+            self.items.len(),
+            || Ok(()),
+            |(), item| self.subject(item, motion),
+            |subject| {
+                subjects.push(subject);
+                Ok(())
+            },
+        )?;
+        Ok(subjects)
+    }
+
+    /// What the rest of the model makes of a tensor whose class is `label`.
+    ///
+    /// # Errors
+    /// If the model cannot be run on it.
+    pub fn judge(&self, label: u32, tensor: &Array3<f32>) -> Result<Judgement> {
+        let logits = self.cloud.run(tensor.view())?;
+        let best = top_k(&logits, 1).first().map(|(class, _)| *class);
+        let class = usize::try_from(label).ok();
+        let probability = class.and_then(|class| softmax(&logits).get(class).copied());
+        Ok(Judgement {
+            right: best == class,
+            probability: probability.unwrap_or_default().into(),
+        })
+    }
+
     /// Whether the rest of the model finds the class `label` from the tensor.
     ///
     /// # Errors
     /// If the model cannot be run on it.
     pub fn finds(&self, label: u32, tensor: &Array3<f32>) -> Result<bool> {
-        let logits = self.cloud.run(tensor.view())?;
-        let best = top_k(&logits, 1).first().map(|(class, _)| *class);
-        Ok(best == usize::try_from(label).ok())
+        Ok(self.judge(label, tensor)?.right)
     }
 
-    fn subject(&self, item: usize) -> Result<Subject> {
+    fn subject(&self, item: usize, motion: Option<Motion>) -> Result<Subject> {
         let found = self
             .items
             .get(item)
@@ -232,14 +324,21 @@ impl Evaluation {
             );
         };
         let digest = sample.digest;
-        let tensor = self.edge.run(sample)?;
-        let right = self.finds(label, &tensor)?;
+        let name = sample.name.clone();
+        let input = self.edge.prepare(sample)?;
+        let tensor = self.edge.features(&name, &input)?;
+        let previous = motion
+            .map(|motion| self.edge.features(&name, &motion.before(&input)))
+            .transpose()?;
+        let Judgement { right, probability } = self.judge(label, &tensor)?;
         Ok(Subject {
             part,
             digest,
             label,
             tensor,
             right,
+            probability,
+            previous,
         })
     }
 }
@@ -260,44 +359,23 @@ impl EdgePart {
         })
     }
 
-    fn run(&self, sample: Sample) -> Result<Array3<f32>> {
-        let Sample { name, image, .. } = sample;
-        let image = self
-            .input
+    pub(super) fn run(&self, sample: Sample) -> Result<Array3<f32>> {
+        let name = sample.name.clone();
+        self.features(&name, &self.prepare(sample)?)
+    }
+
+    /// The model's input.
+    fn prepare(&self, Sample { name, image, .. }: Sample) -> Result<Array3<f32>> {
+        self.input
             .prepare(image)
-            .with_context(|| format!("the image {name}"))?;
-        self.model
-            .run(image.view())
             .with_context(|| format!("the image {name}"))
     }
 
-    /// A bundle from these images, and the number of images that were left out as duplicates.
-    pub(super) fn calibrate(
-        &self,
-        loaded: &LoadedModel,
-        dataset: &Dataset,
-        rule: ClipRule,
-    ) -> Result<(Bundle, usize)> {
-        let mut calibration = Calibration::new(loaded.shape()?.as_tuple())?;
-        let mut duplicates = 0;
-        let work = |(): &mut (), index: usize| {
-            let sample = dataset.get(index)?;
-            let digest = ImageDigest::from_sha256(sample.digest.as_bytes());
-            Ok((self.run(sample)?, digest))
-        };
-        // In order, as rounding makes sums depend on it.
-        in_order(
-            "calibrating",
-            dataset.len(),
-            || Ok(()),
-            work,
-            |(tensor, digest)| {
-                duplicates += usize::from(!calibration.add(tensor.view(), digest)?);
-                Ok(())
-            },
-        )?;
-        let digest = *loaded.model.digest().as_bytes();
-        Ok((calibration.finish(&loaded.split, digest, rule)?, duplicates))
+    /// The tensor of an input, which is that of the image `name`.
+    fn features(&self, name: &str, input: &Array3<f32>) -> Result<Array3<f32>> {
+        self.model
+            .run(input.view())
+            .with_context(|| format!("the image {name}"))
     }
 }
 

@@ -10,6 +10,7 @@ use tensorwire_protocol::link::{LinkConfig, LinkStats, LossModel};
 
 use super::output::print;
 use super::table::{Table, count, figures, words};
+use super::trace::LossSource;
 use crate::clock::Clock;
 use crate::relay::Relay;
 use crate::shutdown::Stop;
@@ -32,7 +33,8 @@ pub struct PathOptions {
     /// Queue before the bottleneck, KiB
     #[arg(long, value_name = "KIB", default_value_t = 256)]
     queue_kib: u32,
-    /// Seed of losses and jitter: the same seed, the same fate of packet after packet
+    /// Seed of losses and jitter: the same seed, the same fate of packet after packet. With 0 a recorded
+    /// trace begins at its first packet on the way to the cloud, else anywhere
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     seed: u64,
 }
@@ -53,17 +55,11 @@ impl PathOptions {
         self.seed
     }
 
-    /// Both directions of the path with this share of losses. `run` tells one run's seeds from
-    /// another's.
+    /// The loss model of this share lost, with the bursts of these options.
     ///
     /// # Errors
     /// If the losses cannot be so.
-    pub fn directions(&self, loss: f64, run: u64) -> Result<[LinkConfig; 2]> {
-        Ok(self.with_losses(self.losses(loss)?, run))
-    }
-
-    /// The loss model of this share.
-    fn losses(&self, loss: f64) -> Result<LossModel> {
+    pub fn losses(&self, loss: f64) -> Result<LossModel> {
         if !self.burst.is_finite() || self.burst < 1.0 {
             bail!(
                 "bursts of {} packets; give 1 (independent losses) or more",
@@ -77,8 +73,9 @@ impl PathOptions {
         })
     }
 
-    /// Both directions of the path with these losses.
-    fn with_losses(&self, model: LossModel, run: u64) -> [LinkConfig; 2] {
+    /// Both directions of the path with these losses. `run` tells one run's seeds from another's.
+    #[must_use]
+    pub fn directions(&self, model: &LossModel, run: u64) -> [LinkConfig; 2] {
         let milliseconds = |ms: f64| Duration::from_secs_f64(ms / 1e3);
         #[expect(
             clippy::cast_possible_truncation,
@@ -88,7 +85,7 @@ impl PathOptions {
         let rate = (self.rate_mbps * 1e6) as u64;
         let seed = self.seed.wrapping_mul(1_000).wrapping_add(2 * run);
         let up = LinkConfig {
-            loss: model,
+            loss: model.clone(),
             delay: milliseconds(self.delay_ms),
             jitter: milliseconds(self.jitter_ms),
             rate: (rate > 0).then_some(rate),
@@ -96,13 +93,11 @@ impl PathOptions {
             seed,
             ..LinkConfig::default()
         };
-        [
-            up,
-            LinkConfig {
-                seed: seed + 1,
-                ..up
-            },
-        ]
+        let down = LinkConfig {
+            seed: seed + 1,
+            ..up.clone()
+        };
+        [up, down]
     }
 }
 
@@ -111,6 +106,7 @@ impl PathOptions {
 /// Start it between edge and cloud: `tw-edge --data` sends the data path to it, the control connection
 /// goes straight to the cloud. Ctrl-C ends it and prints what became of the datagrams.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Options {
     /// Where the edge sends its datagrams
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4435")]
@@ -125,8 +121,36 @@ pub struct Options {
     /// and of loss while bad
     #[arg(long, value_name = "P,R,GOOD,BAD", value_delimiter = ',', conflicts_with_all = ["loss", "burst"])]
     gilbert_elliott: Option<Vec<f64>>,
+    /// A loss model instead: iid:5%, gilbert:RATE,BURST, gilbert-elliott:P,R,GOOD,BAD,
+    /// periodic:EVERY,BURST[,OFFSET], trace:FILE or received:FILE
+    #[arg(long, value_name = "MODEL", conflicts_with_all = ["loss", "burst", "gilbert_elliott"])]
+    loss_model: Option<LossSource>,
     #[command(flatten)]
     path: PathOptions,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tw-lab link --loss 0.1 --burst 4 --delay-ms 20
+      one datagram in ten is lost, four in a row on average
+  tw-lab link --loss-model periodic:20,1
+      every twentieth
+  tw-lab link --loss-model trace:losses.csv --seed 0
+      what was recorded, from the first packet on (files: `tw-lab trace --help`)";
+
+impl Options {
+    fn losses(&self) -> Result<LossModel> {
+        if let Some(source) = &self.loss_model {
+            return source.load();
+        }
+        match self.gilbert_elliott.as_deref() {
+            None => self.path.losses(self.loss),
+            Some(&[to_bad, to_good, good, bad]) => {
+                Ok(LossModel::gilbert_elliott(to_bad, to_good, good, bad)?)
+            }
+            Some(_) => bail!("--gilbert-elliott takes four probabilities, as in 0.01,0.25,0,1"),
+        }
+    }
 }
 
 /// Relays until Ctrl-C.
@@ -136,21 +160,14 @@ pub struct Options {
 #[tokio::main]
 pub async fn run(options: &Options) -> Result<()> {
     let stop = Stop::listen();
-    let losses = match options.gilbert_elliott.as_deref() {
-        None => options.path.losses(options.loss)?,
-        Some(&[to_bad, to_good, good, bad]) => {
-            LossModel::gilbert_elliott(to_bad, to_good, good, bad)?
-        }
-        Some(_) => bail!("--gilbert-elliott takes four probabilities, as in 0.01,0.25,0,1"),
-    };
-    let [up, down] = options.path.with_losses(losses, 0);
+    let losses = options.losses()?;
+    let [up, down] = options.path.directions(&losses, 0);
     let (listen, to) = (options.listen, options.to);
     let relay = Relay::bind(listen, to, up, down, Clock::start()).await;
     let relay = relay.with_context(|| format!("cannot relay from {listen} to {to}"))?;
     eprintln!(
-        "relaying from {} to {to}: {}; Ctrl-C ends.",
-        relay.local_addr()?,
-        up.loss
+        "relaying from {} to {to}, losses {losses}; Ctrl-C ends.",
+        relay.local_addr()?
     );
     let stats = relay.stats();
     tokio::select! {

@@ -1,83 +1,346 @@
 //! Which entries of a tensor are lost.
 
+use anyhow::Result;
 use clap::ValueEnum;
 use ndarray::Array3;
 use rand_core::SeedableRng as _;
 use rand_xoshiro::Xoshiro256PlusPlus;
+use tensorwire_codec::{ClipRange, Coder, Format, Map, Quantiser, Shape};
+use tensorwire_concealment::LossKind;
 use tensorwire_protocol::link::uniform;
 
 use crate::digest::Digest;
 
+/// Channels, rows and columns of a tensor.
+type Dim = (usize, usize, usize);
+
+/// Sides of the block of entries that a block of a JPEG stands for.
+const BLOCK: usize = 8;
+
 /// What is lost together.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[expect(clippy::exhaustive_enums, reason = "an option of the command line")]
 pub enum LossMap {
     /// Every entry by itself, independently of all others
     Elements,
+    /// A quarter of a channel's rows, rounded up: 7 of 28, 4 of 14 (the last slice has fewer then)
+    Rows,
+    /// A whole channel
+    Channels,
+    /// The entries of a channel that a JPEG block of the channels' mosaic stands for: 8×8, fewer at the
+    /// right and lower edges
+    Blocks,
 }
 
 impl LossMap {
+    /// Every map, in the order of the tables.
+    pub const ALL: [Self; 4] = [Self::Elements, Self::Rows, Self::Channels, Self::Blocks];
+
     /// The name in options and tables.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Elements => "elements",
+            Self::Rows => "rows",
+            Self::Channels => "channels",
+            Self::Blocks => "blocks",
         }
     }
 
-    /// Draws a mask, `true` being received: each entry is lost with probability `missing`.
+    /// What a method of concealment is told about the losses.
+    #[must_use]
+    pub const fn kind(self) -> LossKind {
+        match self {
+            Self::Elements => LossKind::Elements,
+            Self::Rows => LossKind::Rows,
+            Self::Channels => LossKind::Channels,
+            Self::Blocks => LossKind::Blocks,
+        }
+    }
+
+    /// Rows of a slice of [`LossMap::Rows`] in channels of `height` rows: a quarter of them, rounded
+    /// up, and at least 1.
+    #[must_use]
+    pub const fn rows_of(height: usize) -> usize {
+        let rows = height.div_ceil(4);
+        if rows == 0 { 1 } else { rows }
+    }
+
+    /// Draws a mask, `true` being received: each unit of the map is lost with probability `missing`,
+    /// independently of the others.
     ///
     /// The image's digest, `seed` and `missing` alone determine it, so neither the order of the images
-    /// nor the number of threads matters, and every fill meets the same losses.
+    /// nor the number of threads matters, and every method meets the same losses.
     #[must_use]
-    pub fn mask(
-        self,
-        shape: (usize, usize, usize),
-        missing: f64,
-        image: &Digest,
-        seed: u64,
-    ) -> Array3<bool> {
-        let mut key = image.as_bytes().to_vec();
-        key.extend(seed.to_le_bytes());
-        key.extend(missing.to_bits().to_le_bytes());
-        let mut random = Xoshiro256PlusPlus::from_seed(*Digest::of(key).as_bytes());
+    pub fn mask(self, shape: Dim, missing: f64, image: &Digest, seed: u64) -> Array3<bool> {
+        let mut lost = draws(missing, image, seed);
+        let (_, height, width) = shape;
+        // Units a row of the channel, and rows of units a channel; then the entry's place among them.
+        let (rows, columns) = match self {
+            Self::Elements => return Array3::from_shape_simple_fn(shape, || !lost()),
+            Self::Rows => (Self::rows_of(height), width.max(1)),
+            Self::Channels => (height.max(1), width.max(1)),
+            Self::Blocks => (BLOCK, BLOCK),
+        };
+        let units = (shape.0, height.div_ceil(rows), width.div_ceil(columns));
+        let received = Array3::from_shape_simple_fn(units, || !lost());
+        Array3::from_shape_fn(shape, |(c, y, x)| {
+            received
+                .get((c, y / rows, x / columns))
+                .copied()
+                .unwrap_or(true)
+        })
+    }
+}
+
+/// Whether the next unit is lost, of an image's losses.
+fn draws(missing: f64, image: &Digest, seed: u64) -> impl FnMut() -> bool {
+    let mut key = image.as_bytes().to_vec();
+    key.extend(seed.to_le_bytes());
+    key.extend(missing.to_bits().to_le_bytes());
+    let mut random = Xoshiro256PlusPlus::from_seed(*Digest::of(key).as_bytes());
+    move || uniform(&mut random) < missing
+}
+
+/// How the codec spreads a tensor over packets: the maps that can be compared at equal packet loss.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "an option of the command line")]
+pub enum PacketMap {
+    /// The codec's random map, raw slices of 144 bytes
+    #[value(name = "random-packets")]
+    Random,
+    /// The codec's map of channel rows, raw slices of 144 bytes
+    #[value(name = "row-packets")]
+    Rows,
+    /// The codec's mosaic, with the slices that JPEG has at quality 80
+    #[value(name = "mosaic-packets")]
+    Mosaic,
+}
+
+impl PacketMap {
+    /// Every map, in the order of the tables.
+    pub const ALL: [Self; 3] = [Self::Random, Self::Rows, Self::Mosaic];
+
+    /// The name in options and tables.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::Elements => {
-                Array3::from_shape_simple_fn(shape, || uniform(&mut random) >= missing)
+            Self::Random => "random-packets",
+            Self::Rows => "row-packets",
+            Self::Mosaic => "mosaic-packets",
+        }
+    }
+
+    /// What a method of concealment is told about the losses.
+    #[must_use]
+    pub const fn kind(self) -> LossKind {
+        match self {
+            Self::Random => LossKind::Elements,
+            Self::Rows => LossKind::Rows,
+            Self::Mosaic => LossKind::Blocks,
+        }
+    }
+}
+
+/// The packets of a tensor: which of them each entry is in.
+#[derive(Clone, Debug)]
+pub struct Packets {
+    packet: Array3<usize>,
+    count: usize,
+}
+
+impl Packets {
+    /// Packets of a tensor unless something else is asked for.
+    pub const COUNT: u16 = 11;
+
+    /// The slices of the map in order, in `count` runs of as nearly as possible equally many entries.
+    ///
+    /// # Errors
+    /// If the codec has no such format for tensors of this shape.
+    pub fn new(map: PacketMap, shape: Dim, count: usize) -> Result<Self> {
+        const LEVELS: u16 = 256;
+        let tensor = Shape::of(shape)?;
+        let (map, coder) = match map {
+            PacketMap::Random => {
+                let map = Map::random_for(1, tensor, LEVELS, Map::SLICE_BYTES);
+                (map, Coder::Raw)
+            }
+            PacketMap::Rows => (Map::rows_for(tensor, LEVELS, Map::SLICE_BYTES), Coder::Raw),
+            PacketMap::Mosaic => {
+                let coder = Coder::Jpeg { quality: 80 };
+                let map = Map::mosaic_for(tensor, LEVELS, coder, Map::JPEG_SLICE_BYTES);
+                (map, coder)
+            }
+        };
+        let quantiser = Quantiser::new(ClipRange::new(0.0, 1.0)?, LEVELS)?;
+        let entries = Format::new(tensor, quantiser, map, coder)?.entry_map();
+        let count = count.clamp(1, entries.slices().max(1));
+        let mut packet = vec![0; tensor.entries()];
+        let mut before = 0;
+        for slice in (0..entries.slices()).map(|slice| entries.slice(slice)) {
+            // By entries, not by slices: those at edges are smaller.
+            let number = before * count / tensor.entries();
+            before += slice.len();
+            for entry in slice {
+                if let Some(of_entry) = packet.get_mut(*entry as usize) {
+                    *of_entry = number;
+                }
             }
         }
+        let packet = Array3::from_shape_vec(shape, packet)?;
+        Ok(Self { packet, count })
+    }
+
+    /// Number of packets: what was asked for, or the slices if there are fewer.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Draws a mask, `true` being received: each packet is lost with probability `missing`,
+    /// independently of the others, with all its slices. Determined as in [`LossMap::mask`], so that
+    /// the same packets are lost whatever the map.
+    #[must_use]
+    pub fn mask(&self, missing: f64, image: &Digest, seed: u64) -> Array3<bool> {
+        let mut lost = draws(missing, image, seed);
+        let received: Vec<bool> = (0..self.count).map(|_| !lost()).collect();
+        self.packet
+            .map(|packet| received.get(*packet).copied().unwrap_or(true))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
-    const SHAPE: (usize, usize, usize) = (80, 14, 14);
+    const SHAPE: Dim = (80, 14, 14);
 
-    fn mask(missing: f64, image: u8, seed: u64) -> Array3<bool> {
-        LossMap::Elements.mask(SHAPE, missing, &Digest::from_bytes([image; 32]), seed)
+    fn mask(map: LossMap, missing: f64, image: u8, seed: u64) -> Array3<bool> {
+        map.mask(SHAPE, missing, &Digest::from_bytes([image; 32]), seed)
     }
 
     #[test]
     fn image_seed_and_share_determine_the_mask() {
-        assert_eq!(mask(0.1, 1, 1), mask(0.1, 1, 1));
-        for other in [mask(0.1, 2, 1), mask(0.1, 1, 2), mask(0.2, 1, 1)] {
-            assert_ne!(mask(0.1, 1, 1), other);
+        for map in LossMap::ALL {
+            let draw = |missing, image, seed| mask(map, missing, image, seed);
+            assert_eq!(draw(0.1, 1, 1), draw(0.1, 1, 1));
+            for other in [draw(0.1, 2, 1), draw(0.1, 1, 2), draw(0.2, 1, 1)] {
+                assert_ne!(draw(0.1, 1, 1), other);
+            }
         }
     }
 
     #[test]
     fn the_share_is_as_asked_for() {
-        for missing in [0.0, 0.05, 0.5, 1.0] {
-            let lost = mask(missing, 3, 1)
-                .iter()
-                .filter(|received| !**received)
-                .count();
-            let expected = missing * 15_680.0;
-            // Five standard deviations.
-            let reach = 5.0 * (expected * (1.0 - missing)).sqrt();
-            assert!((lost as f64 - expected).abs() <= reach, "{missing}: {lost}");
+        for (map, units) in LossMap::ALL.into_iter().zip([15_680.0, 320.0, 80.0, 320.0]) {
+            for missing in [0.0, 0.05, 0.5, 1.0] {
+                let images = 40;
+                let lost = (0..images)
+                    .flat_map(|image| mask(map, missing, image, 1))
+                    .filter(|received| !received)
+                    .count() as f64;
+                let share = lost / (15_680.0 * f64::from(images));
+                // Five standard deviations; twice for units of unequal size.
+                let reach = 10.0 * (missing * (1.0 - missing) / units / f64::from(images)).sqrt();
+                assert!(
+                    (share - missing).abs() <= reach,
+                    "{map:?} {missing}: {share}"
+                );
+            }
         }
+    }
+
+    /// Entries that some draw tells apart from the first entry of channel 3 lie outside its unit.
+    fn unit(map: LossMap) -> Vec<(usize, usize)> {
+        let together = |y: usize, x: usize| {
+            (0..60).all(|image| {
+                let mask = mask(map, 0.5, image, 1);
+                mask[[3, 0, 0]] == mask[[3, y, x]]
+            })
+        };
+        (0..14)
+            .flat_map(|y| (0..14).map(move |x| (y, x)))
+            .filter(|&(y, x)| together(y, x))
+            .collect()
+    }
+
+    #[test]
+    fn units_are_lost_whole() {
+        let sides = |rows, columns| -> Vec<(usize, usize)> {
+            (0..rows)
+                .flat_map(|y| (0..columns).map(move |x| (y, x)))
+                .collect()
+        };
+        assert_eq!(unit(LossMap::Elements), [(0, 0)]);
+        assert_eq!(unit(LossMap::Rows), sides(4, 14));
+        assert_eq!(unit(LossMap::Channels), sides(14, 14));
+        assert_eq!(unit(LossMap::Blocks), sides(8, 8));
+        assert_eq!(
+            [28, 14, 7, 4, 3, 1, 0].map(LossMap::rows_of),
+            [7, 4, 2, 1, 1, 1, 1]
+        );
+    }
+
+    #[test]
+    fn blocks_are_those_of_the_codec() {
+        for shape in [SHAPE, (40, 28, 28), (5, 7, 9)] {
+            let tensor = Shape::of(shape).unwrap();
+            let Map::Mosaic { columns, .. } = Map::mosaic(tensor) else {
+                panic!("a mosaic");
+            };
+            let map = Map::Mosaic { columns, blocks: 1 };
+            let quantiser = Quantiser::new(ClipRange::new(0.0, 1.0).unwrap(), 256).unwrap();
+            let coder = Coder::Jpeg { quality: 80 };
+            let entries = Format::new(tensor, quantiser, map, coder)
+                .unwrap()
+                .entry_map();
+            let mask = LossMap::Blocks.mask(shape, 0.5, &Digest::from_bytes([7; 32]), 1);
+            let mask = mask.as_slice().unwrap();
+            for slice in 0..entries.slices() {
+                let states: BTreeSet<bool> = entries
+                    .slice(slice)
+                    .iter()
+                    .map(|entry| mask[*entry as usize])
+                    .collect();
+                assert!(states.len() <= 1, "{shape:?}, slice {slice}");
+            }
+        }
+    }
+
+    #[test]
+    fn packets_are_equally_large_and_lost_whole() {
+        for map in PacketMap::ALL {
+            let packets = Packets::new(map, (48, 14, 14), Packets::COUNT.into()).unwrap();
+            assert_eq!(packets.count(), 11);
+            let mut sizes = [0_usize; 11];
+            packets.packet.iter().for_each(|packet| sizes[*packet] += 1);
+            // A packet holds whole slices, of which the mosaic has no more than two for each.
+            let mean = 48 * 14 * 14 / 11;
+            let fits = |size: &usize| 2 * size > mean && 2 * size < 3 * mean;
+            assert!(sizes.iter().all(fits), "{map:?}: {sizes:?}");
+            let mask = packets.mask(0.3, &Digest::from_bytes([5; 32]), 1);
+            let lost: BTreeSet<usize> = packets
+                .packet
+                .iter()
+                .zip(&mask)
+                .filter_map(|(packet, received)| (!received).then_some(*packet))
+                .collect();
+            let kept: BTreeSet<usize> = packets
+                .packet
+                .iter()
+                .zip(&mask)
+                .filter_map(|(packet, received)| received.then_some(*packet))
+                .collect();
+            assert!(!lost.is_empty() && lost.is_disjoint(&kept), "{map:?}");
+        }
+        // A tensor of few slices has no more packets than those.
+        assert_eq!(
+            Packets::new(PacketMap::Rows, (3, 4, 4), 11)
+                .unwrap()
+                .count(),
+            3
+        );
     }
 }

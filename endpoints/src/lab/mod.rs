@@ -1,12 +1,14 @@
 //! The laboratory: what `tw-lab` measures. A command is a file with its options and its `run`.
 //!
 //! - [`demo`] streams through an emulated bad link, all in one process; [`link`] is that link between
-//!   processes.
+//!   processes, [`trace`] what it can lose.
 //! - [`calibrate`] makes bundles; [`split`] lists where a model can be split.
-//! - [`conceal`] measures the fills, [`quality`] the coders, both on tensors without a network.
+//! - [`conceal`] measures concealment, [`quality`] the coders, both on tensors without a network.
+//! - [`recovery`] measures parity and retransmission, in virtual time.
 //! - [`evaluate`] runs a split model over images for them, [`parallel`] on every core; [`tally`]
-//!   counts what it got right, [`loss`] draws what is missing.
-//! - [`table`], [`plot`] and [`output`]: what people and programs get to read.
+//!   counts what it got right, [`loss`] draws what is missing, [`motion`] makes the image before.
+//! - [`table`], [`plot`] and [`output`]: what people and programs get to read; [`resume`] keeps the
+//!   finished cells of long runs.
 
 pub mod calibrate;
 pub mod conceal;
@@ -14,10 +16,14 @@ pub mod demo;
 pub mod evaluate;
 pub mod link;
 pub mod loss;
+pub mod motion;
 pub mod output;
 pub mod parallel;
 pub mod plot;
 pub mod quality;
+pub mod recovery;
+pub mod resume;
 pub mod split;
 pub mod table;
 pub mod tally;
+pub mod trace;

@@ -222,7 +222,7 @@ pub fn run(options: &Options) -> Result<()> {
              bundle has its own"
         );
     }
-    let evaluation = options.evaluation.load(options.clip.rule())?;
+    let evaluation = options.evaluation.load_for_coders(options.clip.rule())?;
     let shape = Shape::of(evaluation.loaded().shape()?.as_tuple())?;
     let settings = options.settings();
     let formats = |part: &Part| -> Result<Vec<Formats>> {

@@ -1,6 +1,6 @@
 //! Accuracy against that of the whole tensors, image by image.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::statistics::{Interval, mean_interval};
 
@@ -47,7 +47,7 @@ impl Tally {
 }
 
 /// Accuracy against that of the whole tensors; shares as fractions.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Accuracy {
     /// Classifications: images, times the losses drawn for each.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tensorwire_codec::Decoded;
-use tensorwire_concealment::Fill;
+use tensorwire_concealment::Method;
 use tensorwire_protocol::wire::FrameNumber;
 use tensorwire_protocol::{ReceivedTensor, TensorInfo, Time};
 
@@ -16,8 +16,8 @@ use crate::cloud::{Answer, Opener, TensorHandler};
 use crate::control::Refuse;
 use crate::stream::StreamDescription;
 
-/// The fill with which the cloud answers; the others are tried on the same tensors afterwards.
-pub(super) const ANSWERING: Fill = Fill::Hybrid;
+/// The method with which the cloud answers; the others are tried on the same tensors afterwards.
+pub(super) const ANSWERING: Method = Method::Auto;
 
 /// What the cloud saw of one tensor.
 pub(super) struct Arrived {
@@ -51,7 +51,7 @@ impl Opener for DemoOpener {
     }
 }
 
-/// Answers as a cloud does, and keeps what arrived for the other fills.
+/// Answers as a cloud does, and keeps what arrived for the other methods.
 struct DemoHandler {
     classifier: Classifier,
     received: Received,
@@ -66,10 +66,10 @@ impl TensorHandler for DemoHandler {
         let decode = start.elapsed();
         let incomplete = missing.then(|| self.classifier.decoded().clone());
         let start = Instant::now();
-        let filled = self.classifier.fill(ANSWERING);
+        let concealed = self.classifier.conceal();
         let conceal = decode + start.elapsed();
         let start = Instant::now();
-        let logits = filled.and_then(|()| self.classifier.run());
+        let logits = concealed.and_then(|_| self.classifier.run());
         let model = start.elapsed();
         let answer = logits.as_deref().ok().and_then(best);
         let info = *tensor.info();

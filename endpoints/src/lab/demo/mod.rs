@@ -9,20 +9,29 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use tensorwire_protocol::link::LossModel;
 
 use super::link::PathOptions;
 use super::output::{check_folders, print, write_file, write_rows};
-use crate::options::{CodecOptions, ImageOptions, ModelOptions, StreamOptions, parse_fps};
+use super::trace::LossSource;
+use crate::options::{
+    CodecOptions, ImageOptions, ModelOptions, RecoveryOptions, StreamOptions, parse_fps,
+};
 
 /// Stream tensors from an edge to a cloud at several shares of loss, and show what it costs.
 ///
 /// Edge, link emulator and cloud run in this process, over real UDP sockets of this machine. Each frame
-/// is classified from what arrived, once with each fill, and compared with the same model in one piece.
+/// is classified from what arrived, once with each simple fill and with `auto`, and compared with the
+/// same model in one piece.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
     /// Shares of datagrams lost each way, 0 to 1
     #[arg(long, value_delimiter = ',', default_value = "0,0.05,0.1,0.2")]
     losses: Vec<f64>,
+    /// Loss models instead, each way: iid:5%, gilbert:RATE,BURST, gilbert-elliott:P,R,GOOD,BAD,
+    /// periodic:EVERY,BURST[,OFFSET], trace:FILE or received:FILE; once for each row
+    #[arg(long, value_name = "MODEL", conflicts_with_all = ["losses", "burst"])]
+    loss_model: Vec<LossSource>,
     /// Tensors to stream at each
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     tensors: u32,
@@ -42,6 +51,8 @@ pub struct Options {
     codec: CodecOptions,
     #[command(flatten)]
     stream: StreamOptions,
+    #[command(flatten)]
+    recovery: RecoveryOptions,
     /// Write the figures as CSV
     #[arg(long, value_name = "FILE", default_value = "tw-demo.csv")]
     csv: PathBuf,
@@ -53,14 +64,27 @@ pub struct Options {
     json: Option<PathBuf>,
 }
 
+impl Options {
+    /// The share lost in each row, and how.
+    fn models(&self) -> Result<Vec<(f64, LossModel)>> {
+        if self.loss_model.is_empty() {
+            let losses = self.losses.iter();
+            losses
+                .map(|loss| Ok((*loss, self.path.losses(*loss)?)))
+                .collect()
+        } else {
+            let models = self.loss_model.iter().map(LossSource::load);
+            models.map(|model| model.map(|m| (m.rate(), m))).collect()
+        }
+    }
+}
+
 /// Runs the demonstration.
 ///
 /// # Errors
 /// If an option is out of range, a file cannot be read or written, or a session fails.
 pub fn run(options: &Options) -> Result<()> {
-    for &loss in &options.losses {
-        options.path.directions(loss, 0)?;
-    }
+    let models = options.models()?;
     let files = [
         Some(options.csv.clone()),
         Some(options.svg.clone()),
@@ -68,7 +92,7 @@ pub fn run(options: &Options) -> Result<()> {
     ];
     check_folders(&files)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    let rows = runtime.block_on(run::all(options))?;
+    let rows = runtime.block_on(run::all(options, &models))?;
     print(report::table(&rows).to_string())?;
     print(format!("\n{}", report::stages(&rows)))?;
     write_file(&options.csv, report::csv(&rows)?.as_bytes())?;

@@ -25,7 +25,7 @@ pub(super) struct Row {
 }
 
 /// Share of frames classified rightly; a dropped frame is not.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Top1 {
     pub(super) clean: f64,
@@ -33,6 +33,7 @@ pub(super) struct Top1 {
     pub(super) channel_mean: f64,
     pub(super) dataset_mean: f64,
     pub(super) hybrid: f64,
+    pub(super) auto: f64,
 }
 
 /// Percentiles of a time over the answered tensors, milliseconds; absent if there was none.
@@ -54,7 +55,7 @@ pub(super) struct StagesMs {
     pub(super) network: LatencyMs,
     /// Waiting for the cloud's model.
     pub(super) queue: LatencyMs,
-    /// Decoding and filling.
+    /// Decoding and concealing.
     pub(super) conceal: LatencyMs,
     pub(super) cloud_model: LatencyMs,
     pub(super) way_back: LatencyMs,
@@ -79,13 +80,14 @@ impl LatencyMs {
 
 impl Top1 {
     /// Each with its name, the model in one piece first.
-    const fn named(&self) -> [(&'static str, f64); 5] {
+    const fn named(&self) -> [(&'static str, f64); 6] {
         [
             ("clean", self.clean),
             ("zero", self.zero),
             ("channel-mean", self.channel_mean),
             ("dataset-mean", self.dataset_mean),
             ("hybrid", self.hybrid),
+            ("auto", self.auto),
         ]
     }
 }
@@ -105,10 +107,11 @@ pub(super) fn table(rows: &[Row]) -> Table {
         figures("channel\nmean"),
         figures("dataset\nmean"),
         figures("hybrid"),
+        figures("auto"),
         figures("latency, ms\np50 / p99"),
     ]);
     for row in rows {
-        let [clean, zero, channel, dataset, hybrid] =
+        let [clean, zero, channel, dataset, hybrid, auto] =
             row.top1.named().map(|(_, top1)| percent(top1));
         table.row([
             percent(row.loss),
@@ -123,6 +126,7 @@ pub(super) fn table(rows: &[Row]) -> Table {
             channel,
             dataset,
             hybrid,
+            auto,
             row.latency_ms.text(),
         ]);
     }
@@ -165,7 +169,7 @@ pub(super) fn stages(rows: &[Row]) -> Table {
 pub(super) fn csv(rows: &[Row]) -> Result<String> {
     let mut text = String::from(
         "loss,tensors,complete,concealed,dropped,missing_share,bytes_per_tensor,top1_clean,top1_zero,\
-         top1_channel_mean,top1_dataset_mean,top1_hybrid,latency_p50_ms,latency_p99_ms\n",
+         top1_channel_mean,top1_dataset_mean,top1_hybrid,top1_auto,latency_p50_ms,latency_p99_ms\n",
     );
     for row in rows {
         let Row {
@@ -192,19 +196,19 @@ pub(super) fn csv(rows: &[Row]) -> Result<String> {
     Ok(text)
 }
 
-/// Accuracy against loss, a curve for each fill, with the 95 % intervals of each accuracy alone.
+/// Accuracy against loss, a curve for each method, with the 95 % intervals of each accuracy alone.
 pub(super) fn plot(rows: &[Row]) -> Result<String> {
     let clean = rows.first().map_or(0.0, |row| 100.0 * row.top1.clean);
-    let fills = rows.first().map_or(0, |row| row.top1.named().len());
-    let curves = (1..fills).map(|fill| {
+    let methods = rows.first().map_or(0, |row| row.top1.named().len());
+    let curves = (1..methods).map(|method| {
         let points = rows.iter().filter_map(|row| {
-            let (_, top1) = *row.top1.named().get(fill)?;
+            let (_, top1) = *row.top1.named().get(method)?;
             #[expect(clippy::cast_possible_truncation, reason = "a share of a count")]
             let right = (top1 * row.tensors as f64).round() as usize;
             let interval = wilson_interval(right, row.tensors)?;
             Some(Point {
-                // Side by side, where several fills are equally good.
-                x: 100.0 * row.loss + 0.12 * (fill as f64 - 1.0),
+                // Side by side, where several methods are equally good.
+                x: 100.0 * row.loss + 0.12 * (method as f64 - 1.0),
                 y: 100.0 * top1,
                 low: 100.0 * interval.low,
                 high: 100.0 * interval.high,
@@ -213,7 +217,7 @@ pub(super) fn plot(rows: &[Row]) -> Result<String> {
         });
         let name = rows
             .first()
-            .and_then(|row| Some(row.top1.named().get(fill)?.0));
+            .and_then(|row| Some(row.top1.named().get(method)?.0));
         Curve {
             name: name.unwrap_or_default().to_owned(),
             points: points.collect(),

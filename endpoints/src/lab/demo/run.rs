@@ -7,16 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context as _, Result, bail, ensure};
 use indicatif::ProgressBar;
 use tensorwire_codec::{Decoded, Format};
-use tensorwire_concealment::Fill;
-use tensorwire_protocol::link::LinkConfig;
+use tensorwire_concealment::Concealer;
+use tensorwire_protocol::link::LossModel;
 use tensorwire_protocol::wire::FrameNumber;
 use tokio::sync::oneshot;
 
 use super::Options;
 use super::keep::{ANSWERING, Arrived, DemoOpener};
 use super::report::Row;
-use super::tally::Tally;
-use crate::classifier::{ClassifierOpener, SideInformation};
+use super::tally::{METHODS, Tally};
+use crate::classifier::{ClassifierOpener, Concealment, SideInformation, loss_kind};
 use crate::clock::Clock;
 use crate::cloud::{Cloud, CloudConfig};
 use crate::edge::{Edge, FrameSource, Outcome, Pace};
@@ -44,18 +44,18 @@ struct Setting<'a> {
     clean: Vec<bool>,
 }
 
-/// Streams at every share of loss.
-pub(super) async fn all(options: &Options) -> Result<Vec<Row>> {
+/// Streams with each of these losses.
+pub(super) async fn all(options: &Options, models: &[(f64, LossModel)]) -> Result<Vec<Row>> {
     let stop = Stop::listen();
     let setting = Setting::load(options)?;
-    let bar = progress("streaming", options.losses.len() * options.tensors as usize);
+    let bar = progress("streaming", models.len() * options.tensors as usize);
     let mut streams = vec![];
-    for (run, &loss) in (0..).zip(&options.losses) {
-        let streamed = setting.stream(loss, run, &stop, &bar).await;
+    for (run, (loss, model)) in (0..).zip(models) {
+        let streamed = setting.stream(model, run, &stop, &bar).await;
         let streamed =
-            streamed.with_context(|| format!("the stream at a loss of {loss} failed"))?;
+            streamed.with_context(|| format!("the stream with losses {model} failed"))?;
         ensure!(!stop.is_requested(), "interrupted");
-        streams.push((loss, streamed));
+        streams.push((*loss, streamed));
     }
     bar.finish_and_clear();
     streams
@@ -68,8 +68,9 @@ impl<'a> Setting<'a> {
     fn load(options: &'a Options) -> Result<Self> {
         let loaded = options.model.load()?;
         let side = loaded.bundle(options.bundle.as_deref())?;
-        side.as_ref()
-            .context("the fills need a bundle: give --bundle (`tw-lab calibrate` makes one)")?;
+        side.as_ref().context(
+            "the demonstration needs a bundle: give --bundle (`tw-lab calibrate` makes one)",
+        )?;
         let dataset = loaded.images(&options.images)?;
         let format = options.codec.format(loaded.shape()?, side.as_ref())?;
         let cloud = loaded.model.cloud(&loaded.split)?;
@@ -85,10 +86,10 @@ impl<'a> Setting<'a> {
         })
     }
 
-    /// Streams all frames through a link that loses this share.
+    /// Streams all frames through a link with these losses.
     async fn stream(
         &self,
-        loss: f64,
+        losses: &LossModel,
         run: u64,
         stop: &Stop,
         bar: &ProgressBar,
@@ -103,13 +104,17 @@ impl<'a> Setting<'a> {
         };
         let cloud = Cloud::bind(cloud, clock).await?;
         let (control, data) = (cloud.local_addr()?, cloud.data_addr());
-        let relay = self.relay(data, loss, run, clock).await?;
+        let relay = self.relay(data, losses, run, clock).await?;
         let through = relay.local_addr()?;
 
         let received = Arc::new(Mutex::new(HashMap::new()));
         let model = Arc::clone(&self.loaded.model);
         let opener = DemoOpener {
-            classifiers: ClassifierOpener::new(model, self.side.clone(), ANSWERING),
+            classifiers: ClassifierOpener::new(
+                model,
+                self.side.clone(),
+                Concealment::new(ANSWERING),
+            ),
             received: Arc::clone(&received),
             clock,
         };
@@ -133,8 +138,14 @@ impl<'a> Setting<'a> {
         })
     }
 
-    async fn relay(&self, data: SocketAddr, loss: f64, run: u64, clock: Clock) -> Result<Relay> {
-        let [up, down]: [LinkConfig; 2] = self.options.path.directions(loss, run)?;
+    async fn relay(
+        &self,
+        data: SocketAddr,
+        losses: &LossModel,
+        run: u64,
+        clock: Clock,
+    ) -> Result<Relay> {
+        let [up, down] = self.options.path.directions(losses, run);
         let front = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         Relay::bind(front, data, up, down, clock)
             .await
@@ -153,11 +164,15 @@ impl<'a> Setting<'a> {
         let (split, model) = (&self.loaded.split, self.loaded.model.digest());
         let mut stream = StreamDescription::new(&self.format, split, model, digest)?;
         self.options.stream.apply(&mut stream);
+        let protection =
+            self.options
+                .recovery
+                .apply(&mut stream, &self.format, self.side.as_ref())?;
         let (dataset, side) = (self.dataset.clone(), self.side.clone());
         let frames = u64::from(self.options.tensors);
         let source = ImageSource::new(&self.loaded, dataset, &self.format, side, frames)?;
         let source: Arc<dyn FrameSource> = Arc::new(source);
-        let mut edge = Edge::connect(control, Some(data), stream, clock).await?;
+        let mut edge = Edge::connect(control, Some(data), stream, protection, clock).await?;
         let pace = Pace {
             interval: interval(self.options.fps),
             in_flight: IN_FLIGHT,
@@ -174,7 +189,7 @@ impl<'a> Setting<'a> {
         Ok(outcomes)
     }
 
-    /// Tries the other fills on what arrived, and sums up.
+    /// Tries the methods on what arrived, and sums up.
     fn row(&self, loss: f64, streamed: Streamed) -> Result<Row> {
         let Streamed {
             outcomes,
@@ -216,18 +231,18 @@ impl<'a> Setting<'a> {
             }
         }
         tally.concealed = incomplete.len();
-        let right = |item: usize| -> Result<Vec<bool>> {
+        let right = |concealers: &mut Vec<Concealer>, item: usize| -> Result<Vec<bool>> {
             let (label, decoded) = incomplete.get(item).context("no such tensor")?;
-            Fill::ALL
-                .iter()
-                .map(|fill| self.is_right(*fill, *label, decoded))
+            concealers
+                .iter_mut()
+                .map(|concealer| self.is_right(concealer, *label, decoded))
                 .collect()
         };
         in_order(
             "concealing",
             incomplete.len(),
-            || Ok(()),
-            |(), item| right(item),
+            || self.concealers(),
+            right,
             |rights| {
                 tally
                     .right
@@ -240,10 +255,26 @@ impl<'a> Setting<'a> {
         Ok(tally.row(loss, &self.clean))
     }
 
-    fn is_right(&self, fill: Fill, label: Option<u32>, decoded: &Decoded) -> Result<bool> {
+    /// One for each of [`METHODS`].
+    fn concealers(&self) -> Result<Vec<Concealer>> {
+        let (shape, kind) = (self.format.shape().dim(), loss_kind(&self.format));
+        let bundle = self.side.as_ref().map(|side| &side.bundle);
+        METHODS
+            .iter()
+            .map(|method| Ok(Concealment::new(*method).concealer(shape, kind, bundle.cloned())?))
+            .collect()
+    }
+
+    fn is_right(
+        &self,
+        concealer: &mut Concealer,
+        label: Option<u32>,
+        decoded: &Decoded,
+    ) -> Result<bool> {
         let mut tensor = decoded.tensor.clone();
-        let bundle = self.side.as_ref().map(|side| &*side.bundle);
-        fill.apply(tensor.view_mut(), decoded.mask.view(), bundle)?;
+        // Only incomplete tensors come here: the one before is not the last of the stream.
+        concealer.forget();
+        concealer.conceal(tensor.view_mut(), decoded.mask.view())?;
         let logits = self.cloud.run(tensor.view())?;
         Ok(best(&logits).is_some_and(|class| Some(class) == label))
     }

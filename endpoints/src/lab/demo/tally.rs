@@ -2,12 +2,21 @@
 
 use std::time::Duration;
 
-use tensorwire_concealment::Fill;
+use tensorwire_concealment::Method;
 
 use super::keep::Arrived;
 use super::report::{LatencyMs, Row, StagesMs, Top1};
 use crate::clock::millis;
 use crate::edge::SentTensor;
+
+/// What is tried on each incomplete tensor.
+pub(super) const METHODS: [Method; 5] = [
+    Method::Zero,
+    Method::ChannelMean,
+    Method::DatasetMean,
+    Method::Hybrid,
+    Method::Auto,
+];
 
 /// The sums of one stream.
 #[derive(Default)]
@@ -18,8 +27,8 @@ pub(super) struct Tally {
     pub(super) dropped: usize,
     pub(super) missing: f64,
     pub(super) bytes: usize,
-    /// Right answers with each fill, in the order of `Fill::ALL`.
-    pub(super) right: [usize; Fill::ALL.len()],
+    /// Right answers with each method, in the order of [`METHODS`].
+    pub(super) right: [usize; METHODS.len()],
     pub(super) stages: Stages,
 }
 
@@ -28,20 +37,15 @@ impl Tally {
     pub(super) fn row(self, loss: f64, clean: &[bool]) -> Row {
         let tensors = self.tensors.max(1) as f64;
         let share = |count: usize| count as f64 / tensors;
-        let mut top1 = Top1 {
+        let [zero, channel_mean, dataset_mean, hybrid, auto] = self.right.map(share);
+        let top1 = Top1 {
             clean: share(clean.iter().filter(|right| **right).count()),
-            ..Top1::default()
+            zero,
+            channel_mean,
+            dataset_mean,
+            hybrid,
+            auto,
         };
-        for (fill, right) in Fill::ALL.iter().zip(self.right) {
-            let slot = match fill {
-                Fill::Zero => &mut top1.zero,
-                Fill::ChannelMean => &mut top1.channel_mean,
-                Fill::DatasetMean => &mut top1.dataset_mean,
-                Fill::Hybrid => &mut top1.hybrid,
-                _ => continue,
-            };
-            *slot = share(right);
-        }
         Row {
             loss,
             tensors: self.tensors,

@@ -1,0 +1,237 @@
+//! One cell of the table: a path, and how losses on it are repaired.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use tensorwire_protocol::link::{LinkConfig, LossModel};
+use tensorwire_protocol::{AccuracyCurve, Adaptive, Config, Redundancy};
+
+/// How losses are repaired.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Strategy {
+    pub(super) parity: Parity,
+    pub(super) retransmission: bool,
+}
+
+/// What is sent ahead of losses.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Parity {
+    Off,
+    Fixed(f64),
+    Adaptive,
+}
+
+impl Strategy {
+    /// Off, a quarter, adaptive, and adaptive with retransmission.
+    pub(super) const DEFAULT: &str = "off,fixed:25%,adaptive,adaptive+retransmission";
+
+    fn redundancy(self, most: f64, target: f64, curve: Option<&AccuracyCurve>) -> Redundancy {
+        match self.parity {
+            Parity::Off => Redundancy::Off,
+            Parity::Fixed(ratio) => Redundancy::Fixed { ratio },
+            Parity::Adaptive => {
+                let mut adaptive = Adaptive::default();
+                (adaptive.most, adaptive.target) = (most, target);
+                if let Some(curve) = curve {
+                    adaptive.curve = curve.clone();
+                }
+                Redundancy::Adaptive(adaptive)
+            }
+        }
+    }
+}
+
+impl FromStr for Strategy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (parity, retransmission) = match text.strip_suffix("+retransmission") {
+            Some(parity) => (parity, true),
+            None if text == "retransmission" => ("off", true),
+            None => (text, false),
+        };
+        let parity = match parity {
+            "off" => Parity::Off,
+            "adaptive" => Parity::Adaptive,
+            other => {
+                let ratio = other.strip_prefix("fixed:").and_then(ratio);
+                Parity::Fixed(ratio.ok_or_else(|| {
+                    format!(
+                        "`{text}`: off, fixed:RATIO (0 to 2, as in fixed:25%), adaptive or \
+                         retransmission is needed, the first three with +retransmission if wanted"
+                    )
+                })?)
+            }
+        };
+        Ok(Self {
+            parity,
+            retransmission,
+        })
+    }
+}
+
+fn ratio(text: &str) -> Option<f64> {
+    let ratio = match text.strip_suffix('%') {
+        Some(percent) => percent.parse::<f64>().ok()? / 100.0,
+        None => text.parse().ok()?,
+    };
+    (0.0..=Redundancy::MAX_RATIO)
+        .contains(&ratio)
+        .then_some(ratio)
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.parity, self.retransmission) {
+            (Parity::Off, true) => return f.write_str("retransmission"),
+            (Parity::Off, false) => f.write_str("off"),
+            // Rounded, as 0.07 × 100 has a digit too many.
+            (Parity::Fixed(ratio), _) => write!(f, "fixed:{}%", (ratio * 1e6).round() / 1e4),
+            (Parity::Adaptive, _) => f.write_str("adaptive"),
+        }?;
+        if self.retransmission {
+            f.write_str("+retransmission")?;
+        }
+        Ok(())
+    }
+}
+
+/// The losses of a path, phase after phase.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Losses {
+    /// Share of datagrams lost in each phase, each way; phases are equally long.
+    pub(super) rates: Vec<f64>,
+    /// Mean number lost in a row; none where losses are independent.
+    pub(super) burst: Option<f64>,
+}
+
+impl Losses {
+    /// The loss model of a phase.
+    pub(super) fn model(&self, phase: usize) -> Result<LossModel> {
+        let rate = self.rates.get(phase).copied().unwrap_or_default();
+        Ok(match self.burst {
+            None => LossModel::independent(rate)?,
+            Some(burst) => LossModel::gilbert(rate, burst)?,
+        })
+    }
+
+    /// The mean over the phases.
+    pub(super) fn mean(&self) -> f64 {
+        self.rates.iter().sum::<f64>() / self.rates.len().max(1) as f64
+    }
+}
+
+impl FromStr for Losses {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let rates = text.split('>').map(|rate| {
+            let share = match rate.trim().strip_suffix('%') {
+                Some(percent) => percent.parse::<f64>().map(|rate| rate / 100.0),
+                None => rate.trim().parse(),
+            };
+            match share {
+                Ok(share) if (0.0..1.0).contains(&share) => Ok(share),
+                _ => Err(format!(
+                    "`{rate}`: a share of 0 to 1 is needed, as 0.05 or 5%; several, joined by >, change \
+                     within the run"
+                )),
+            }
+        });
+        Ok(Self {
+            rates: rates.collect::<Result<_, _>>()?,
+            burst: None,
+        })
+    }
+}
+
+/// A path, a stream, and how it is repaired.
+#[derive(Clone, Debug)]
+pub(super) struct Cell {
+    pub(super) losses: Losses,
+    pub(super) strategy: Strategy,
+    pub(super) rtt_ms: u32,
+    pub(super) deadline_ms: u32,
+    /// Source packets of a tensor.
+    pub(super) k: u16,
+}
+
+/// What all cells of a run have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Common {
+    pub(super) fps: f64,
+    /// Bits a second.
+    pub(super) rate: u64,
+    pub(super) most_parity: f64,
+    pub(super) target: f64,
+    pub(super) span: u8,
+    pub(super) curve: Option<AccuracyCurve>,
+    pub(super) seed: u64,
+}
+
+impl Cell {
+    /// The configurations of edge and cloud for tensors of `slices` slices in packets of `mss` bytes.
+    pub(super) fn configs(&self, common: &Common, slices: u16, mss: u16) -> (Config, Config) {
+        let mut cloud = Config::new(slices);
+        cloud.mss = mss;
+        cloud.deadline = Duration::from_millis(self.deadline_ms.into());
+        cloud.retransmission = self.strategy.retransmission;
+        cloud.span = common.span;
+        let mut edge = cloud.clone();
+        edge.redundancy =
+            self.strategy
+                .redundancy(common.most_parity, common.target, common.curve.as_ref());
+        (edge, cloud)
+    }
+
+    /// Both directions of the path, alike but for their seeds.
+    pub(super) fn path(&self, common: &Common) -> Result<[LinkConfig; 2]> {
+        if self.losses.rates.is_empty() {
+            bail!("a cell needs a loss rate");
+        }
+        let direction = |salt: u64| -> Result<LinkConfig> {
+            Ok(LinkConfig {
+                loss: self.losses.model(0)?,
+                delay: Duration::from_micros(u64::from(self.rtt_ms) * 500),
+                rate: Some(common.rate),
+                seed: common.seed.wrapping_mul(2).wrapping_add(salt),
+                ..LinkConfig::default()
+            })
+        };
+        Ok([direction(0)?, direction(1)?])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strategies_are_written_as_they_are_read() {
+        for text in [
+            "off",
+            "retransmission",
+            "fixed:25%",
+            "fixed:12.5%",
+            "adaptive",
+            "adaptive+retransmission",
+            "fixed:25%+retransmission",
+        ] {
+            let strategy: Strategy = text.parse().unwrap();
+            assert_eq!(strategy.to_string(), text);
+        }
+        for text in ["", "fixed", "fixed:300%", "fixed:x", "on"] {
+            assert!(text.parse::<Strategy>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn losses_may_change() {
+        let losses: Losses = "1%>0.1>1%".parse().unwrap();
+        assert_eq!(losses.rates, [0.01, 0.1, 0.01]);
+        assert!((losses.mean() - 0.04).abs() < 1e-12);
+        assert!("1".parse::<Losses>().is_err(), "everything lost");
+    }
+}

@@ -1,0 +1,442 @@
+//! `tw-lab recovery`: what parity and retransmission are worth.
+
+mod cell;
+mod closed_form;
+mod prepared;
+mod simulate;
+mod table;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use tensorwire_concealment::{ClipRule, Concealer, Method};
+use tensorwire_protocol::Adaptive;
+
+use cell::{Cell, Common, Losses, Parity, Strategy};
+use prepared::{Images, Prepared};
+
+use super::calibrate::ClipOptions;
+use super::evaluate::{Evaluation, EvaluationOptions};
+use super::output::{check_folders, print, write_rows};
+use super::parallel::in_order;
+use super::resume::Journal;
+use super::tally::Tally;
+use crate::options::accuracy_curve;
+
+/// Measures how many tensors are whole at their deadline, at what cost, and what the others lose.
+///
+/// The protocol's two ends stream over an emulated path in virtual time: the same losses for the same
+/// seed, whatever the machine. Losses hit both directions. Incomplete tensors are concealed and
+/// classified; a tensor of which nothing arrives counts as wrong. The first tensors of a run, from
+/// which the edge learns the path, do not count.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Options {
+    #[command(flatten)]
+    evaluation: EvaluationOptions,
+    /// Shares of datagrams lost each way; 1%>10%>1% changes within the run
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "1%,5%,10%,20%"
+    )]
+    loss: Vec<Losses>,
+    /// Mean datagrams lost in a row; 1: independent losses
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "1,4"
+    )]
+    burst: Vec<f64>,
+    /// Repair: off, fixed:RATIO, adaptive, retransmission, or one of the first three with
+    /// +retransmission
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = Strategy::DEFAULT)]
+    fec: Vec<Strategy>,
+    /// Round-trip times of the path, milliseconds
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "10,80"
+    )]
+    rtt: Vec<u32>,
+    /// Longest time from capture to release, milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    deadline_ms: u32,
+    /// Source packets of a tensor
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "11",
+        value_parser = clap::value_parser!(u16).range(1..=256))]
+    k: Vec<u16>,
+    /// Tensors that count, in each cell
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    tensors: u32,
+    /// Tensors before those that count
+    #[arg(long, value_name = "N", default_value_t = 150)]
+    warm_up: u32,
+    /// Tensors a second
+    #[arg(long, value_name = "FPS", default_value_t = 30.0, value_parser = parse_rate)]
+    fps: f64,
+    /// Rate of the path, Mbit/s
+    #[arg(long, value_name = "MBIT", default_value_t = 20.0, value_parser = parse_rate)]
+    rate_mbit: f64,
+    /// Most parity that adaptive spends, for each source packet
+    #[arg(long, value_name = "RATIO", default_value_t = Adaptive::MOST)]
+    most_parity: f64,
+    /// Expected drop in accuracy that adaptive leaves to concealment, points
+    #[arg(long, value_name = "POINTS", default_value_t = Adaptive::TARGET)]
+    accuracy_target: f64,
+    /// Tensors that a source block spans, 1 to 16
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    span: u8,
+    /// How missing entries are concealed
+    #[arg(long, value_name = "METHOD", default_value = "auto")]
+    method: Method,
+    /// Seed of the losses
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    seed: u64,
+    /// The whole table: k of 6, 11 and 32, and fixed parity from 1 packet to a half
+    #[arg(long, conflicts_with_all = ["k", "fec"])]
+    full: bool,
+    /// Append each finished cell to this file (JSON lines), and skip the cells that are in it already
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Write the rows as JSON too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tw-lab recovery
+      the built-in model: FEC off, a quarter, adaptive, and adaptive with retransmission
+  tw-lab recovery --k 32 --fec fixed:25% --rtt 80 --tensors 10000
+      forward error correction alone, ten thousand tensors a cell
+  tw-lab recovery --loss '1%>10%>1%' --fec fixed:10%,fixed:20%,adaptive
+      a path that changes
+  tw-lab recovery --full --out recovery.jsonl
+      everything; interrupted, the same command goes on where it was
+
+`expected` is the whole share in closed form for independent losses without retransmission, and `in`
+says whether it lies within the 99.9 % interval of the measured one. `parity` and `again` are REPAIR
+packets and source packets sent again, for each source packet.";
+
+/// Slices of a fixed ratio that the whole table sweeps, as packets of 11.
+const SWEEP: [&str; 9] = [
+    "off",
+    "fixed:5%",
+    "fixed:10%",
+    "fixed:15%",
+    "fixed:20%",
+    "fixed:25%",
+    "fixed:50%",
+    "adaptive",
+    "adaptive+retransmission",
+];
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if (0.001..=100_000.0).contains(&rate) => Ok(rate),
+        _ => Err("a number of 0.001 to 100000 is needed".to_owned()),
+    }
+}
+
+/// A line of the table.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Row {
+    model: String,
+    split: String,
+    /// Mean share of datagrams lost, and of each phase.
+    loss: f64,
+    losses: Vec<f64>,
+    /// Mean datagrams lost in a row.
+    burst: f64,
+    fec: String,
+    rtt_ms: u32,
+    deadline_ms: u32,
+    k: u16,
+    method: String,
+    tensors: usize,
+    whole_share: f64,
+    /// 99.9 % interval of the whole share.
+    whole_interval: [f64; 2],
+    /// The whole share in closed form, where there is one.
+    whole_expected: Option<f64>,
+    /// REPAIR packets for each source packet.
+    parity_ratio: f64,
+    /// Source packets sent again, for each source packet.
+    retransmitted_ratio: f64,
+    missing_share: f64,
+    top1_clean: f64,
+    top1: f64,
+    /// 95 % interval of the drop, paired and clustered by image.
+    drop_interval: [f64; 2],
+}
+
+/// Measures, prints a table, and writes the rows.
+///
+/// # Errors
+/// If something cannot be read, run or written, or an image was calibrated on.
+pub fn run(options: &Options) -> Result<()> {
+    check_folders([&options.json, &options.out])?;
+    let mut journal = Journal::open(options.out.as_deref())?;
+    if options.evaluation.swap() {
+        bail!("one bundle is needed for all images: give --bundle instead of --swap");
+    }
+    let evaluation = options
+        .evaluation
+        .load(ClipRule::Sigma(ClipOptions::SIGMA))?;
+    let side = evaluation
+        .parts()
+        .first()
+        .and_then(|part| part.side.clone());
+    let side =
+        side.context("recovery needs a bundle: give --bundle (`tw-lab calibrate` makes one)")?;
+    let cells = cells(options)?;
+    let missing = cells
+        .iter()
+        .filter(|cell| !journal.has(&key(options, cell)));
+    let missing: Vec<&Cell> = missing.collect();
+    let common = Common {
+        fps: options.fps,
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "checked: 0.001 to 100,000 Mbit/s"
+        )]
+        rate: (options.rate_mbit * 1e6) as u64,
+        most_parity: options.most_parity,
+        target: options.accuracy_target,
+        span: options.span,
+        curve: accuracy_curve(&side),
+        seed: options.seed,
+    };
+    if !missing.is_empty() {
+        let images = Images::load(&evaluation, &side.bundle)?;
+        let mut prepared = BTreeMap::new();
+        for cell in &missing {
+            if !prepared.contains_key(&cell.k) {
+                let tensors = Prepared::new(&images, &evaluation, cell.k, 1_200)?;
+                prepared.insert(cell.k, tensors);
+            }
+        }
+        let work = |(): &mut (), item: usize| {
+            let cell = missing.get(item).context("there is no such cell")?;
+            let tensors = prepared.get(&cell.k).context("there are no tensors")?;
+            let concealer = || {
+                Concealer::new(
+                    options.method,
+                    evaluation.shape(),
+                    Some(side.bundle.clone()),
+                )
+            };
+            let row = measure(
+                options,
+                cell,
+                &common,
+                &evaluation,
+                &images,
+                tensors,
+                concealer()?,
+            )?;
+            Ok((key(options, cell), row))
+        };
+        in_order(
+            "cells",
+            missing.len(),
+            || Ok(()),
+            work,
+            |(key, row)| journal.add(&key, &row),
+        )?;
+    }
+    let rows: Vec<Row> = cells
+        .iter()
+        .map(|cell| journal.get(&key(options, cell)))
+        .collect::<Result<_>>()?;
+    journal.finish()?;
+    let clean = rows.first().map_or(0.0, |row| row.top1_clean);
+    print(evaluation.heading(clean))?;
+    print(table::table(&rows).to_string())?;
+    options
+        .json
+        .as_ref()
+        .map_or(Ok(()), |path| write_rows(path, &rows))
+}
+
+/// The cells that the options ask for. The round-trip time means nothing to a stream without
+/// retransmission but for what is left of its deadline, so only the longest is measured there.
+fn cells(options: &Options) -> Result<Vec<Cell>> {
+    let (ks, strategies) = if options.full {
+        let parse = |text: &&str| text.parse::<Strategy>().map_err(anyhow::Error::msg);
+        let sweep = SWEEP.iter().map(parse).collect::<Result<Vec<_>>>()?;
+        (vec![6, 11, 32], sweep)
+    } else {
+        (options.k.clone(), options.fec.clone())
+    };
+    let longest = options.rtt.iter().copied().max().unwrap_or(0);
+    let mut cells = vec![];
+    for &k in &ks {
+        for &burst in &options.burst {
+            if !burst.is_finite() || burst < 1.0 {
+                bail!("--burst {burst}: a mean of at least 1 packet is needed");
+            }
+            for losses in &options.loss {
+                let mut losses = losses.clone();
+                losses.burst = (burst > 1.0).then_some(burst);
+                (0..losses.rates.len()).try_for_each(|phase| losses.model(phase).map(drop))?;
+                for &strategy in &strategies {
+                    for &rtt_ms in &options.rtt {
+                        if strategy.retransmission || rtt_ms == longest {
+                            cells.push(Cell {
+                                losses: losses.clone(),
+                                strategy,
+                                rtt_ms,
+                                deadline_ms: options.deadline_ms,
+                                k,
+                            });
+                        }
+                    }
+                }
+            }
+        }
+    }
+    Ok(cells)
+}
+
+/// Everything that decides a row.
+fn key(options: &Options, cell: &Cell) -> String {
+    let Cell {
+        losses,
+        strategy,
+        rtt_ms,
+        deadline_ms,
+        k,
+    } = cell;
+    format!(
+        "{:?} loss {:?} burst {:?} {strategy} rtt {rtt_ms} deadline {deadline_ms} k {k} tensors {}+{} fps {} \
+         rate {} most {} target {} span {} {} seed {}",
+        options.evaluation,
+        losses.rates,
+        losses.burst,
+        options.warm_up,
+        options.tensors,
+        options.fps,
+        options.rate_mbit,
+        options.most_parity,
+        options.accuracy_target,
+        options.span,
+        options.method,
+        options.seed,
+    )
+}
+
+fn measure(
+    options: &Options,
+    cell: &Cell,
+    common: &Common,
+    evaluation: &Evaluation,
+    images: &Images,
+    prepared: &Prepared,
+    mut concealer: Concealer,
+) -> Result<Row> {
+    let number = prepared.slices.len();
+    let mut found = vec![vec![]; number];
+    let (mut whole, mut missing) = (0_usize, 0.0);
+    let mut decoder = prepared.decoder();
+    let counts = [options.warm_up, options.tensors].map(u64::from);
+    let spent = simulate::stream(
+        cell,
+        common,
+        &prepared.slices,
+        prepared.mss,
+        counts,
+        |ended| {
+            let image = usize::try_from(ended.number)? % number;
+            let right = match ended.tensor {
+                None => {
+                    missing += 1.0;
+                    false
+                }
+                Some(tensor) if tensor.info().slices_received == tensor.info().slices => {
+                    whole += 1;
+                    prepared.right.get(image).copied().unwrap_or(false)
+                }
+                Some(tensor) => {
+                    missing += tensor.info().missing_share();
+                    prepared.decode(&mut decoder, &tensor);
+                    let decoded = &mut decoder.1;
+                    concealer.conceal(decoded.tensor.view_mut(), decoded.mask.view())?;
+                    let label = images.labels.get(image).copied().unwrap_or(u32::MAX);
+                    evaluation.finds(label, &decoded.tensor)?
+                }
+            };
+            if let Some(found) = found.get_mut(image) {
+                found.push(right);
+            }
+            Ok(())
+        },
+    )?;
+    let mut tally = Tally::default();
+    for (right, found) in prepared.right.iter().zip(&found) {
+        if !found.is_empty() {
+            tally.add(*right, found);
+        }
+    }
+    let accuracy = tally.accuracy().context("no tensor met its end")?;
+    let tensors = accuracy.samples;
+    let share = whole as f64 / tensors as f64;
+    let interval = closed_form::interval(share, tensors);
+    let per_source = |packets: u64| packets as f64 / spent.sources.max(1) as f64;
+    let loaded = evaluation.loaded();
+    Ok(Row {
+        model: loaded.description.name.clone(),
+        split: loaded.split.clone(),
+        loss: cell.losses.mean(),
+        losses: cell.losses.rates.clone(),
+        burst: cell
+            .losses
+            .burst
+            .unwrap_or_else(|| 1.0 / (1.0 - cell.losses.mean())),
+        fec: cell.strategy.to_string(),
+        rtt_ms: cell.rtt_ms,
+        deadline_ms: cell.deadline_ms,
+        k: cell.k,
+        method: options.method.name().to_owned(),
+        tensors,
+        whole_share: share,
+        whole_interval: [interval.low, interval.high],
+        whole_expected: expected(cell, common),
+        parity_ratio: per_source(spent.repairs),
+        retransmitted_ratio: per_source(spent.retransmitted),
+        missing_share: missing / tensors as f64,
+        top1_clean: accuracy.top1_clean,
+        top1: accuracy.top1,
+        drop_interval: accuracy.ci95,
+    })
+}
+
+/// The whole share in closed form: independent losses, parity that does not depend on them.
+fn expected(cell: &Cell, common: &Common) -> Option<f64> {
+    let [rate] = cell.losses.rates.as_slice() else {
+        return None;
+    };
+    if cell.losses.burst.is_some() || cell.strategy.retransmission || common.span > 1 || cell.k > 64
+    {
+        return None;
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "at most twice 64"
+    )]
+    let m = match cell.strategy.parity {
+        Parity::Off => 0,
+        Parity::Fixed(ratio) => (f64::from(cell.k) * ratio + 1e-6) as u32,
+        Parity::Adaptive => return None,
+    };
+    Some(closed_form::whole(cell.k.into(), m, *rate))
+}
