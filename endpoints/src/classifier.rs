@@ -49,13 +49,6 @@ impl Concealment {
         }
     }
 
-    /// Holds `auto` to methods that cost no more than this a tensor.
-    #[must_use]
-    pub const fn with_budget(mut self, budget: Duration) -> Self {
-        self.budget = Some(budget);
-        self
-    }
-
     /// A concealer for one stream of tensors of this shape and, where it is known, kind of loss.
     ///
     /// # Errors

@@ -45,15 +45,20 @@ impl WindowedMin {
         self.parts.iter().map(|(_, least)| *least).min()
     }
 
-    /// The least of the window that ends at `now`; the newest part's where the window is empty.
-    pub(crate) fn at(&self, now: Time) -> Option<i64> {
+    /// The least of the window that ends at `now`; none where it is empty.
+    pub(crate) fn within(&self, now: Time) -> Option<i64> {
         let window = self.part * PARTS;
-        let (_, newest) = *self.parts.back()?;
         let recent = self
             .parts
             .iter()
             .filter(|(start, _)| now - *start <= window);
-        Some(recent.map(|(_, least)| *least).fold(newest, i64::min))
+        recent.map(|(_, least)| *least).min()
+    }
+
+    /// The least of the window that ends at `now`; the newest part's where the window is empty.
+    pub(crate) fn at(&self, now: Time) -> Option<i64> {
+        let (_, newest) = *self.parts.back()?;
+        Some(self.within(now).unwrap_or(newest))
     }
 }
 
@@ -81,6 +86,8 @@ mod tests {
         assert_eq!(min.at(Time::from_millis(10_000)), Some(5));
         assert_eq!(min.at(Time::from_millis(10_001)), Some(8));
         assert_eq!(min.at(Time::from_millis(90_000)), Some(8), "the newest");
+        assert_eq!(min.within(Time::from_millis(10_001)), Some(8));
+        assert_eq!(min.within(Time::from_millis(90_000)), None);
     }
 
     #[test]

@@ -67,10 +67,6 @@ impl Driver {
                     // network's doing, and no more than a loss.
                     if let Ok((len, from)) = received {
                         self.receive(datagram.get(..len).unwrap_or_default(), from);
-                        for _ in 1..BATCH {
-                            let Ok((len, from)) = socket.try_recv_from(&mut datagram) else { break };
-                            self.receive(datagram.get(..len).unwrap_or_default(), from);
-                        }
                     }
                 }
                 command = inbox.recv() => match command {
@@ -78,6 +74,14 @@ impl Driver {
                     None => return,
                 },
                 () = self.clock.sleep_until(wake) => {}
+            }
+            // What has arrived counts before any timeout: a machine that was slow must not take for lost
+            // what lies in its own socket.
+            for _ in 1..BATCH {
+                let Ok((len, from)) = socket.try_recv_from(&mut datagram) else {
+                    break;
+                };
+                self.receive(datagram.get(..len).unwrap_or_default(), from);
             }
             let now = self.clock.now();
             for entry in self.sessions.values_mut() {
@@ -217,7 +221,9 @@ impl Entry {
     async fn drain(&mut self, socket: &UdpSocket, clock: Clock, buffer: &mut Vec<u8>) {
         loop {
             if let Some(peer) = self.peer {
-                while self.session.poll_transmit(clock.now(), buffer).is_some() {
+                // What is sent in one go left at once.
+                let now = clock.now();
+                while self.session.poll_transmit(now, buffer).is_some() {
                     // A datagram that cannot be sent is a loss like any other.
                     let sent = socket.send_to(buffer, peer).await;
                     self.send_failed += u64::from(sent.is_err());

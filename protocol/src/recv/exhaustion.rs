@@ -46,7 +46,7 @@ impl<'a> Prospect<'a> {
             .repairs
             .unwrap_or_else(|| (0, self.passing.repairs()));
         let remaining = packets - 1 - passage.greatest + repairs.saturating_sub(seen);
-        let overdue = passage.newest + self.passing.tail(remaining);
+        let overdue = passage.newest + self.passing.tail(now, remaining);
         let passed = passage
             .followed
             .map_or(overdue, |followed| followed.min(overdue));
@@ -60,9 +60,15 @@ impl<'a> Prospect<'a> {
     }
 
     /// When a tensor of which only REPAIR packets have come, if any, has passed: the newest of them at
-    /// `newest`, and `remaining` sent ahead after it.
-    pub(crate) fn passed_unseen(&self, now: Time, newest: Time, remaining: u32) -> Time {
-        newest + self.passing.tail(remaining) + self.passing.window(now)
+    /// `newest`, and `repairs` as in [`Passage`].
+    pub(crate) fn passed_unseen(
+        &self,
+        now: Time,
+        newest: Time,
+        repairs: Option<(u32, u32)>,
+    ) -> Time {
+        let remaining = repairs.map_or(0, |(seen, all)| all.saturating_sub(seen));
+        newest + self.passing.tail(now, remaining) + self.passing.window(now)
     }
 
     /// When a tensor whose packets have `passed`, the first of them at `first`, can no longer be

@@ -5,10 +5,10 @@ use crate::fec::{Equations, Term};
 
 /// Blocks that are solved together at most, the newest ones: twice the longest span.
 const MOST_BLOCKS: usize = 32;
-/// Equations and unknowns at most: four blocks' worth.
-const MOST: usize = 256;
+/// Equations and unknowns at most: two blocks' worth.
+const MOST: usize = 128;
 /// Bytes that elimination may go through, so that no packet can cost more than some milliseconds.
-const MOST_WORK: usize = 1 << 26;
+const MOST_WORK: usize = 1 << 25;
 
 impl Repairs {
     /// Computes what the blocks that span several tensors determine together: symbols of as many bytes
@@ -42,7 +42,8 @@ impl Repairs {
         let Some(length) = length.filter(|_| !unknowns.is_empty()) else {
             return 0;
         };
-        if equations * unknowns.len() * length > MOST_WORK {
+        let solvable = unknowns.len() <= equations;
+        if !solvable || equations * unknowns.len() * length > MOST_WORK {
             return 0;
         }
         let mut all = Equations::new(unknowns.len(), length);

@@ -18,7 +18,7 @@ pub(crate) use arrivals::PacketArrivals;
 pub(crate) use assembly::Packet;
 pub(crate) use exhaustion::Prospect;
 pub(crate) use feedback::FeedbackState;
-pub(crate) use passing::Passing;
+pub(crate) use passing::{Arrival, Passing};
 pub(crate) use repairs::Recovered;
 pub(crate) use seen::Seen;
 pub(crate) use tensors::{Scope, TensorWindow};

@@ -25,11 +25,36 @@ pub(crate) struct Passing {
     lateness: WindowedMin,
     /// Mean time from packet to packet of one tensor, and mean deviation from it, microseconds.
     spacing: Option<(f64, f64)>,
-    /// Tensor, number and time of the newest arrival.
-    last: Option<(u64, u64, Time)>,
+    /// The longest time of the last ten seconds, microseconds below zero.
+    longest: WindowedMin,
+    /// The newest arrival of a packet of a tensor.
+    last: Option<Arrival>,
     /// REPAIR packets to expect ahead of losses, and whether the newest tensor had any.
     repairs: u32,
     repaired: bool,
+}
+
+/// The arrival of a source packet, or of a REPAIR packet, which has no index.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) tensor: u64,
+    pub(crate) index: Option<u16>,
+    /// Packet number.
+    pub(crate) number: u64,
+    pub(crate) at: Time,
+}
+
+impl Arrival {
+    /// Microseconds from packet to packet between an earlier arrival and this; none if other packets were
+    /// sent between the two, so that it says nothing of the path: one that is sent again comes when it
+    /// was asked for.
+    fn spacing(&self, before: &Self) -> Option<f64> {
+        let packets = self.number.checked_sub(before.number)?;
+        let sources = u64::from(self.index?.checked_sub(before.index?)?);
+        let follows = self.tensor == before.tensor && sources == packets && packets > 0;
+        let apart = self.at - before.at;
+        (follows && apart < LONGEST_GAP).then(|| micros(apart) as f64 / packets as f64)
+    }
 }
 
 impl Default for Passing {
@@ -37,6 +62,7 @@ impl Default for Passing {
         Self {
             lateness: WindowedMin::new(WINDOW),
             spacing: None,
+            longest: WindowedMin::new(WINDOW),
             last: None,
             repairs: 0,
             repaired: false,
@@ -54,14 +80,9 @@ impl Passing {
         }
     }
 
-    /// The packet that has arrived is a source or REPAIR packet of this tensor.
-    pub(crate) fn of_tensor(&mut self, now: Time, number: u64, tensor: u64) {
-        if let Some((same, before, at)) = self.last
-            && same == tensor
-            && number > before
-            && now - at < LONGEST_GAP
-        {
-            let sample = micros(now - at) as f64 / (number - before) as f64;
+    /// The packet that has arrived is one of a tensor.
+    pub(crate) fn of_tensor(&mut self, arrival: Arrival) {
+        if let Some(sample) = self.last.and_then(|before| arrival.spacing(&before)) {
             self.spacing = Some(match self.spacing {
                 None => (sample, sample / 2.0),
                 Some((mean, deviation)) => (
@@ -69,13 +90,17 @@ impl Passing {
                     deviation + ((sample - mean).abs() - deviation) / 16.0,
                 ),
             });
+            #[expect(clippy::cast_possible_truncation, reason = "at most 100 ms")]
+            self.longest.push(arrival.at, -(sample as i64));
         }
-        if self.last.is_none_or(|(same, ..)| same != tensor) && !std::mem::take(&mut self.repaired)
-        {
+        let another = self
+            .last
+            .is_none_or(|before| before.tensor != arrival.tensor);
+        if another && !std::mem::take(&mut self.repaired) {
             // Either all of them were lost or there are fewer now.
             self.repairs = self.repairs.saturating_sub(1);
         }
-        self.last = Some((tensor, number, now));
+        self.last = Some(arrival);
     }
 
     /// So many REPAIR packets are sent ahead with the newest tensor.
@@ -91,19 +116,25 @@ impl Passing {
     /// How long after it was overtaken a packet may still come: a quarter more than the latest of the
     /// last ten seconds, 1 to 25 ms.
     pub(crate) fn window(&self, now: Time) -> Duration {
-        let latest = self.lateness.at(now).map_or(0, |late| late.unsigned_abs());
+        let latest = self
+            .lateness
+            .within(now)
+            .map_or(0, |late| late.unsigned_abs());
         Duration::from_micros(latest + latest / 4).clamp(LEAST, MOST)
     }
 
     /// How long after its newest packet the `remaining` last packets of a tensor are overdue, the
-    /// reordering window aside.
-    pub(crate) fn tail(&self, remaining: u32) -> Duration {
+    /// reordering window aside: one of them may be as late as the latest of the last ten seconds, within
+    /// 25 ms, since a machine that is busy stalls now and then.
+    pub(crate) fn tail(&self, now: Time, remaining: u32) -> Duration {
         if remaining == 0 {
             return Duration::ZERO;
         }
         self.spacing.map_or(SPACING, |(mean, deviation)| {
+            let longest = self.longest.within(now).map_or(0, i64::unsigned_abs);
+            let stall = Duration::from_micros(longest).min(MOST).as_secs_f64();
             let late = (f64::from(remaining) * mean + 4.0 * deviation) / 1e6;
-            Duration::try_from_secs_f64(late).unwrap_or(SPACING)
+            Duration::try_from_secs_f64(late.max(stall)).unwrap_or(SPACING)
         })
     }
 }
@@ -118,7 +149,12 @@ mod tests {
             let now = Time::from_micros(*micros);
             arrivals.record(*number, now);
             passing.arrived(now, *number, &arrivals);
-            passing.of_tensor(now, *number, 0);
+            passing.of_tensor(Arrival {
+                tensor: 0,
+                index: u16::try_from(*number).ok(),
+                number: *number,
+                at: now,
+            });
         }
         passing
     }
@@ -131,8 +167,8 @@ mod tests {
         assert_eq!(reordered.window(now), Duration::from_millis(5));
         assert_eq!(
             reordered.window(Time::from_millis(90_000)),
-            Duration::from_millis(5),
-            "the newest"
+            LEAST,
+            "ten seconds later"
         );
         let late = after(&[(1, 0), (0, 90_000)]);
         assert_eq!(late.window(Time::from_millis(90)), MOST);
@@ -141,11 +177,14 @@ mod tests {
     #[test]
     fn the_tail_follows_the_spacing() {
         let steady: Vec<_> = (0..200).map(|n| (n, n * 500)).collect();
-        let tail = after(&steady).tail(3);
+        let tail = after(&steady).tail(Time::from_millis(200), 3);
         assert!(tail >= Duration::from_micros(1_500), "{tail:?}");
         assert!(tail < Duration::from_micros(1_700), "{tail:?}");
-        assert_eq!(after(&steady).tail(0), Duration::ZERO);
-        assert_eq!(after(&[(0, 0)]).tail(1), SPACING);
+        assert_eq!(
+            after(&steady).tail(Time::from_millis(200), 0),
+            Duration::ZERO
+        );
+        assert_eq!(after(&[(0, 0)]).tail(Time::from_millis(200), 1), SPACING);
     }
 
     #[test]
@@ -154,7 +193,7 @@ mod tests {
             .filter(|n| n % 3 != 1)
             .map(|n| (n, n * 500))
             .collect();
-        let tail = after(&lossy).tail(1);
+        let tail = after(&lossy).tail(Time::from_millis(200), 1);
         assert!(tail < Duration::from_micros(600), "{tail:?}");
     }
 }

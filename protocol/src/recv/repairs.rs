@@ -19,6 +19,9 @@ pub(crate) enum Stored {
 
 /// Source blocks kept at most: those of four of the largest tensors.
 const MOST: usize = 1_024;
+/// Source blocks of one newest tensor at most, or twice as many as it is cut into: a sender has a block of
+/// all packets and one of the first, for each.
+const MOST_OF_ONE: usize = 4;
 
 /// Which packets a block covers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,8 +63,17 @@ impl Cover {
 
     /// Whether it covers this source packet.
     fn contains(&self, tensor: u64, index: u32) -> bool {
-        let within = (self.oldest()..=self.newest).contains(&tensor);
-        within && (self.span > 1 || index % u32::from(self.count) == u32::from(self.index))
+        let Some(back) = tensor.checked_sub(self.oldest()) else {
+            return false;
+        };
+        if self.span > 1 {
+            let count = usize::try_from(back)
+                .ok()
+                .and_then(|at| self.counts.get(at));
+            return tensor <= self.newest && count.is_some_and(|count| index < u32::from(*count));
+        }
+        let (step, first) = (u32::from(self.count), u32::from(self.index));
+        tensor == self.newest && index % step == first && index / step < u32::from(self.k)
     }
 
     /// Tensor and packet index at each position of the block, and where the span says, how many
@@ -82,6 +94,8 @@ pub(super) struct Block {
     pub(super) cover: Cover,
     /// Whether a packet of it has come since it was last looked at.
     dirty: bool,
+    /// Source packets that are not at hand: no fewer than this.
+    missing: usize,
     /// Bytes of each symbol.
     pub(super) length: usize,
     /// Rows of the generator matrix, and their symbols one after another.
@@ -134,6 +148,7 @@ impl<'a> Holding<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Repairs {
     pub(super) blocks: VecDeque<Block>,
+    memory: usize,
 }
 
 impl Repairs {
@@ -143,9 +158,14 @@ impl Repairs {
     }
 
     /// Bytes kept.
-    pub(crate) fn memory(&self) -> usize {
-        let of = |block: &Block| size_of::<Block>() + block.rows.len() + block.symbols.len();
-        self.blocks.iter().map(of).sum()
+    pub(crate) const fn memory(&self) -> usize {
+        self.memory
+    }
+
+    fn remove(&mut self, place: usize) -> Option<Block> {
+        let block = self.blocks.remove(place)?;
+        self.memory -= block.memory();
+        Some(block)
     }
 
     /// Keeps a REPAIR packet whose newest tensor has the number `newest`.
@@ -155,12 +175,16 @@ impl Repairs {
         };
         let place = self.blocks.iter().position(|block| block.cover == cover);
         if place.is_none() {
-            if self.blocks.len() == MOST {
+            let same = self.blocks.iter().filter(|b| b.cover.newest == newest);
+            let most = MOST_OF_ONE.max(2 * usize::from(cover.count));
+            if self.blocks.len() == MOST || same.count() >= most {
                 return Stored::TooMany;
             }
+            self.memory += size_of::<Block>();
             self.blocks.push_back(Block {
                 cover,
                 dirty: true,
+                missing: 0,
                 length: repair.symbol.len(),
                 rows: Vec::new(),
                 symbols: Vec::new(),
@@ -180,27 +204,35 @@ impl Repairs {
             block.rows.push(repair.row());
             block.symbols.extend_from_slice(repair.symbol);
             block.dirty = true;
+            self.memory += 1 + repair.symbol.len();
         }
         Stored::New
     }
 
     /// Drops the oldest block, and tells how many packets of it were kept.
     pub(crate) fn drop_oldest(&mut self) -> Option<u64> {
-        let block = self.blocks.pop_front()?;
+        let block = self.remove(0)?;
         Some(block.rows.len() as u64)
     }
 
     /// A source packet is at hand.
     pub(crate) fn touch(&mut self, tensor: u64, index: u32) {
         for block in &mut self.blocks {
-            block.dirty |= block.cover.contains(tensor, index);
+            if block.cover.contains(tensor, index) {
+                block.dirty = true;
+                block.missing = block.missing.saturating_sub(1);
+            }
         }
     }
 
     /// Drops the blocks whose tensors have all met their end; `open` tells which have not.
     pub(crate) fn forget(&mut self, open: impl Fn(u64) -> bool) {
-        self.blocks
-            .retain(|block| (block.cover.oldest()..=block.cover.newest).any(&open));
+        let memory = &mut self.memory;
+        self.blocks.retain(|block| {
+            let open = (block.cover.oldest()..=block.cover.newest).any(&open);
+            *memory -= if open { 0 } else { block.memory() };
+            open
+        });
     }
 
     /// Computes what can be computed of one block: symbols of `length` bytes into `out`, in the order of
@@ -217,19 +249,22 @@ impl Repairs {
         out.clear();
         let (mut place, mut short) = (0, false);
         while let Some(block) = self.blocks.get_mut(place) {
-            if !std::mem::take(&mut block.dirty) {
+            let dirty = std::mem::take(&mut block.dirty);
+            short |= dirty && block.cover.span > 1;
+            // Looking at a block costs its packets, and most have too few of them for long.
+            if !dirty || block.missing > block.rows.len() {
                 place += 1;
                 continue;
             }
             match block.recover(&holding, out, found) {
-                Ready::Not => {
-                    short |= block.cover.span > 1;
+                Ready::Not(missing) => {
+                    block.missing = missing;
                     place += 1;
                 }
                 Ready::Done => {
                     // What was computed stands in the tensors now; what comes for it is not needed.
                     let length = block.length;
-                    self.blocks.remove(place);
+                    self.remove(place);
                     if !found.is_empty() {
                         return length;
                     }
@@ -237,7 +272,7 @@ impl Repairs {
                 Ready::Conflict => {
                     found.clear();
                     *conflicts += 1;
-                    self.blocks.remove(place);
+                    self.remove(place);
                 }
             }
         }
@@ -250,12 +285,17 @@ impl Repairs {
 }
 
 enum Ready {
-    Not,
+    /// So many source packets are not at hand.
+    Not(usize),
     Done,
     Conflict,
 }
 
 impl Block {
+    const fn memory(&self) -> usize {
+        size_of::<Self>() + self.rows.len() + self.symbols.len()
+    }
+
     fn recover<'a>(
         &self,
         holding: &impl Fn(u64) -> Holding<'a>,
@@ -310,8 +350,9 @@ impl Block {
         if wanted == 0 {
             return Ready::Done;
         }
+        let missing_packets = usize::from(k) - known;
         let repairs = self.rows.iter().zip(self.symbols.chunks_exact(self.length));
-        for (row, symbol) in repairs.take(usize::from(k) - known) {
+        for (row, symbol) in repairs.take(missing_packets) {
             if let Some(point) = points.get_mut(known) {
                 *point = (k + row, symbol);
             }
@@ -319,7 +360,7 @@ impl Block {
         }
         if known < usize::from(k) {
             found.clear();
-            return Ready::Not;
+            return Ready::Not(missing_packets);
         }
         let (Some(points), Some(missing)) = (points.get(..known), missing.get(..wanted)) else {
             return Ready::Conflict;

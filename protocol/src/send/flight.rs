@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::in_flight::{Block, InFlight, Order, Source};
 use super::outlook::Outlook;
 use super::parity::ParityPlanner;
-use super::sent::Cargo;
+use super::sent::{Acknowledged, Cargo};
 use super::tensors::Written;
 use crate::config::Config;
 use crate::fec;
@@ -65,11 +65,6 @@ impl Flight {
 
     fn is_idle(&self) -> bool {
         self.redundancy == Redundancy::Off && !self.retransmission
-    }
-
-    /// Whether lost packets are sent again.
-    pub(crate) const fn retransmits(&self) -> bool {
-        self.retransmission
     }
 
     /// A source packet was written at `now`: `datagram` up to its trailer.
@@ -131,14 +126,37 @@ impl Flight {
     }
 
     /// A packet has arrived.
-    pub(crate) fn arrived(&mut self, cargo: Cargo) {
-        if let Cargo::Source { tensor, index } = cargo
-            && let Some(tensor) = self.tensor(tensor)
-            && let Some(source) = tensor.sources.get_mut(index as usize)
-        {
-            source.arrived = true;
-            source.copies = source.copies.saturating_sub(1);
+    pub(crate) fn arrived(&mut self, packet: &Acknowledged) {
+        match packet.cargo {
+            Cargo::Source { tensor, index } => {
+                if let Some(tensor) = self.tensor(tensor)
+                    && let Some(source) = tensor.sources.get_mut(index as usize)
+                {
+                    source.arrived = true;
+                    source.copies = source.copies.saturating_sub(1);
+                }
+            }
+            Cargo::Repair {
+                tensor,
+                block,
+                ahead,
+            } if packet.was_lost => {
+                if let Some(alive) = self.alive(tensor, block, ahead) {
+                    *alive += 1;
+                }
+            }
+            Cargo::Repair { .. } | Cargo::Other => {}
         }
+    }
+
+    /// How many REPAIR packets of a block are not known to be lost.
+    fn alive(&mut self, tensor: u64, block: u16, ahead: bool) -> Option<&mut u8> {
+        let block = self.tensor(tensor)?.blocks.get_mut(usize::from(block))?;
+        Some(if ahead {
+            &mut block.alive_ahead
+        } else {
+            &mut block.alive
+        })
     }
 
     /// No report has told of a packet. It is taken for lost, but a source packet is sent again only
@@ -182,15 +200,10 @@ impl Flight {
                 block,
                 ahead,
             } => {
-                if let Some(tensor) = self.tensor(tensor)
-                    && let Some(block) = tensor.blocks.get_mut(usize::from(block))
-                {
-                    let alive = if ahead {
-                        &mut block.alive_ahead
-                    } else {
-                        &mut block.alive
-                    };
+                if let Some(alive) = self.alive(tensor, block, ahead) {
                     *alive = alive.saturating_sub(1);
+                }
+                if let Some(tensor) = self.tensor(tensor) {
                     tensor.dirty = true;
                 }
             }
@@ -235,21 +248,37 @@ impl Flight {
         if !self.retransmission {
             return;
         }
-        for tensor in &mut self.tensors {
-            if !std::mem::take(&mut tensor.dirty) || tensor.ended {
+        for place in 0..self.tensors.len() {
+            let missing = self.missing_before(place);
+            let Some(tensor) = self.tensors.get_mut(place) else {
+                break;
+            };
+            // The news stays until it can be acted on: the path may be known better by then.
+            if !tensor.dirty || tensor.ended || !outlook.arrives(now, tensor.deadline) {
                 continue;
             }
-            if !outlook.arrives(now, tensor.deadline) {
-                continue;
-            }
+            tensor.dirty = false;
             let last = outlook.rounds(now, tensor.deadline) == 0;
             let spare = match &self.redundancy {
                 Redundancy::Off => 0.0,
                 Redundancy::Fixed { ratio } => *ratio,
                 Redundancy::Adaptive(adaptive) => adaptive.most,
             };
-            tensor.order_repairs(&mut self.urgent, last.then_some((outlook.loss.rate, spare)));
+            let last = last.then_some((outlook.loss.rate, spare));
+            tensor.order_repairs(&mut self.urgent, missing, last);
         }
+    }
+
+    /// Lost source packets of the tensors before this one that its blocks span: they use up its parity.
+    fn missing_before(&self, place: usize) -> usize {
+        let Some(newest) = self.tensors.get(place).filter(|_| self.span > 1) else {
+            return 0;
+        };
+        let before = self.tensors.iter().take(place);
+        before
+            .filter(|tensor| newest.id - tensor.id < u64::from(self.span))
+            .map(|tensor| tensor.sources.iter().filter(|s| s.is_lost()).count())
+            .sum()
     }
 
     /// Writes the next repair, header to trailer, into `out`; none if nothing waits.

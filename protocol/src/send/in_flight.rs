@@ -128,10 +128,16 @@ impl InFlight {
     }
 
     /// Orders, for every block, as many packets as it is short of: lost source packets, since each of
-    /// them is worth something even where the block stays incomplete. `last` tells that there is no
+    /// them is worth something even where the block stays incomplete. `missing` packets of other tensors
+    /// use up as many of the REPAIR packets that were sent ahead. `last` tells that there is no
     /// further round, the loss rate, and the REPAIR packets allowed for each source packet: so many
     /// are added that the round hardly fails (after Hairpin, NSDI'24).
-    pub(super) fn order_repairs(&self, urgent: &mut VecDeque<Order>, last: Option<(f64, f64)>) {
+    pub(super) fn order_repairs(
+        &self,
+        urgent: &mut VecDeque<Order>,
+        missing: usize,
+        last: Option<(f64, f64)>,
+    ) {
         let all = self.sources.len();
         let Some(parity) = self.parity else {
             // Some source packets are not even sent: what is lost of the others goes again.
@@ -147,11 +153,10 @@ impl InFlight {
             let past = (parity.blocks + number - parity.protected % parity.blocks) % parity.blocks;
             let first = parity.protected + past;
             let others = self.lost(first, parity.blocks, all);
-            let short = protected
-                .clone()
-                .count()
-                .saturating_sub(usize::from(block.alive_ahead));
-            let deficit = (others.clone().count() + short).saturating_sub(usize::from(block.alive));
+            let lost = [protected.clone().count(), others.clone().count()];
+            let ahead = usize::from(block.alive_ahead).saturating_sub(missing);
+            let one_code = missing == 0 && parity.protected == all;
+            let deficit = short([ahead, usize::from(block.alive)], lost, one_code);
             if deficit == 0 {
                 continue;
             }
@@ -201,6 +206,19 @@ fn source(tensor: u64, index: usize) -> Order {
     }
 }
 
+/// Source packets that a block needs to become whole: of the protected and the other ones as many are
+/// `lost` as given, and as many REPAIR packets of the protected ones alone and of all are `alive`. Those
+/// of two codes do not add up.
+fn short(alive: [usize; 2], lost: [usize; 2], one_code: bool) -> usize {
+    let ([ahead, demanded], [protected, others]) = (alive, lost);
+    if one_code {
+        (protected + others).saturating_sub(ahead + demanded)
+    } else {
+        let by_both = others + protected.saturating_sub(ahead);
+        by_both.min((protected + others).saturating_sub(demanded))
+    }
+}
+
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -226,6 +244,14 @@ fn fails(needed: usize, extra: u32, rate: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn symbols_of_two_codes_do_not_add_up() {
+        assert_eq!(short([1, 1], [2, 0], true), 0);
+        assert_eq!(short([1, 1], [2, 0], false), 1);
+        assert_eq!(short([2, 0], [2, 3], false), 3);
+        assert_eq!(short([0, 3], [2, 2], false), 1);
+    }
 
     #[test]
     fn a_round_fails_when_more_are_lost_than_added() {

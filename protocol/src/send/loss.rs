@@ -23,6 +23,13 @@ pub struct Loss {
     pub burst: f64,
 }
 
+impl Loss {
+    /// The correlation of the fates of two packets that follow each other, 0 to 1.
+    pub(crate) fn correlation(&self) -> f64 {
+        (1.0 - 1.0 / (self.burst * (1.0 - self.rate))).clamp(0.0, 0.999)
+    }
+}
+
 /// Exponentially weighted counts.
 #[derive(Clone, Copy, Debug)]
 struct Counts {
@@ -102,10 +109,11 @@ impl LossEstimator {
         if self.slow.packets < 2.0 * FAST {
             return false;
         }
-        let Loss { rate, burst } = self.slow.loss();
+        let loss = self.slow.loss();
+        let rate = loss.rate;
         // Losses of a Gilbert chain correlate with ρ from packet to packet, which multiplies the
         // variance of their mean by (1 + ρ) / (1 − ρ).
-        let correlation = (1.0 - 1.0 / (burst * (1.0 - rate))).clamp(0.0, 0.95);
+        let correlation = loss.correlation().min(0.95);
         let inflation = (1.0 + correlation) / (1.0 - correlation);
         // An exponentially weighted mean of memory N averages over 2N.
         let variance = rate * (1.0 - rate) * inflation / (2.0 * FAST);

@@ -45,8 +45,8 @@ struct Case {
     weights: [u8; PREFIXES.len()],
 }
 
-/// Plans parity, and remembers its plans: a plan costs up to some hundred microseconds, and the
-/// tensors of a stream are alike.
+/// Plans parity, and remembers its plans: a plan costs tens of microseconds where parity is a quarter
+/// at most, some milliseconds where it is twice a full block, and the tensors of a stream are alike.
 #[derive(Debug)]
 pub(crate) struct ParityPlanner {
     redundancy: Redundancy,
@@ -149,12 +149,8 @@ fn fewest(adaptive: &Adaptive, case: &Case, none: Parity, loss: Loss) -> Parity 
         }
         let members = protected.div_ceil(none.blocks);
         let mut chain = Chain::new(loss, none.blocks, members);
-        let risk = Risk {
-            curve: &adaptive.curve,
-            retry: loss.rate.powi(case.rounds.try_into().unwrap_or(i32::MAX)),
-            protected: f64::from(weight) / 64.0,
-            unprotected: loss.rate * (1.0 - f64::from(weight) / 64.0),
-        };
+        let share = f64::from(weight) / 64.0;
+        let risk = Risk::new(&adaptive.curve, members, share, loss.rate, case.rounds);
         for each in 0..=cap / none.blocks {
             let packets = each * none.blocks;
             if best.is_some_and(|(plan, drop)| drop <= adaptive.target && plan.packets <= packets) {
@@ -191,13 +187,34 @@ fn fewest(adaptive: &Adaptive, case: &Case, none: Parity, loss: Loss) -> Parity 
 /// What a loss costs.
 struct Risk<'a> {
     curve: &'a AccuracyCurve,
-    /// Probability that a packet is lost in every round of retransmission that is left; 1 if there is
-    /// none.
-    retry: f64,
+    /// Probability that a block which misses so many packets too many stays broken: that not each of as
+    /// many retransmitted ones arrives in one of the rounds that are left.
+    fails: Vec<f64>,
     /// Share of the importance that the block protects.
     protected: f64,
-    /// Share that goes missing outside of it.
+    /// Share that goes missing outside of it for good.
     unprotected: f64,
+}
+
+impl<'a> Risk<'a> {
+    /// The risk of a block of `sources` packets that have the share `protected` of all importance, on a
+    /// path that loses packets with probability `rate` and leaves time for `rounds` of retransmission.
+    fn new(
+        curve: &'a AccuracyCurve,
+        sources: usize,
+        protected: f64,
+        rate: f64,
+        rounds: u32,
+    ) -> Self {
+        let retry = rate.powi(rounds.try_into().unwrap_or(i32::MAX));
+        let arrive = std::iter::successors(Some(1.0), |all| Some(all * (1.0 - retry)));
+        Self {
+            curve,
+            fails: arrive.map(|all| 1.0 - all).take(sources + 1).collect(),
+            protected,
+            unprotected: rate * (1.0 - protected) * retry,
+        }
+    }
 }
 
 /// The packets of one block on a path with Gilbert loss: how many are lost, with what probability.
@@ -219,8 +236,8 @@ impl Chain {
     fn new(loss: Loss, blocks: usize, sources: usize) -> Self {
         let rate = loss.rate.clamp(0.0, 0.999);
         // The chain taken every `blocks` packets: its correlation is a power.
-        let correlation = (1.0 - 1.0 / loss.burst - rate / (loss.burst * (1.0 - rate)))
-            .clamp(0.0, 0.999)
+        let correlation = loss
+            .correlation()
             .powi(i32::try_from(blocks).unwrap_or(i32::MAX));
         let mut chain = Self {
             to_bad: rate * (1.0 - correlation),
@@ -266,25 +283,23 @@ impl Chain {
         (self.lost, self.kept, self.repairs) = (lost, kept, self.repairs + 1);
     }
 
-    /// The expected drop in accuracy. A block that misses d packets too many is whole in the end if
-    /// each of d retransmitted ones arrives in one of the rounds.
+    /// The expected drop in accuracy.
     fn expected_drop(&self, risk: &Risk<'_>) -> f64 {
         let stride = self.repairs + 1;
-        let whole = risk.curve.drop_at(risk.unprotected * risk.retry);
-        let mut expected = 0.0;
-        for i in 0..=self.sources {
+        let whole = risk.curve.drop_at(risk.unprotected);
+        let mut expected = whole;
+        for i in 1..=self.sources {
             let share = i as f64 / self.sources as f64 * risk.protected;
-            let broken = risk.curve.drop_at(share + risk.unprotected * risk.retry);
-            for j in 0..stride {
-                let probability = self.lost[i * stride + j] + self.kept[i * stride + j];
-                let deficit = (i + j).saturating_sub(self.repairs);
-                let fails = if i == 0 {
-                    0.0
-                } else {
-                    1.0 - (1.0 - risk.retry).powi(i32::try_from(deficit).unwrap_or(i32::MAX))
-                };
-                expected += probability * (fails * broken + (1.0 - fails) * whole);
-            }
+            let worse = risk.curve.drop_at(share + risk.unprotected) - whole;
+            let places = i * stride..(i + 1) * stride;
+            let fails: f64 = places
+                .enumerate()
+                .map(|(j, place)| {
+                    let deficit = (i + j).saturating_sub(self.repairs);
+                    (self.lost[place] + self.kept[place]) * risk.fails[deficit]
+                })
+                .sum();
+            expected += fails * worse;
         }
         expected
     }
@@ -353,12 +368,7 @@ mod tests {
             fails += usize::from(sources > 0 && all > 3);
         }
         let curve = AccuracyCurve::new(&[(1e-9, 100.0)]).unwrap();
-        let risk = Risk {
-            curve: &curve,
-            retry: 1.0,
-            protected: 1.0,
-            unprotected: 0.0,
-        };
+        let risk = Risk::new(&curve, 10, 1.0, loss.rate, 0);
         let (expected, measured) = (
             chain.expected_drop(&risk) / 100.0,
             fails as f64 / RUNS as f64,

@@ -17,6 +17,8 @@ const SAMPLES: u8 = 16;
 const TRUSTED: u8 = 8;
 /// … and another spacing counts: that of 1,200 bytes at 1 Mbit/s.
 const SPACING: Duration = Duration::from_millis(10);
+/// Packets sent within this time left at once: behind a bottleneck it makes no difference.
+const AT_ONCE: Duration = Duration::from_millis(1);
 /// The most that patience becomes.
 const MOST: Duration = Duration::from_millis(25);
 
@@ -57,7 +59,7 @@ impl Default for Silence {
 impl Silence {
     /// Two packets of one report, the earlier first, with their ages.
     pub(crate) fn observe(&mut self, [before, after]: [(Acknowledged, Duration); 2]) {
-        if before.0.at == after.0.at && after.0.number > before.0.number {
+        if after.0.at - before.0.at <= AT_ONCE && after.0.number > before.0.number {
             let apart = micros(before.1.saturating_sub(after.1)) as f64;
             let sample = apart / (after.0.number - before.0.number) as f64;
             self.samples = (self.samples + 1).min(SAMPLES);
@@ -73,7 +75,7 @@ impl Silence {
     }
 
     fn patience(&self, now: Time) -> Duration {
-        let most = self.patience.at(now).map_or(0, i64::unsigned_abs);
+        let most = self.patience.within(now).map_or(0, i64::unsigned_abs);
         Duration::from_micros(most).clamp(LEAST, MOST)
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{NOTICES, Session};
 use crate::event::{Event, ReceivedResult, ReleaseReason, WHOLE_ON_WIRE};
 use crate::fec;
-use crate::recv::{Packet, Recovered};
+use crate::recv::{Arrival, Packet, Recovered};
 use crate::send::{Acknowledged, Newest};
 use crate::time::Time;
 use crate::wire::{
@@ -37,7 +37,12 @@ impl Session {
                     recovered: false,
                 };
                 if let Some(tensor) = self.take_data(now, &packet) {
-                    self.passing.of_tensor(now, number, tensor.0);
+                    self.passing.of_tensor(Arrival {
+                        tensor: tensor.0,
+                        index: Some(data.packet_index()),
+                        number,
+                        at: now,
+                    });
                     self.recover(now);
                 }
             }
@@ -102,15 +107,23 @@ impl Session {
         let (tensors, mut scope) = self.tensors(now);
         tensors.expire(&mut scope);
         let newest = tensors.newest_of(repair);
-        if !tensors.add_repair(repair, &mut scope) {
-            return;
+        let kept = tensors.add_repair(repair, &mut scope);
+        // Whether it was needed or not, it tells how many to expect.
+        if repair.span <= scope.config.span && tensors.knows(newest) {
+            self.passing.of_tensor(Arrival {
+                tensor: newest.0,
+                index: None,
+                number,
+                at: now,
+            });
+            if repair.repair_index < repair.repair_count {
+                let all = u32::from(repair.repair_count) * u32::from(repair.block_count);
+                self.passing.with_repairs(all);
+            }
         }
-        self.passing.of_tensor(now, number, newest.0);
-        if repair.repair_index < repair.repair_count {
-            let all = u32::from(repair.repair_count) * u32::from(repair.block_count);
-            self.passing.with_repairs(all);
+        if kept {
+            self.recover(now);
         }
-        self.recover(now);
     }
 
     /// Computes the lost source packets that can be computed, until no block gives any more.
@@ -210,7 +223,7 @@ impl Session {
                 continue;
             };
             self.results.acknowledge(number);
-            self.flight.arrived(packet.cargo);
+            self.flight.arrived(&packet);
             if packet.was_lost {
                 self.silence.was_wrong(now);
             }

@@ -36,9 +36,9 @@ impl Session {
         let repair = self
             .flight
             .write(now, out, &self.config, low, one_way, &mut self.stats);
-        if repair.is_some() {
-            self.ask |= self.flight.retransmits();
-            return repair;
+        if let Some((kind, cargo)) = repair {
+            self.ask |= !matches!(cargo, Cargo::Repair { ahead: true, .. });
+            return Some((kind, cargo));
         }
         let Some(written) = self.queue.write(out, &self.config, low) else {
             // Nothing follows what was sent again, so nothing would tell that it was lost once more.

@@ -23,7 +23,9 @@ impl TensorWindow {
         let deadline = captured + scope.config.deadline;
         if id.0 >= self.next_id() {
             self.make_room(id, deadline, scope);
-            self.newest_frame = frame;
+        }
+        if id.0 >= self.frame_of {
+            (self.newest_frame, self.frame_of) = (frame, id.0);
         }
         match self.slot(id) {
             Some(Slot::Live(assembly)) => match assembly.judge(data) {
@@ -60,6 +62,10 @@ impl TensorWindow {
         if let Slot::Unseen(unseen) = slot {
             let mut assembly = Assembly::new(data, frame, captured, now, scope.config.slices);
             assembly.passage.outspanned = unseen.outspanned;
+            assembly.passage.repairs = unseen.repairs;
+            if unseen.repairs.is_some() {
+                assembly.passage.greatest = assembly.packets() - 1;
+            }
             *slot = Slot::Live(Box::new(assembly));
         }
         let Slot::Live(assembly) = slot else {
@@ -75,15 +81,18 @@ impl TensorWindow {
             let index = u32::from(data.packet_index());
             assembly.passage.greatest = assembly.passage.greatest.max(index);
         }
-        if assembly.is_complete() {
-            let reason = if assembly.was_repaired() {
+        let complete = assembly.is_complete();
+        let repaired = assembly.was_repaired();
+        if !packet.recovered {
+            self.follow(id, scope);
+        }
+        if complete {
+            let reason = if repaired {
                 ReleaseReason::Recovered
             } else {
                 ReleaseReason::Complete
             };
             self.release(id, reason, scope);
-        } else if !packet.recovered {
-            self.follow(id, scope);
         }
         true
     }
@@ -109,10 +118,37 @@ impl TensorWindow {
             *counter += 1;
             return false;
         }
+        let cost = Repairs::cost(repair);
+        if !self.make_memory(newest, cost, false, scope) {
+            scope.stats.over_limit += 1;
+            return false;
+        }
+        let before = self.repairs.memory();
+        let stored = self.repairs.add(newest.0, repair);
+        self.memory += self.repairs.memory() - before;
+        let counter = match stored {
+            Stored::New => {
+                self.note_repair(newest, repair, scope);
+                return true;
+            }
+            Stored::Duplicate => &mut scope.stats.duplicates,
+            Stored::Conflict => &mut scope.stats.conflicts,
+            Stored::TooMany => &mut scope.stats.over_limit,
+        };
+        *counter += 1;
+        false
+    }
+
+    /// Notes what the arrival of a REPAIR packet tells of its tensor and those before it.
+    fn note_repair(&mut self, newest: TensorId, repair: &Repair<'_>, scope: &Scope<'_>) {
         self.follow(newest, scope);
         let blocks = u32::from(repair.block_count);
         let all = u32::from(repair.repair_count) * blocks;
         let nth = u32::from(repair.repair_index) * blocks + u32::from(repair.block_index) + 1;
+        let seen = |before: Option<(u32, u32)>| {
+            let seen = before.map_or(nth, |(seen, _)| seen.max(nth));
+            Some((seen.min(all), all))
+        };
         match self.slot_mut(newest) {
             Some(Slot::Live(assembly)) => {
                 let last = assembly.packets() - 1;
@@ -120,38 +156,13 @@ impl TensorWindow {
                 passage.newest = scope.now;
                 // Source packets go first, so all of them have passed.
                 passage.greatest = last;
-                let seen = passage.repairs.map_or(nth, |(seen, _)| seen.max(nth));
-                passage.repairs = Some((seen.min(all), all));
+                passage.repairs = seen(passage.repairs);
             }
             Some(Slot::Unseen(unseen)) => {
                 unseen.newest = scope.now;
-                unseen.remaining = all.saturating_sub(nth);
+                unseen.repairs = seen(unseen.repairs);
             }
             Some(Slot::Done) | None => {}
-        }
-        let cost = Repairs::cost(repair);
-        if !self.make_memory(newest, cost, false, scope) {
-            scope.stats.over_limit += 1;
-            return false;
-        }
-        let before = self.repairs.memory();
-        match self.repairs.add(newest.0, repair) {
-            Stored::New => {
-                self.memory += self.repairs.memory() - before;
-                true
-            }
-            Stored::Duplicate => {
-                scope.stats.duplicates += 1;
-                false
-            }
-            Stored::Conflict => {
-                scope.stats.conflicts += 1;
-                false
-            }
-            Stored::TooMany => {
-                scope.stats.over_limit += 1;
-                false
-            }
         }
     }
 
@@ -204,14 +215,15 @@ impl TensorWindow {
                 deadline,
                 noticed,
                 newest: noticed,
-                remaining: 0,
+                repairs: None,
                 outspanned: None,
             }));
         }
     }
 
-    /// Makes room for `cost` bytes of tensor `id`, the oldest other tensors giving way, and then, for a
-    /// source packet, the oldest blocks of REPAIR packets.
+    /// Makes room for `cost` bytes of tensor `id`: released tensors give way first. For a source packet
+    /// the oldest blocks of REPAIR packets do then, and at last the oldest other tensors; DATA never
+    /// yields to REPAIR.
     fn make_memory(
         &mut self,
         id: TensorId,
@@ -231,20 +243,22 @@ impl TensorWindow {
             if self.past.pop_front().is_some() {
                 continue;
             }
+            if !data {
+                return false;
+            }
+            let before = self.repairs.memory();
+            if let Some(dropped) = self.repairs.drop_oldest() {
+                self.memory -= before - self.repairs.memory();
+                scope.stats.over_limit += dropped;
+                continue;
+            }
             let live = (self.first..).zip(&self.slots);
             let oldest = live
                 .filter(|(other, slot)| *other != id.0 && matches!(slot, Slot::Live(_)))
                 .map(|(other, _)| other)
                 .next();
             let Some(oldest) = oldest else {
-                // DATA never yields to REPAIR.
-                let before = self.repairs.memory();
-                let Some(dropped) = data.then(|| self.repairs.drop_oldest()).flatten() else {
-                    return false;
-                };
-                self.memory -= before - self.repairs.memory();
-                scope.stats.over_limit += dropped;
-                continue;
+                return false;
             };
             self.release(TensorId(oldest), ReleaseReason::Evicted, scope);
         }

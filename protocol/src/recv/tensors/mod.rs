@@ -47,8 +47,8 @@ struct Unseen {
     noticed: Time,
     /// When its newest REPAIR packet did.
     newest: Time,
-    /// REPAIR packets sent ahead that are still to come, where one has.
-    remaining: u32,
+    /// As in [`Passage`](crate::recv::assembly::Passage).
+    repairs: Option<(u32, u32)>,
     /// As in [`Passage`](super::assembly::Passage).
     outspanned: Option<Time>,
 }
@@ -72,7 +72,7 @@ impl Slot {
             ),
             Self::Unseen(unseen) => (
                 unseen.noticed,
-                prospect.passed_unseen(now, unseen.newest, unseen.remaining),
+                prospect.passed_unseen(now, unseen.newest, unseen.repairs),
                 unseen.outspanned,
                 true,
                 unseen.deadline,
@@ -101,8 +101,9 @@ pub(crate) struct TensorWindow {
     /// Number of the tensor in the first slot; all before it have met their end.
     first: u64,
     slots: VecDeque<Slot>,
-    /// Frame of the tensor with the greatest number.
+    /// Frame of the tensor with the greatest number of which a source packet came, and that number.
     newest_frame: FrameNumber,
+    frame_of: u64,
     memory: usize,
     repairs: Repairs,
     /// Tensors that a block spans.
@@ -120,6 +121,7 @@ impl TensorWindow {
             first: 0,
             slots: VecDeque::new(),
             newest_frame: FrameNumber::default(),
+            frame_of: 0,
             memory: 0,
             repairs: Repairs::default(),
             past: VecDeque::new(),
@@ -133,6 +135,11 @@ impl TensorWindow {
         let id = TensorId::extend(data.tensor_id(), TensorId(self.next_id()));
         let frame = FrameNumber::extend(data.frame_number(), self.newest_frame.next());
         (id, frame)
+    }
+
+    /// Whether the tensor is known to have been sent.
+    pub(crate) fn knows(&self, id: TensorId) -> bool {
+        id.0 < self.next_id()
     }
 
     /// The number of the newest tensor of a block.
