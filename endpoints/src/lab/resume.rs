@@ -18,7 +18,8 @@ use super::output::write_file;
 pub struct Journal {
     path: Option<PathBuf>,
     file: Option<File>,
-    rows: BTreeMap<String, Value>,
+    /// The line of each cell: what was read is written again to the last digit.
+    lines: BTreeMap<String, String>,
 }
 
 impl Journal {
@@ -29,12 +30,12 @@ impl Journal {
     /// # Errors
     /// If the file cannot be read or written, or holds something else.
     pub fn open(path: Option<&Path>) -> Result<Self> {
-        let mut rows = BTreeMap::new();
+        let mut lines = BTreeMap::new();
         let Some(path) = path else {
             return Ok(Self {
                 path: None,
                 file: None,
-                rows,
+                lines,
             });
         };
         let name = path.display();
@@ -45,15 +46,13 @@ impl Journal {
         };
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
         for (number, line) in (1..).zip(text.get(..whole).unwrap_or_default().lines()) {
-            let parsed = serde_json::from_str::<Value>(line).ok();
-            let entry = parsed.and_then(|mut entry| {
-                let row = entry.get_mut("row")?.take();
-                Some((entry.get("key")?.as_str()?.to_owned(), row))
-            });
-            let Some((key, row)) = entry else {
+            let entry = serde_json::from_str::<Value>(line).ok();
+            let entry = entry.filter(|entry| entry.get("row").is_some());
+            let key = entry.and_then(|entry| Some(entry.get("key")?.as_str()?.to_owned()));
+            let Some(key) = key else {
                 bail!("{name}, line {number}: not a finished cell; give another --out");
             };
-            rows.insert(key, row);
+            lines.insert(key, format!("{line}\n"));
         }
         let file = OpenOptions::new().create(true).append(true).open(path);
         let file = file.with_context(|| format!("cannot write {name}"))?;
@@ -64,14 +63,14 @@ impl Journal {
         Ok(Self {
             path: Some(path.to_owned()),
             file: Some(file),
-            rows,
+            lines,
         })
     }
 
     /// Whether the cell is finished.
     #[must_use]
     pub fn has(&self, key: &str) -> bool {
-        self.rows.contains_key(key)
+        self.lines.contains_key(key)
     }
 
     /// Keeps the row of a finished cell.
@@ -79,13 +78,14 @@ impl Journal {
     /// # Errors
     /// If it cannot be written.
     pub fn add(&mut self, key: &str, row: &impl Serialize) -> Result<()> {
-        let row = serde_json::to_value(row)?;
+        let line = serde_json::to_string(&serde_json::json!({ "key": key, "row": row }))?;
+        let line = format!("{line}\n");
         if let Some(file) = &mut self.file {
             // One write a line, so that an interruption cuts a line at most.
-            file.write_all(line(key, &row)?.as_bytes())
+            file.write_all(line.as_bytes())
                 .context("cannot write a finished cell")?;
         }
-        self.rows.insert(key.to_owned(), row);
+        self.lines.insert(key.to_owned(), line);
         Ok(())
     }
 
@@ -94,8 +94,10 @@ impl Journal {
     /// # Errors
     /// If the cell is not finished, or was written by another version.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<T> {
-        let row = self.rows.get(key).context("a cell is not finished")?;
-        serde_json::from_value(row.clone())
+        let line = self.lines.get(key).context("a cell is not finished")?;
+        let mut entry: Value = serde_json::from_str(line)?;
+        let row = entry.get_mut("row").map(Value::take).unwrap_or_default();
+        serde_json::from_value(row)
             .context("a finished cell is of another version; give another --out")
     }
 
@@ -107,14 +109,9 @@ impl Journal {
         let Some(path) = &self.path else {
             return Ok(());
         };
-        let lines = self.rows.iter().map(|(key, row)| line(key, row));
-        write_file(path, lines.collect::<Result<String>>()?.as_bytes())
+        let text: String = self.lines.into_values().collect();
+        write_file(path, text.as_bytes())
     }
-}
-
-fn line(key: &str, row: &Value) -> Result<String> {
-    let entry = serde_json::json!({ "key": key, "row": row });
-    Ok(format!("{}\n", serde_json::to_string(&entry)?))
 }
 
 #[cfg(test)]

@@ -22,8 +22,8 @@ use crate::model::{Dimensions, Model};
 
 pub(crate) use codec::parse_clip;
 pub use codec::{CodecOptions, CoderName, MapName, slice_bytes};
-pub(crate) use recovery::curve as accuracy_curve;
 pub use recovery::{Fec, RecoveryOptions};
+pub(crate) use recovery::{curve as accuracy_curve, parse_ratio};
 pub use stream::{InterleaverName, StreamOptions, interval, parse_fps};
 
 /// Which model, and where it is split.

@@ -57,7 +57,8 @@ impl FromStr for Fec {
     }
 }
 
-fn parse_ratio(text: &str) -> Result<f64, String> {
+/// Reads REPAIR packets for each source packet, as 0.25 or 25%.
+pub(crate) fn parse_ratio(text: &str) -> Result<f64, String> {
     let (number, unit) = match text.strip_suffix('%') {
         Some(percent) => (percent, 100.0),
         None => (text, 1.0),

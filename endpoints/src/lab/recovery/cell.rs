@@ -8,6 +8,8 @@ use anyhow::{Result, bail};
 use tensorwire_protocol::link::{LinkConfig, LossModel};
 use tensorwire_protocol::{AccuracyCurve, Adaptive, Config, Redundancy};
 
+use crate::options::parse_ratio;
+
 /// How losses are repaired.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Strategy {
@@ -56,7 +58,8 @@ impl FromStr for Strategy {
             "off" => Parity::Off,
             "adaptive" => Parity::Adaptive,
             other => {
-                let ratio = other.strip_prefix("fixed:").and_then(ratio);
+                let ratio = other.strip_prefix("fixed:");
+                let ratio = ratio.and_then(|ratio| parse_ratio(ratio).ok());
                 Parity::Fixed(ratio.ok_or_else(|| {
                     format!(
                         "`{text}`: off, fixed:RATIO (0 to 2, as in fixed:25%), adaptive or \
@@ -70,16 +73,6 @@ impl FromStr for Strategy {
             retransmission,
         })
     }
-}
-
-fn ratio(text: &str) -> Option<f64> {
-    let ratio = match text.strip_suffix('%') {
-        Some(percent) => percent.parse::<f64>().ok()? / 100.0,
-        None => text.parse().ok()?,
-    };
-    (0.0..=Redundancy::MAX_RATIO)
-        .contains(&ratio)
-        .then_some(ratio)
 }
 
 impl fmt::Display for Strategy {

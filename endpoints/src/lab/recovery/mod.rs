@@ -2,28 +2,29 @@
 
 mod cell;
 mod closed_form;
+mod measure;
 mod prepared;
 mod simulate;
 mod table;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use serde::{Deserialize, Serialize};
 use tensorwire_concealment::{ClipRule, Concealer, Method};
 use tensorwire_protocol::Adaptive;
 
-use cell::{Cell, Common, Losses, Parity, Strategy};
+use cell::{Cell, Common, Losses, Strategy};
+use measure::{Row, measure};
 use prepared::{Images, Prepared};
 
 use super::calibrate::ClipOptions;
-use super::evaluate::{Evaluation, EvaluationOptions};
+use super::evaluate::EvaluationOptions;
 use super::output::{check_folders, print, write_rows};
 use super::parallel::in_order;
 use super::resume::Journal;
-use super::tally::Tally;
 use crate::options::accuracy_curve;
 
 /// Measures how many tensors are whole at their deadline, at what cost, and what the others lose.
@@ -145,38 +146,6 @@ fn parse_rate(text: &str) -> Result<f64, String> {
     }
 }
 
-/// A line of the table.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Row {
-    model: String,
-    split: String,
-    /// Mean share of datagrams lost, and of each phase.
-    loss: f64,
-    losses: Vec<f64>,
-    /// Mean datagrams lost in a row.
-    burst: f64,
-    fec: String,
-    rtt_ms: u32,
-    deadline_ms: u32,
-    k: u16,
-    method: String,
-    tensors: usize,
-    whole_share: f64,
-    /// 99.9 % interval of the whole share.
-    whole_interval: [f64; 2],
-    /// The whole share in closed form, where there is one.
-    whole_expected: Option<f64>,
-    /// REPAIR packets for each source packet.
-    parity_ratio: f64,
-    /// Source packets sent again, for each source packet.
-    retransmitted_ratio: f64,
-    missing_share: f64,
-    top1_clean: f64,
-    top1: f64,
-    /// 95 % interval of the drop, paired and clustered by image.
-    drop_interval: [f64; 2],
-}
-
 /// Measures, prints a table, and writes the rows.
 ///
 /// # Errors
@@ -219,9 +188,8 @@ pub fn run(options: &Options) -> Result<()> {
         let images = Images::load(&evaluation, &side.bundle)?;
         let mut prepared = BTreeMap::new();
         for cell in &missing {
-            if !prepared.contains_key(&cell.k) {
-                let tensors = Prepared::new(&images, &evaluation, cell.k, 1_200)?;
-                prepared.insert(cell.k, tensors);
+            if let Entry::Vacant(place) = prepared.entry(cell.k) {
+                place.insert(Prepared::new(&images, &evaluation, cell.k, 1_200)?);
             }
         }
         let work = |(): &mut (), item: usize| {
@@ -332,111 +300,4 @@ fn key(options: &Options, cell: &Cell) -> String {
         options.method,
         options.seed,
     )
-}
-
-fn measure(
-    options: &Options,
-    cell: &Cell,
-    common: &Common,
-    evaluation: &Evaluation,
-    images: &Images,
-    prepared: &Prepared,
-    mut concealer: Concealer,
-) -> Result<Row> {
-    let number = prepared.slices.len();
-    let mut found = vec![vec![]; number];
-    let (mut whole, mut missing) = (0_usize, 0.0);
-    let mut decoder = prepared.decoder();
-    let counts = [options.warm_up, options.tensors].map(u64::from);
-    let spent = simulate::stream(
-        cell,
-        common,
-        &prepared.slices,
-        prepared.mss,
-        counts,
-        |ended| {
-            let image = usize::try_from(ended.number)? % number;
-            let right = match ended.tensor {
-                None => {
-                    missing += 1.0;
-                    false
-                }
-                Some(tensor) if tensor.info().slices_received == tensor.info().slices => {
-                    whole += 1;
-                    prepared.right.get(image).copied().unwrap_or(false)
-                }
-                Some(tensor) => {
-                    missing += tensor.info().missing_share();
-                    prepared.decode(&mut decoder, &tensor);
-                    let decoded = &mut decoder.1;
-                    concealer.conceal(decoded.tensor.view_mut(), decoded.mask.view())?;
-                    let label = images.labels.get(image).copied().unwrap_or(u32::MAX);
-                    evaluation.finds(label, &decoded.tensor)?
-                }
-            };
-            if let Some(found) = found.get_mut(image) {
-                found.push(right);
-            }
-            Ok(())
-        },
-    )?;
-    let mut tally = Tally::default();
-    for (right, found) in prepared.right.iter().zip(&found) {
-        if !found.is_empty() {
-            tally.add(*right, found);
-        }
-    }
-    let accuracy = tally.accuracy().context("no tensor met its end")?;
-    let tensors = accuracy.samples;
-    let share = whole as f64 / tensors as f64;
-    let interval = closed_form::interval(share, tensors);
-    let per_source = |packets: u64| packets as f64 / spent.sources.max(1) as f64;
-    let loaded = evaluation.loaded();
-    Ok(Row {
-        model: loaded.description.name.clone(),
-        split: loaded.split.clone(),
-        loss: cell.losses.mean(),
-        losses: cell.losses.rates.clone(),
-        burst: cell
-            .losses
-            .burst
-            .unwrap_or_else(|| 1.0 / (1.0 - cell.losses.mean())),
-        fec: cell.strategy.to_string(),
-        rtt_ms: cell.rtt_ms,
-        deadline_ms: cell.deadline_ms,
-        k: cell.k,
-        method: options.method.name().to_owned(),
-        tensors,
-        whole_share: share,
-        whole_interval: [interval.low, interval.high],
-        whole_expected: expected(cell, common),
-        parity_ratio: per_source(spent.repairs),
-        retransmitted_ratio: per_source(spent.retransmitted),
-        missing_share: missing / tensors as f64,
-        top1_clean: accuracy.top1_clean,
-        top1: accuracy.top1,
-        drop_interval: accuracy.ci95,
-    })
-}
-
-/// The whole share in closed form: independent losses, parity that does not depend on them.
-fn expected(cell: &Cell, common: &Common) -> Option<f64> {
-    let [rate] = cell.losses.rates.as_slice() else {
-        return None;
-    };
-    if cell.losses.burst.is_some() || cell.strategy.retransmission || common.span > 1 || cell.k > 64
-    {
-        return None;
-    }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "at most twice 64"
-    )]
-    let m = match cell.strategy.parity {
-        Parity::Off => 0,
-        Parity::Fixed(ratio) => (f64::from(cell.k) * ratio + 1e-6) as u32,
-        Parity::Adaptive => return None,
-    };
-    Some(closed_form::whole(cell.k.into(), m, *rate))
 }

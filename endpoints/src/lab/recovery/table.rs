@@ -1,6 +1,6 @@
 //! The table that people read.
 
-use super::Row;
+use super::measure::Row;
 use crate::lab::table::{Table, count, figures, percent, words};
 
 pub(super) fn table(rows: &[Row]) -> Table {

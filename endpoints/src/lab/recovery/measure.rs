@@ -1,0 +1,153 @@
+//! What one cell comes to.
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+use tensorwire_concealment::Concealer;
+
+use super::Options;
+use super::cell::{Cell, Common, Parity};
+use super::closed_form;
+use super::prepared::{Images, Prepared};
+use super::simulate;
+use crate::lab::evaluate::Evaluation;
+use crate::lab::tally::Tally;
+
+/// A line of the table.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Row {
+    pub(super) model: String,
+    pub(super) split: String,
+    /// Mean share of datagrams lost, and of each phase.
+    pub(super) loss: f64,
+    pub(super) losses: Vec<f64>,
+    /// Mean datagrams lost in a row.
+    pub(super) burst: f64,
+    pub(super) fec: String,
+    pub(super) rtt_ms: u32,
+    pub(super) deadline_ms: u32,
+    pub(super) k: u16,
+    pub(super) method: String,
+    pub(super) tensors: usize,
+    pub(super) whole_share: f64,
+    /// 99.9 % interval of the whole share.
+    pub(super) whole_interval: [f64; 2],
+    /// The whole share in closed form, where there is one.
+    pub(super) whole_expected: Option<f64>,
+    /// REPAIR packets for each source packet.
+    pub(super) parity_ratio: f64,
+    /// Source packets sent again, for each source packet.
+    pub(super) retransmitted_ratio: f64,
+    pub(super) missing_share: f64,
+    pub(super) top1_clean: f64,
+    pub(super) top1: f64,
+    /// 95 % interval of the drop, paired and clustered by image.
+    pub(super) drop_interval: [f64; 2],
+}
+
+/// Streams a cell, conceals and classifies what is incomplete, and counts.
+pub(super) fn measure(
+    options: &Options,
+    cell: &Cell,
+    common: &Common,
+    evaluation: &Evaluation,
+    images: &Images,
+    prepared: &Prepared,
+    mut concealer: Concealer,
+) -> Result<Row> {
+    let number = prepared.slices.len();
+    let mut found = vec![vec![]; number];
+    let (mut whole, mut missing) = (0_usize, 0.0);
+    let mut decoder = prepared.decoder();
+    let counts = [options.warm_up, options.tensors].map(u64::from);
+    let spent = simulate::stream(
+        cell,
+        common,
+        &prepared.slices,
+        prepared.mss,
+        counts,
+        |ended| {
+            let image = usize::try_from(ended.number)? % number;
+            let right = match ended.tensor {
+                None => {
+                    missing += 1.0;
+                    false
+                }
+                Some(tensor) if tensor.info().slices_received == tensor.info().slices => {
+                    whole += 1;
+                    prepared.right.get(image).copied().unwrap_or(false)
+                }
+                Some(tensor) => {
+                    missing += tensor.info().missing_share();
+                    prepared.decode(&mut decoder, &tensor);
+                    let decoded = &mut decoder.1;
+                    concealer.conceal(decoded.tensor.view_mut(), decoded.mask.view())?;
+                    let label = images.labels.get(image).copied().unwrap_or(u32::MAX);
+                    evaluation.finds(label, &decoded.tensor)?
+                }
+            };
+            if let Some(found) = found.get_mut(image) {
+                found.push(right);
+            }
+            Ok(())
+        },
+    )?;
+    let mut tally = Tally::default();
+    for (right, found) in prepared.right.iter().zip(&found) {
+        if !found.is_empty() {
+            tally.add(*right, found);
+        }
+    }
+    let accuracy = tally.accuracy().context("no tensor met its end")?;
+    let tensors = accuracy.samples;
+    let share = whole as f64 / tensors as f64;
+    let interval = closed_form::interval(share, tensors);
+    let per_source = |packets: u64| packets as f64 / spent.sources.max(1) as f64;
+    let loaded = evaluation.loaded();
+    Ok(Row {
+        model: loaded.description.name.clone(),
+        split: loaded.split.clone(),
+        loss: cell.losses.mean(),
+        losses: cell.losses.rates.clone(),
+        burst: cell
+            .losses
+            .burst
+            .unwrap_or_else(|| 1.0 / (1.0 - cell.losses.mean())),
+        fec: cell.strategy.to_string(),
+        rtt_ms: cell.rtt_ms,
+        deadline_ms: cell.deadline_ms,
+        k: cell.k,
+        method: options.method.name().to_owned(),
+        tensors,
+        whole_share: share,
+        whole_interval: [interval.low, interval.high],
+        whole_expected: expected(cell, common),
+        parity_ratio: per_source(spent.repairs),
+        retransmitted_ratio: per_source(spent.retransmitted),
+        missing_share: missing / tensors as f64,
+        top1_clean: accuracy.top1_clean,
+        top1: accuracy.top1,
+        drop_interval: accuracy.ci95,
+    })
+}
+
+/// The whole share in closed form: independent losses, parity that does not depend on them.
+fn expected(cell: &Cell, common: &Common) -> Option<f64> {
+    let [rate] = cell.losses.rates.as_slice() else {
+        return None;
+    };
+    if cell.losses.burst.is_some() || cell.strategy.retransmission || common.span > 1 || cell.k > 64
+    {
+        return None;
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "at most twice 64"
+    )]
+    let m = match cell.strategy.parity {
+        Parity::Off => 0,
+        Parity::Fixed(ratio) => (f64::from(cell.k) * ratio + 1e-6) as u32,
+        Parity::Adaptive => return None,
+    };
+    Some(closed_form::whole(cell.k.into(), m, *rate))
+}

@@ -1,0 +1,101 @@
+//! `tw-lab recovery`, run as users run it.
+
+#![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
+
+use std::fs;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn recovery(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tw-lab"))
+        .arg("recovery")
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+/// The rows of a small run: 20 images, 200 tensors a cell.
+fn rows(arguments: &[&str]) -> Vec<Value> {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("rows.json");
+    let common = ["--limit", "20", "--tensors", "200", "--warm-up", "30"];
+    let output = recovery(&[&common, arguments, &["--json", json.to_str().unwrap()]].concat());
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{errors}");
+    let file: Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
+    file["rows"].as_array().unwrap().clone()
+}
+
+fn number(row: &Value, field: &str) -> f64 {
+    row[field].as_f64().unwrap()
+}
+
+#[test]
+fn repair_makes_tensors_whole_at_the_price_it_says() {
+    let rows = rows(&[
+        "--loss",
+        "10%",
+        "--burst",
+        "1",
+        "--rtt",
+        "10",
+        "--fec",
+        "off,fixed:50%,adaptive,retransmission",
+    ]);
+    let [off, fixed, adaptive, again] = rows.as_slice() else {
+        panic!("{rows:?}")
+    };
+    for row in [off, fixed, adaptive, again] {
+        assert_eq!(row["tensors"], 200);
+        assert_eq!(row["k"], 11);
+        assert!(number(row, "top1") > 0.8 && number(row, "top1_clean") > 0.8);
+        assert!(row["method"] == "auto" && row["deadline_ms"] == 100);
+    }
+    for row in [off, fixed] {
+        // Where repair does not depend on the losses, the whole share is known in closed form.
+        let [low, high] = [0, 1].map(|end| row["whole_interval"][end].as_f64().unwrap());
+        let expected = number(row, "whole_expected");
+        assert!((low..=high).contains(&expected), "{row}");
+    }
+    assert_eq!(number(off, "parity_ratio"), 0.0);
+    // ⌊0.5 × 11⌋ of 11.
+    assert!((number(fixed, "parity_ratio") - 5.0 / 11.0).abs() < 1e-9);
+    assert!(number(adaptive, "parity_ratio") <= 0.25);
+    assert!(number(again, "whole_share") > 0.95, "{again}");
+    assert!(
+        (0.08..0.2).contains(&number(again, "retransmitted_ratio")),
+        "{again}"
+    );
+    assert!(number(fixed, "missing_share") < number(off, "missing_share"));
+}
+
+#[test]
+fn a_seed_decides_everything_and_losses_may_change() {
+    let run = |seed| {
+        rows(&[
+            "--loss", "1%>20%", "--burst", "2", "--rtt", "40", "--seed", seed,
+        ])
+    };
+    let first = run("3");
+    assert_eq!(first, run("3"));
+    assert_ne!(first, run("4"));
+    assert!((number(&first[0], "loss") - 0.105).abs() < 1e-12);
+}
+
+#[test]
+fn what_cannot_be_measured_is_said_plainly() {
+    for (arguments, code, says) in [
+        (&["--fec", "some"][..], 2, "off, fixed:RATIO"),
+        (&["--loss", "1.5"], 2, "a share of 0 to 1"),
+        (&["--burst", "0.5"], 1, "at least 1 packet"),
+        (&["--method", "magic"], 2, "unknown method"),
+        (&["--k", "13", "--swap"], 1, "one bundle is needed"),
+        (&["--out", "/nowhere/rows.jsonl"], 1, "/nowhere"),
+    ] {
+        let output = recovery(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {errors}");
+        assert!(errors.contains(says), "{arguments:?}: {errors}");
+    }
+}
