@@ -53,10 +53,10 @@ impl Block {
         let (k, m) = (self.source.len(), self.repair.len());
         let mut positions: [u8; MAX_SOURCE] = std::array::from_fn(|i| i as u8);
         let mut received: [(u8, &[u8]); MAX_SOURCE] = [(0, &[]); MAX_SOURCE];
-        for i in 0..m {
+        for (i, (received, repair)) in received.iter_mut().zip(&self.repair).enumerate() {
             let pick = self.random.next_u32() as usize % (k - i);
             positions.swap(i, i + pick);
-            received[i] = ((k + i) as u8, &self.repair[i]);
+            *received = ((k + i) as u8, repair);
         }
         let (lost, arrived) = positions[..k].split_at(m);
         for (received, position) in received[m..].iter_mut().zip(arrived) {

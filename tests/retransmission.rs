@@ -239,3 +239,49 @@ fn without_reports_each_packet_is_sent_again_twice_at_most() {
         }
     }
 }
+
+/// Before the first report that measures the round trip nothing can be known to arrive in time.
+#[test]
+fn a_loss_before_the_first_round_trip_is_known_is_repaired_after_it() {
+    for silent in [0, 100, 400, 900] {
+        let mut pair = Pair::new(config(5_000, |_| ()), Path::delay(5));
+        let until = Time::from_millis(silent);
+        pair.down_tap.lose(move |now, _| now < until);
+        loses(&mut pair, 1, |tensor, index| tensor == 0 && index == 4);
+        for id in 0..30 {
+            send(&mut pair, id);
+            pair.run_for(Duration::from_millis(100));
+        }
+        let first = pair
+            .cloud_events
+            .iter()
+            .find_map(|(at, event)| match event {
+                Event::Tensor(tensor) if tensor.info().id.0 == 0 => {
+                    Some((*at, tensor.info().reason))
+                }
+                _ => None,
+            });
+        let (at, reason) = first.expect("long before the deadline of five seconds");
+        assert_eq!(reason, ReleaseReason::Complete);
+        // The next report, of which each tensor causes one, and what it asks for.
+        assert!(
+            at <= until + Duration::from_millis(150),
+            "{at:?} after {until:?}"
+        );
+        pair.run_for(Duration::from_secs(5));
+        assert_all_whole(&mut pair, 30);
+    }
+}
+
+/// No later tensor tells of the losses of the last one, for as long as it has time.
+#[test]
+fn the_last_tensor_is_sent_again_until_its_deadline() {
+    for copies in 1..=5 {
+        let mut pair = warm(config(200, |_| ()), Path::delay(5));
+        loses(&mut pair, copies, |tensor, index| tensor == 5 && index == 6);
+        stream_of(&mut pair, 0..6);
+        let again = pair.edge.stats().packets_retransmitted;
+        assert_eq!(again, u64::from(copies), "each that is lost");
+        assert_all_whole(&mut pair, 6);
+    }
+}

@@ -84,6 +84,8 @@ pub struct Pair {
     pub down_tap: Tap,
     /// True time.
     pub now: Time,
+    /// How much of it goes by with every datagram that a session makes; default nothing.
+    pub tick: Duration,
     /// The edge's clock.
     pub edge_clock: Clock,
     /// The cloud's clock.
@@ -123,6 +125,7 @@ impl Pair {
             up_tap: Tap::default(),
             down_tap: Tap::default(),
             now: Time::ZERO,
+            tick: Duration::ZERO,
             edge_clock: path.edge_clock,
             cloud_clock: path.cloud_clock,
             edge_events: Vec::new(),
@@ -166,6 +169,9 @@ impl Pair {
         assert!(self.spins < MOST_SPINS, "busy loop at {:?}", self.now);
         self.now = next;
         while let Some((_, datagram)) = self.up.receive(self.now) {
+            if !self.up_tap.arrives(self.now, &datagram) {
+                continue;
+            }
             let kind = datagram.first().map(|byte| byte & 0xF);
             if kind == Some(MessageType::Feedback as u8) || kind == Some(MessageType::Ping as u8) {
                 self.cloud_told.push(self.now);
@@ -174,7 +180,9 @@ impl Pair {
             let _ = self.cloud.handle_datagram(self.cloud_now(), &datagram);
         }
         while let Some((_, datagram)) = self.down.receive(self.now) {
-            let _ = self.edge.handle_datagram(self.edge_now(), &datagram);
+            if self.down_tap.arrives(self.now, &datagram) {
+                let _ = self.edge.handle_datagram(self.edge_now(), &datagram);
+            }
         }
         self.drain();
     }
@@ -197,41 +205,39 @@ impl Pair {
 
     /// Does what both sides have to do now, as the contract of [`Session`] asks after every call.
     pub fn drain(&mut self) {
-        let (edge_now, cloud_now) = (self.edge_now(), self.cloud_now());
         drain(
-            &mut self.edge,
-            edge_now,
+            (&mut self.edge, self.edge_clock),
             &mut self.edge_events,
-            self.now,
+            (&mut self.now, self.tick),
             (&mut self.up_tap, &mut self.up),
         );
         drain(
-            &mut self.cloud,
-            cloud_now,
+            (&mut self.cloud, self.cloud_clock),
             &mut self.cloud_events,
-            self.now,
+            (&mut self.now, self.tick),
             (&mut self.down_tap, &mut self.down),
         );
     }
 }
 
 fn drain(
-    session: &mut Session,
-    local: Time,
+    (session, clock): (&mut Session, Clock),
     events: &mut Vec<(Time, Event)>,
-    now: Time,
+    (now, tick): (&mut Time, Duration),
     (tap, link): (&mut Tap, &mut Link<Vec<u8>>),
 ) {
     let mut buffer = Vec::new();
     for _ in 0..MOST_SPINS {
-        while let Some(transmit) = session.poll_transmit(local, &mut buffer) {
+        while let Some(transmit) = session.poll_transmit(clock.local(*now), &mut buffer) {
             assert_eq!(transmit.size, buffer.len());
             assert!(buffer.len() <= usize::from(session.config().mss));
-            if tap.passes(now, &buffer) {
-                link.send(now, std::mem::take(&mut buffer));
+            if tap.passes(*now, &buffer) {
+                link.send(*now, std::mem::take(&mut buffer));
             }
+            *now = *now + tick;
         }
-        events.extend(std::iter::from_fn(|| session.poll_event()).map(|event| (now, event)));
+        events.extend(std::iter::from_fn(|| session.poll_event()).map(|event| (*now, event)));
+        let local = clock.local(*now);
         if session.poll_timeout().is_none_or(|(at, _)| at > local) {
             assert!(
                 session.poll_transmit(local, &mut buffer).is_none(),
@@ -243,5 +249,5 @@ fn drain(
         session.handle_timeout(local);
     }
     let timeout = session.poll_timeout();
-    panic!("{timeout:?} stays due at {local:?} whatever is done");
+    panic!("{timeout:?} stays due at {now:?} whatever is done");
 }

@@ -8,11 +8,12 @@ use crate::{Packet, packet};
 
 type Fate = Box<dyn FnMut(Time, &Packet) -> bool>;
 
-/// Stands before a link: sees every datagram that is sent, and may lose it.
+/// Stands before a link: sees every datagram that is sent, and may lose it there or at the far end.
 #[derive(Default)]
 pub struct Tap {
     log: Option<Vec<(Time, Packet)>>,
     loses: Option<Fate>,
+    loses_behind: Option<Fate>,
 }
 
 impl Tap {
@@ -26,9 +27,15 @@ impl Tap {
         self.log.as_deref().expect("recording")
     }
 
-    /// From now on loses what `fate` says, and nothing else.
+    /// From now on loses what `fate` says before it takes any time on the link, and nothing else there.
     pub fn lose(&mut self, fate: impl FnMut(Time, &Packet) -> bool + 'static) {
         self.loses = Some(Box::new(fate));
+    }
+
+    /// From now on loses what `fate` says when it has passed the link, and nothing else there: those
+    /// behind it come no earlier for its loss.
+    pub fn lose_behind(&mut self, fate: impl FnMut(Time, &Packet) -> bool + 'static) {
+        self.loses_behind = Some(Box::new(fate));
     }
 
     /// Whether a datagram goes on to the link.
@@ -42,6 +49,12 @@ impl Tap {
         }
         !self.loses.as_mut().is_some_and(|lost| lost(now, &packet))
     }
+
+    /// Whether a datagram that has passed the link arrives.
+    pub(crate) fn arrives(&mut self, now: Time, datagram: &[u8]) -> bool {
+        let lost = self.loses_behind.as_mut();
+        !lost.is_some_and(|lost| lost(now, &packet(datagram)))
+    }
 }
 
 impl fmt::Debug for Tap {
@@ -49,6 +62,7 @@ impl fmt::Debug for Tap {
         f.debug_struct("Tap")
             .field("log", &self.log)
             .field("loses", &self.loses.is_some())
+            .field("loses_behind", &self.loses_behind.is_some())
             .finish()
     }
 }

@@ -18,7 +18,7 @@ use crate::wire::{HEADER_LEN, MessageType, Repair, TensorId};
 
 /// Tensors kept at most, of those that are neither delivered nor past their deadline.
 const MOST: usize = 256;
-/// Times that a source packet is sent again although no report told of its loss.
+/// Times that a source packet is sent again while the peer is silent.
 const MOST_BLIND: u8 = 2;
 
 /// Bytes that a source packet leaves free, so that a REPAIR packet of it fits the MSS as well.
@@ -159,8 +159,8 @@ impl Flight {
         })
     }
 
-    /// No report has told of a packet. It is taken for lost, but a source packet is sent again only
-    /// [`MOST_BLIND`] times on such grounds: silence must not be answered with a flood.
+    /// No report has told of a packet. It is taken for lost, but while the peer is silent a source packet is
+    /// sent again only [`MOST_BLIND`] times: silence must not be answered with a flood.
     pub(crate) fn unreported(&mut self, cargo: Cargo) {
         if let Cargo::Source { tensor, index } = cargo
             && let Some(tensor) = self.tensor(tensor)
@@ -172,14 +172,21 @@ impl Flight {
                 return;
             }
             source.blind += 1;
+            tensor.blind = true;
         }
         self.lost(cargo);
     }
 
-    /// The peer is heard of: what silence kept back is sent after all.
+    /// The peer is heard of: what silence kept back is sent after all, and silence begins anew.
     pub(crate) fn heard(&mut self) {
         for tensor in &mut self.tensors {
             tensor.dirty |= std::mem::take(&mut tensor.muted);
+            if std::mem::take(&mut tensor.blind) {
+                tensor
+                    .sources
+                    .iter_mut()
+                    .for_each(|source| source.blind = 0);
+            }
         }
     }
 
@@ -192,6 +199,7 @@ impl Flight {
                     && let Some(source) = tensor.sources.get_mut(index as usize)
                 {
                     source.copies = source.copies.saturating_sub(1);
+                    source.missed = true;
                     tensor.dirty = true;
                 }
             }
@@ -269,7 +277,8 @@ impl Flight {
         }
     }
 
-    /// Lost source packets of the tensors before this one that its blocks span: they use up its parity.
+    /// Source packets of the tensors before this one that its blocks span, that were lost and have not
+    /// arrived since: they use up its parity.
     fn missing_before(&self, place: usize) -> usize {
         let Some(newest) = self.tensors.get(place).filter(|_| self.span > 1) else {
             return 0;
@@ -277,7 +286,13 @@ impl Flight {
         let before = self.tensors.iter().take(place);
         before
             .filter(|tensor| newest.id - tensor.id < u64::from(self.span))
-            .map(|tensor| tensor.sources.iter().filter(|s| s.is_lost()).count())
+            .map(|tensor| {
+                tensor
+                    .sources
+                    .iter()
+                    .filter(|s| s.missed && !s.arrived)
+                    .count()
+            })
             .sum()
     }
 

@@ -35,7 +35,9 @@ pub(super) struct Source {
     /// Copies on their way.
     pub(super) copies: u8,
     pub(super) arrived: bool,
-    /// How often it was taken for lost although no report told.
+    /// Whether a copy was lost.
+    pub(super) missed: bool,
+    /// How often it was taken for lost since the peer was last heard of.
     pub(super) blind: u8,
 }
 
@@ -75,6 +77,8 @@ pub(super) struct InFlight {
     pub(super) dirty: bool,
     /// Whether lost packets are kept back until the peer is heard of.
     pub(super) muted: bool,
+    /// Whether packets were taken for lost since the peer was last heard of.
+    pub(super) blind: bool,
 }
 
 impl InFlight {
@@ -113,13 +117,14 @@ impl InFlight {
             ended: false,
             dirty: false,
             muted: false,
+            blind: false,
         }
     }
 
     pub(super) fn reset(&mut self, id: u64, deadline: Time) {
         (self.id, self.deadline) = (id, deadline);
         (self.parity, self.ended) = (None, false);
-        (self.dirty, self.muted) = (false, false);
+        (self.dirty, self.muted, self.blind) = (false, false, false);
         self.symbols.clear();
         self.ends.clear();
         self.sources.clear();

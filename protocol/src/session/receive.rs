@@ -24,8 +24,11 @@ impl Session {
         self.arrivals.record(number, now);
         self.passing.arrived(now, number, &self.arrivals);
         if message.kind().elicits_feedback() {
+            // A PING that leaves a gap asks what became of the packets before it, which a report at once
+            // could not tell.
+            let early = gap && self.config.retransmission;
             self.feedback
-                .arrived(now, message.kind() == MessageType::Ping);
+                .arrived(now, message.kind() == MessageType::Ping && !early);
         }
         match message {
             Message::Data(data) => {

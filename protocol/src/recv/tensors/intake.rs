@@ -104,6 +104,12 @@ impl TensorWindow {
             scope.stats.conflicts += 1;
             return false;
         }
+        let most = scope.config.limits.tensors_in_progress as u64;
+        if !self.slots.is_empty() && newest.0.saturating_sub(self.first) >= most {
+            // It would force out tensors in progress.
+            scope.stats.over_limit += 1;
+            return false;
+        }
         if newest.0 >= self.next_id() {
             // Its capture is not known yet: it was not later than now.
             self.make_room(newest, scope.now + scope.config.deadline, scope);
