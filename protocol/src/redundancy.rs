@@ -43,7 +43,8 @@ impl Redundancy {
 /// For every tensor the fewest REPAIR packets are chosen with which the expected drop in accuracy is
 /// below `target`: from the loss rate and the mean burst that FEEDBACK shows, the rounds of
 /// retransmission that fit before the deadline, and the accuracy curve. Concealment thus bears what
-/// costs little, and parity only the rest.
+/// costs little, and parity only the rest. Where `most` does not reach the target, the fewest that gain
+/// four fifths of what `most` would are chosen.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub struct Adaptive {
