@@ -154,10 +154,14 @@ fn fewest(adaptive: &Adaptive, case: &Case, none: Parity, loss: Loss) -> Parity 
         let members = protected.div_ceil(none.blocks);
         let mut chain = Chain::new(loss, none.blocks, members);
         let share = f64::from(weight) / 64.0;
-        let risk = Risk::new(&adaptive.curve, members, share, loss.rate, case.rounds);
+        let parts = [members, (case.packets - protected).div_ceil(none.blocks)];
+        let risk = Risk::new(&adaptive.curve, parts, share, loss, case.rounds);
         for packets in (0..=cap).step_by(none.blocks).take_while(|m| *m < enough) {
             if packets > 0 {
                 chain.repair();
+            } else if protected < case.packets {
+                // Without parity there is nothing to protect.
+                continue;
             }
             let drop = chain.expected_drop(&risk);
             let plan = Parity {
@@ -187,35 +191,51 @@ fn fewest(adaptive: &Adaptive, case: &Case, none: Parity, loss: Loss) -> Parity 
         .map_or(none, |(plan, _)| plan)
 }
 
-/// What a loss costs.
-struct Risk<'a> {
-    curve: &'a AccuracyCurve,
+/// What losses cost, whatever parity there is.
+struct Risk {
     /// Probability that a block which misses so many packets too many stays broken: that not each of as
     /// many retransmitted ones arrives in one of the rounds that are left.
     fails: Vec<f64>,
-    /// Share of the importance that the block protects.
-    protected: f64,
-    /// Share that goes missing outside of it for good.
-    unprotected: f64,
+    /// The expected drop where the block is whole: from the packets that it does not protect.
+    whole: f64,
+    /// How much more is expected where it is broken and so many of its source packets are lost.
+    worse: Vec<f64>,
 }
 
-impl<'a> Risk<'a> {
-    /// The risk of a block of `sources` packets that have the share `protected` of all importance, on a
-    /// path that loses packets with probability `rate` and leaves time for `rounds` of retransmission.
+impl Risk {
+    /// The risk of a tensor of which a block protects `sources` packets that have the share `protected` of
+    /// all importance, and `others` have no parity, where there is time for `rounds` of retransmission.
     fn new(
-        curve: &'a AccuracyCurve,
-        sources: usize,
+        curve: &AccuracyCurve,
+        [sources, others]: [usize; 2],
         protected: f64,
-        rate: f64,
+        loss: Loss,
         rounds: u32,
     ) -> Self {
-        let retry = rate.powi(rounds.try_into().unwrap_or(i32::MAX));
+        let retry = loss.rate.powi(rounds.try_into().unwrap_or(i32::MAX));
         let arrive = std::iter::successors(Some(1.0), |all| Some(all * (1.0 - retry)));
+        let share = |lost: usize, of: usize, importance: f64| {
+            if of == 0 {
+                0.0
+            } else {
+                lost as f64 / of as f64 * importance
+            }
+        };
+        let chain = Chain::new(loss, 1, others);
+        let expected = |share_lost: f64| -> f64 {
+            let others = (0..=others).map(|lost| {
+                let missing = share(lost, others, 1.0 - protected) * retry;
+                (chain.lost[lost] + chain.kept[lost]) * curve.drop_at(share_lost + missing)
+            });
+            others.sum()
+        };
+        let whole = expected(0.0);
         Self {
-            curve,
             fails: arrive.map(|all| 1.0 - all).take(sources + 1).collect(),
-            protected,
-            unprotected: rate * (1.0 - protected) * retry,
+            whole,
+            worse: (0..=sources)
+                .map(|lost| expected(share(lost, sources, protected)) - whole)
+                .collect(),
         }
     }
 }
@@ -287,13 +307,10 @@ impl Chain {
     }
 
     /// The expected drop in accuracy.
-    fn expected_drop(&self, risk: &Risk<'_>) -> f64 {
+    fn expected_drop(&self, risk: &Risk) -> f64 {
         let stride = self.repairs + 1;
-        let whole = risk.curve.drop_at(risk.unprotected);
-        let mut expected = whole;
-        for i in 1..=self.sources {
-            let share = i as f64 / self.sources as f64 * risk.protected;
-            let worse = risk.curve.drop_at(share + risk.unprotected) - whole;
+        let mut expected = risk.whole;
+        for (i, worse) in risk.worse.iter().enumerate().skip(1) {
             let places = i * stride..(i + 1) * stride;
             let fails: f64 = places
                 .enumerate()
@@ -371,7 +388,7 @@ mod tests {
             fails += usize::from(sources > 0 && all > 3);
         }
         let curve = AccuracyCurve::new(&[(1e-9, 100.0)]).unwrap();
-        let risk = Risk::new(&curve, 10, 1.0, loss.rate, 0);
+        let risk = Risk::new(&curve, [10, 0], 1.0, loss, 0);
         let (expected, measured) = (
             chain.expected_drop(&risk) / 100.0,
             fails as f64 / RUNS as f64,
