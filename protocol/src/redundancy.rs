@@ -20,10 +20,10 @@ pub enum Redundancy {
 
 impl Redundancy {
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
-        let (ratio, target) = match self {
-            Self::Off => return Ok(()),
-            Self::Fixed { ratio } => (*ratio, Adaptive::TARGET),
-            Self::Adaptive(adaptive) => (adaptive.most, adaptive.target),
+        let ratio = self.most();
+        let target = match self {
+            Self::Off | Self::Fixed { .. } => Adaptive::TARGET,
+            Self::Adaptive(adaptive) => adaptive.target,
         };
         if !(0.0..=Self::MAX_RATIO).contains(&ratio) {
             return Err(ConfigError::Ratio(ratio));
@@ -32,6 +32,15 @@ impl Redundancy {
             return Err(ConfigError::Target(target));
         }
         Ok(())
+    }
+
+    /// Most REPAIR packets for each source packet.
+    pub(crate) const fn most(&self) -> f64 {
+        match self {
+            Self::Off => 0.0,
+            Self::Fixed { ratio } => *ratio,
+            Self::Adaptive(adaptive) => adaptive.most,
+        }
     }
 
     /// The greatest ratio of REPAIR packets to source packets.

@@ -39,12 +39,7 @@ impl LossMap {
     /// The name in options and tables.
     #[must_use]
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Elements => "elements",
-            Self::Rows => "rows",
-            Self::Channels => "channels",
-            Self::Blocks => "blocks",
-        }
+        self.kind().name()
     }
 
     /// What a method of concealment is told about the losses.

@@ -169,7 +169,7 @@ pub fn encode<'a>(
     for (position, symbol) in zip(0..k, symbols) {
         let divisor = known.differences(position);
         let divisor = divisor.times(Log::of_difference(point, position));
-        add_multiple(scale.over(divisor), symbol, out);
+        add_multiple(scale.over(divisor).exp(), symbol, out);
     }
     Ok(())
 }
@@ -220,17 +220,17 @@ pub fn recover(
         let divisor = known.differences(*point);
         for ((scale, position), out) in zip(zip(scales, missing), out.chunks_exact_mut(length)) {
             let divisor = divisor.times(Log::of_difference(*position, *point));
-            add_multiple(scale.over(divisor), symbol, out);
+            add_multiple(scale.over(divisor).exp(), symbol, out);
         }
     }
     Ok(())
 }
 
 /// Adds a multiple of a symbol to another that is at least as long.
-fn add_multiple(coefficient: Log, symbol: &[u8], sum: &mut [u8]) {
+pub(super) fn add_multiple(coefficient: u8, symbol: &[u8], sum: &mut [u8]) {
     // The kernel takes the first byte's address.
     if let Some(sum) = sum.get_mut(..symbol.len()).filter(|sum| !sum.is_empty()) {
-        galois_8::mul_slice_xor(coefficient.exp(), symbol, sum);
+        galois_8::mul_slice_xor(coefficient, symbol, sum);
     }
 }
 

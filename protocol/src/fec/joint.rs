@@ -5,7 +5,7 @@ use std::iter::zip;
 
 use reed_solomon_erasure::galois_8;
 
-use super::code::coefficient;
+use super::code::{add_multiple, coefficient};
 
 /// A source symbol of a block.
 #[derive(Clone, Copy, Debug)]
@@ -160,12 +160,6 @@ impl Equations {
             };
             add_multiple(times, what, sum);
         }
-    }
-}
-
-fn add_multiple(coefficient: u8, symbol: &[u8], sum: &mut [u8]) {
-    if let Some(sum) = sum.get_mut(..symbol.len()).filter(|sum| !sum.is_empty()) {
-        galois_8::mul_slice_xor(coefficient, symbol, sum);
     }
 }
 

@@ -13,6 +13,8 @@ use crate::time::Time;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Prospect<'a> {
     pub(crate) passing: &'a Passing,
+    /// The reordering window.
+    pub(crate) window: Duration,
     /// Whether the peer sends again what was lost.
     pub(crate) retransmission: bool,
     /// The least and the longest time that a report and the answer to it take.
@@ -33,6 +35,7 @@ impl<'a> Prospect<'a> {
         let round_trip = rtt.least(now).zip(rtt.longest());
         Self {
             passing,
+            window,
             retransmission: config.retransmission,
             round_trip: round_trip.map(|(least, longest)| (least, longest + window)),
             reports: feedback.reports(),
@@ -50,13 +53,13 @@ impl<'a> Prospect<'a> {
         let passed = passage
             .followed
             .map_or(overdue, |followed| followed.min(overdue));
-        passed + self.passing.window(now)
+        passed + self.window
     }
 
     /// When the packets of later tensors have passed too whose blocks span this one; none as long as
     /// more of them are to come.
-    pub(crate) fn outspanned(&self, now: Time, outspanned: Option<Time>) -> Option<Time> {
-        outspanned.map(|at| at + self.passing.window(now))
+    pub(crate) fn outspanned(&self, outspanned: Option<Time>) -> Option<Time> {
+        outspanned.map(|at| at + self.window)
     }
 
     /// When a tensor of which only REPAIR packets have come, if any, has passed: the newest of them at
@@ -68,7 +71,7 @@ impl<'a> Prospect<'a> {
         repairs: Option<(u32, u32)>,
     ) -> Time {
         let remaining = repairs.map_or(0, |(seen, all)| all.saturating_sub(seen));
-        newest + self.passing.tail(now, remaining) + self.passing.window(now)
+        newest + self.passing.tail(now, remaining) + self.window
     }
 
     /// When a tensor whose packets have `passed`, the first of them at `first`, can no longer be
@@ -113,6 +116,7 @@ mod tests {
     fn prospect<'a>(passing: &'a Passing, reports: &'a Reports) -> Prospect<'a> {
         Prospect {
             passing,
+            window: passing.window(at(50)),
             retransmission: false,
             round_trip: None,
             reports,

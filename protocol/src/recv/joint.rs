@@ -73,23 +73,18 @@ fn terms<'a>(
     let mut terms = Vec::new();
     for (tensor, index, packets) in block.cover.packets() {
         let held = holding(tensor);
-        let contradicts = |count| index >= count || packets.is_some_and(|said| said != count);
-        if held.packets().is_some_and(contradicts) {
-            return None;
-        }
-        terms.push(if let Some(symbol) = held.symbol(index) {
-            if symbol.len() > block.length {
-                return None;
-            }
-            Term::Known(symbol)
-        } else {
-            let packet = Recovered { tensor, index };
-            let known = unknowns.iter().position(|(other, _)| *other == packet);
-            Term::Unknown(known.unwrap_or_else(|| {
-                unknowns.push((packet, held.is_open()));
-                unknowns.len() - 1
-            }))
-        });
+        terms.push(
+            if let Some(symbol) = held.find(index, packets, block.length).ok()? {
+                Term::Known(symbol)
+            } else {
+                let packet = Recovered { tensor, index };
+                let known = unknowns.iter().position(|(other, _)| *other == packet);
+                Term::Unknown(known.unwrap_or_else(|| {
+                    unknowns.push((packet, held.is_open()));
+                    unknowns.len() - 1
+                }))
+            },
+        );
     }
     Some(terms)
 }

@@ -110,6 +110,10 @@ pub(crate) struct Recovered {
     pub(crate) index: u32,
 }
 
+/// A block says otherwise than the tensor it covers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Contradiction;
+
 /// What the receiver has of a tensor that a block covers.
 pub(crate) enum Holding<'a> {
     /// Its packets so far.
@@ -123,7 +127,7 @@ pub(crate) enum Holding<'a> {
 }
 
 impl<'a> Holding<'a> {
-    pub(super) fn symbol(&self, index: u32) -> Option<&'a [u8]> {
+    fn symbol(&self, index: u32) -> Option<&'a [u8]> {
         match self {
             Self::Live(assembly) => assembly.symbol(index),
             Self::Released(past) => past.symbol(index),
@@ -131,12 +135,28 @@ impl<'a> Holding<'a> {
         }
     }
 
-    pub(super) fn packets(&self) -> Option<u32> {
+    fn packets(&self) -> Option<u32> {
         match self {
             Self::Live(assembly) => Some(assembly.packets()),
             Self::Released(past) => Some(past.packets()),
             Self::Unseen | Self::Gone => None,
         }
+    }
+
+    /// The symbol of a source packet of a block whose symbols have `length` bytes and which says, where its
+    /// span does, how many packets the tensor has.
+    pub(super) fn find(
+        &self,
+        index: u32,
+        said: Option<u32>,
+        length: usize,
+    ) -> Result<Option<&'a [u8]>, Contradiction> {
+        let beyond = |count| index >= count || said.is_some_and(|said| said != count);
+        let symbol = self.symbol(index);
+        if self.packets().is_some_and(beyond) || symbol.is_some_and(|s| s.len() > length) {
+            return Err(Contradiction);
+        }
+        Ok(symbol)
     }
 
     pub(super) const fn is_open(&self) -> bool {
@@ -326,15 +346,10 @@ impl Block {
             let Some(holding) = of(id) else {
                 return Ready::Conflict;
             };
-            if let Some(count) = holding.packets()
-                && (index >= count || packets.is_some_and(|said| said != count))
-            {
+            let Ok(symbol) = holding.find(index, packets, self.length) else {
                 return Ready::Conflict;
-            }
-            if let Some(symbol) = holding.symbol(index) {
-                if symbol.len() > self.length {
-                    return Ready::Conflict;
-                }
+            };
+            if let Some(symbol) = symbol {
                 if let Some(point) = points.get_mut(known) {
                     *point = (position, symbol);
                 }

@@ -257,22 +257,20 @@ impl Flight {
             return;
         }
         for place in 0..self.tensors.len() {
+            // The news stays until it can be acted on: the path may be known better by then.
+            let acts = |tensor: &InFlight| {
+                tensor.dirty && !tensor.ended && outlook.arrives(now, tensor.deadline)
+            };
+            if !self.tensors.get(place).is_some_and(acts) {
+                continue;
+            }
             let missing = self.missing_before(place);
             let Some(tensor) = self.tensors.get_mut(place) else {
                 break;
             };
-            // The news stays until it can be acted on: the path may be known better by then.
-            if !tensor.dirty || tensor.ended || !outlook.arrives(now, tensor.deadline) {
-                continue;
-            }
             tensor.dirty = false;
             let last = outlook.rounds(now, tensor.deadline) == 0;
-            let spare = match &self.redundancy {
-                Redundancy::Off => 0.0,
-                Redundancy::Fixed { ratio } => *ratio,
-                Redundancy::Adaptive(adaptive) => adaptive.most,
-            };
-            let last = last.then_some((outlook.loss.rate, spare));
+            let last = last.then_some((outlook.loss.rate, self.redundancy.most()));
             tensor.order_repairs(&mut self.urgent, missing, last);
         }
     }

@@ -126,7 +126,7 @@ Examples:
 says whether it lies within the 99.9 % interval of the measured one. `parity` and `again` are REPAIR
 packets and source packets sent again, for each source packet.";
 
-/// Slices of a fixed ratio that the whole table sweeps, as packets of 11.
+/// The ways of repair that the whole table compares.
 const SWEEP: [&str; 9] = [
     "off",
     "fixed:5%",

@@ -84,7 +84,7 @@ impl TensorWindow {
         let complete = assembly.is_complete();
         let repaired = assembly.was_repaired();
         if !packet.recovered {
-            self.follow(id, scope);
+            self.follow(id, now);
         }
         if complete {
             let reason = if repaired {
@@ -147,7 +147,7 @@ impl TensorWindow {
 
     /// Notes what the arrival of a REPAIR packet tells of its tensor and those before it.
     fn note_repair(&mut self, newest: TensorId, repair: &Repair<'_>, scope: &Scope<'_>) {
-        self.follow(newest, scope);
+        self.follow(newest, scope.now);
         let blocks = u32::from(repair.block_count);
         let all = u32::from(repair.repair_count) * blocks;
         let nth = u32::from(repair.repair_index) * blocks + u32::from(repair.block_index) + 1;

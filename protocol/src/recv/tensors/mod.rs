@@ -80,7 +80,7 @@ impl Slot {
             Self::Done => return None,
         };
         let passed = if config.span > 1 && spanned {
-            prospect.outspanned(now, outspanned)
+            prospect.outspanned(outspanned)
         } else {
             Some(passed)
         };
@@ -229,11 +229,10 @@ impl TensorWindow {
     }
 
     /// Notes that packets of tensor `id` have come, and those of earlier ones therefore have passed.
-    fn follow(&mut self, id: TensorId, scope: &Scope<'_>) {
-        let now = scope.now;
+    fn follow(&mut self, id: TensorId, now: Time) {
         let earlier = self.first..id.0;
         for (slot, earlier) in self.slots.iter_mut().zip(earlier) {
-            let outspanned = (earlier + u64::from(scope.config.span) <= id.0).then_some(now);
+            let outspanned = (earlier + self.span <= id.0).then_some(now);
             match slot {
                 Slot::Live(assembly) => {
                     let passage = &mut assembly.passage;
