@@ -43,6 +43,30 @@ pub enum Fec {
     Adaptive,
 }
 
+impl Fec {
+    /// What an edge sends ahead; the last three are for adaptive parity. Without a curve it takes the
+    /// protocol's own.
+    pub(crate) fn redundancy(
+        self,
+        most: f64,
+        target: f64,
+        curve: Option<AccuracyCurve>,
+    ) -> Redundancy {
+        match self {
+            Self::Off => Redundancy::Off,
+            Self::Fixed(ratio) => Redundancy::Fixed { ratio },
+            Self::Adaptive => {
+                let mut adaptive = Adaptive::default();
+                (adaptive.most, adaptive.target) = (most, target);
+                if let Some(curve) = curve {
+                    adaptive.curve = curve;
+                }
+                Redundancy::Adaptive(adaptive)
+            }
+        }
+    }
+}
+
 impl FromStr for Fec {
     type Err = String;
 
@@ -108,19 +132,9 @@ impl RecoveryOptions {
     }
 
     fn redundancy(&self, side: Option<&SideInformation>) -> Redundancy {
-        match self.fec {
-            Fec::Off => Redundancy::Off,
-            Fec::Fixed(ratio) => Redundancy::Fixed { ratio },
-            Fec::Adaptive => {
-                let mut adaptive = Adaptive::default();
-                adaptive.most = self.most_parity;
-                adaptive.target = self.accuracy_target;
-                if let Some(curve) = side.and_then(curve) {
-                    adaptive.curve = curve;
-                }
-                Redundancy::Adaptive(adaptive)
-            }
-        }
+        let curve = side.and_then(curve);
+        self.fec
+            .redundancy(self.most_parity, self.accuracy_target, curve)
     }
 }
 

@@ -6,43 +6,20 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use tensorwire_protocol::link::{LinkConfig, LossModel};
-use tensorwire_protocol::{AccuracyCurve, Adaptive, Config, Redundancy};
+use tensorwire_protocol::{AccuracyCurve, Config};
 
-use crate::options::parse_ratio;
+use crate::options::{Fec, parse_ratio};
 
 /// How losses are repaired.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Strategy {
-    pub(super) parity: Parity,
+    pub(super) parity: Fec,
     pub(super) retransmission: bool,
-}
-
-/// What is sent ahead of losses.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub(super) enum Parity {
-    Off,
-    Fixed(f64),
-    Adaptive,
 }
 
 impl Strategy {
     /// Off, a quarter, adaptive, and adaptive with retransmission.
     pub(super) const DEFAULT: &str = "off,fixed:25%,adaptive,adaptive+retransmission";
-
-    fn redundancy(self, most: f64, target: f64, curve: Option<&AccuracyCurve>) -> Redundancy {
-        match self.parity {
-            Parity::Off => Redundancy::Off,
-            Parity::Fixed(ratio) => Redundancy::Fixed { ratio },
-            Parity::Adaptive => {
-                let mut adaptive = Adaptive::default();
-                (adaptive.most, adaptive.target) = (most, target);
-                if let Some(curve) = curve {
-                    adaptive.curve = curve.clone();
-                }
-                Redundancy::Adaptive(adaptive)
-            }
-        }
-    }
 }
 
 impl FromStr for Strategy {
@@ -55,12 +32,12 @@ impl FromStr for Strategy {
             None => (text, false),
         };
         let parity = match parity {
-            "off" => Parity::Off,
-            "adaptive" => Parity::Adaptive,
+            "off" => Fec::Off,
+            "adaptive" => Fec::Adaptive,
             other => {
                 let ratio = other.strip_prefix("fixed:");
                 let ratio = ratio.and_then(|ratio| parse_ratio(ratio).ok());
-                Parity::Fixed(ratio.ok_or_else(|| {
+                Fec::Fixed(ratio.ok_or_else(|| {
                     format!(
                         "`{text}`: off, fixed:RATIO (0 to 2, as in fixed:25%), adaptive or \
                          retransmission is needed, the first three with +retransmission if wanted"
@@ -78,11 +55,11 @@ impl FromStr for Strategy {
 impl fmt::Display for Strategy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.parity, self.retransmission) {
-            (Parity::Off, true) => return f.write_str("retransmission"),
-            (Parity::Off, false) => f.write_str("off"),
+            (Fec::Off, true) => return f.write_str("retransmission"),
+            (Fec::Off, false) => f.write_str("off"),
             // Rounded, as 0.07 × 100 has a digit too many.
-            (Parity::Fixed(ratio), _) => write!(f, "fixed:{}%", (ratio * 1e6).round() / 1e4),
-            (Parity::Adaptive, _) => f.write_str("adaptive"),
+            (Fec::Fixed(ratio), _) => write!(f, "fixed:{}%", (ratio * 1e6).round() / 1e4),
+            (Fec::Adaptive, _) => f.write_str("adaptive"),
         }?;
         if self.retransmission {
             f.write_str("+retransmission")?;
@@ -173,9 +150,11 @@ impl Cell {
         cloud.retransmission = self.strategy.retransmission;
         cloud.span = common.span;
         let mut edge = cloud.clone();
-        edge.redundancy =
-            self.strategy
-                .redundancy(common.most_parity, common.target, common.curve.as_ref());
+        edge.redundancy = self.strategy.parity.redundancy(
+            common.most_parity,
+            common.target,
+            common.curve.clone(),
+        );
         (edge, cloud)
     }
 

@@ -5,12 +5,13 @@ use serde::{Deserialize, Serialize};
 use tensorwire_concealment::Concealer;
 
 use super::Options;
-use super::cell::{Cell, Common, Parity};
+use super::cell::{Cell, Common};
 use super::closed_form;
 use super::prepared::{Images, Prepared};
 use super::simulate;
 use crate::lab::evaluate::Evaluation;
 use crate::lab::tally::Tally;
+use crate::options::Fec;
 
 /// A line of the table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -145,9 +146,9 @@ fn expected(cell: &Cell, common: &Common) -> Option<f64> {
         reason = "at most twice 64"
     )]
     let m = match cell.strategy.parity {
-        Parity::Off => 0,
-        Parity::Fixed(ratio) => (f64::from(cell.k) * ratio + 1e-6) as u32,
-        Parity::Adaptive => return None,
+        Fec::Off => 0,
+        Fec::Fixed(ratio) => (f64::from(cell.k) * ratio + 1e-6) as u32,
+        Fec::Adaptive => return None,
     };
     Some(closed_form::whole(cell.k.into(), m, *rate))
 }
