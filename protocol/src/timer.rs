@@ -15,6 +15,8 @@ pub enum Timer {
     Feedback,
     /// When to take packets for lost of which no report tells.
     Loss,
+    /// When the pacer lets the next DATA or REPAIR packet leave.
+    Pace,
     /// When to send a result again.
     Result,
     /// When to ask for FEEDBACK, for a sample of the round-trip time.
@@ -22,7 +24,7 @@ pub enum Timer {
 }
 
 impl Timer {
-    const COUNT: usize = 6;
+    const COUNT: usize = 7;
 }
 
 /// When each timer expires.
@@ -43,6 +45,7 @@ impl TimerTable {
             Timer::Tail,
             Timer::Feedback,
             Timer::Loss,
+            Timer::Pace,
             Timer::Result,
             Timer::Ping,
         ];

@@ -11,6 +11,7 @@ use super::sent::{Acknowledged, Cargo};
 use super::tensors::Written;
 use crate::config::Config;
 use crate::fec;
+use crate::rate::IP_UDP_HEADER;
 use crate::redundancy::Redundancy;
 use crate::stats::Stats;
 use crate::time::Time;
@@ -244,6 +245,11 @@ impl Flight {
             self.spare.extend(self.tensors.pop_front());
         }
         self.spare.truncate(4);
+    }
+
+    /// Bytes of repairs that wait, IP and UDP headers included; a little more than they are.
+    pub(crate) fn waiting(&self, mss: u16) -> usize {
+        (self.urgent.len() + self.ahead.len()) * (usize::from(mss) + IP_UDP_HEADER)
     }
 
     /// Whether a tensor waits for news of its packets.

@@ -11,11 +11,12 @@ use super::notices::Notices;
 use super::packetiser::{self, Planned};
 use crate::config::Config;
 use crate::interleave::{Order, Orders};
+use crate::rate::IP_UDP_HEADER;
 use crate::stats::Stats;
 use crate::time::Time;
 use crate::wire::{
-    DataHead, FrameNumber, InterleaverKind, MessageType, NoticeReason, TensorId, put_fragment,
-    put_header, put_slices, seal,
+    DataHead, FrameNumber, HEADER_LEN, InterleaverKind, MessageType, NoticeReason, TRAILER_ROOM,
+    TensorId, put_fragment, put_header, put_slices, seal,
 };
 
 /// The longest step of frame numbers that their 16 bits on the wire tell.
@@ -168,6 +169,16 @@ struct Queued {
 }
 
 impl Queued {
+    /// Bytes of the packets that wait, its slices being spread evenly over them.
+    fn waiting(&self) -> usize {
+        let all = self.packets.len().max(1);
+        let left = all - self.sent.min(all);
+        let head = HEADER_LEN
+            + DataHead::size(u32::try_from(all).unwrap_or(u32::MAX), self.with_notice)
+            + TRAILER_ROOM;
+        self.tensor.slices.bytes() * left / all + left * (head + IP_UDP_HEADER)
+    }
+
     /// Importance of the slices of a packet, `importance` being that of each slice.
     fn weight(&self, planned: Planned, importance: &[f32]) -> f32 {
         let of = |position: u16| {
@@ -208,6 +219,11 @@ impl TensorQueue {
     /// The newest frame that was sent.
     pub(crate) const fn last_frame(&self) -> Option<FrameNumber> {
         self.last_frame
+    }
+
+    /// Bytes of the source packets that wait, IP and UDP headers included; a little more than they are.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.iter().map(Queued::waiting).sum()
     }
 
     pub(crate) fn push(

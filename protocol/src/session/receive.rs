@@ -7,21 +7,27 @@ use bytes::Bytes;
 use super::{NOTICES, Session};
 use crate::event::{Event, ReceivedResult, ReleaseReason, WHOLE_ON_WIRE};
 use crate::fec;
+use crate::rate::PeerLoad;
 use crate::recv::{Arrival, Packet, Recovered};
 use crate::send::{Acknowledged, Newest};
 use crate::time::Time;
 use crate::wire::{
-    self, Feedback, FrameNumber, Header, Message, MessageType, Notice, PacketReport, Refusal,
+    self, Ecn, Feedback, FrameNumber, Header, Message, MessageType, Notice, PacketReport, Refusal,
     Repair, Results, TensorId, extend,
 };
 
 impl Session {
-    pub(super) fn take_datagram(&mut self, now: Time, datagram: &[u8]) -> Result<(), Refusal> {
+    pub(super) fn take_datagram(
+        &mut self,
+        now: Time,
+        ecn: Ecn,
+        datagram: &[u8],
+    ) -> Result<(), Refusal> {
         let (header, body) = wire::open(datagram, Some(self.config.local_connection))?;
         let number = self.arrivals.check(header.packet_number)?;
         let message = Message::decode(&header, body)?;
         let gap = number > self.arrivals.end();
-        self.arrivals.record(number, now);
+        self.arrivals.record(number, now, ecn);
         self.passing.arrived(now, number, &self.arrivals);
         if message.kind().elicits_feedback() {
             // A PING that leaves a gap asks what became of the packets before it, which a report at once
@@ -210,6 +216,9 @@ impl Session {
 
     fn take_feedback(&mut self, now: Time, feedback: &Feedback<'_>) {
         self.clock.observe(now, feedback.report_timestamp);
+        if let Some(load) = feedback.load {
+            self.peer_load = Some(PeerLoad { load, at: now });
+        }
         let begin = extend(u64::from(feedback.begin), 32, self.sent.next());
         let mut before: Option<(Acknowledged, Duration)> = None;
         let mut newest = None;

@@ -32,6 +32,9 @@ impl Session {
         if self.ping_due(now) <= now {
             return Some(self.write_ping(now, out, low));
         }
+        if self.rate.next() > now {
+            return None;
+        }
         let one_way = self.one_way();
         let repair = self
             .flight
