@@ -146,10 +146,7 @@ impl Driver {
             self.strays.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        let accepted = {
-            let _ = ecn;
-            entry.session.handle_datagram(now, datagram)
-        };
+        let accepted = entry.session.handle_marked(now, ecn, datagram);
         // In plain mode nothing proves who sent a datagram, so the first valid one from the host that
         // asked for the session decides, and no later one can turn the stream away.
         let expected = entry.from.is_none_or(|ip| ip == from.ip().to_canonical());
@@ -300,11 +297,11 @@ impl Entry {
         let Output { datagram, batch } = output;
         match (&mut self.way, socket) {
             (Some(Way::Udp(peer)), Some(socket)) => {
-                while let Some(_transmit) = self.session.poll_transmit(now, datagram) {
+                while let Some(transmit) = self.session.poll_transmit(now, datagram) {
                     // A datagram that cannot be sent is a loss like any other.
-                    if !batch.add(datagram, Ecn::NotEct, socket.segments()) {
+                    if !batch.add(datagram, transmit.ecn, socket.segments()) {
                         self.send_failed += batch.flush(socket, *peer).await;
-                        batch.add(datagram, Ecn::NotEct, socket.segments());
+                        batch.add(datagram, transmit.ecn, socket.segments());
                     }
                 }
                 self.send_failed += batch.flush(socket, *peer).await;
