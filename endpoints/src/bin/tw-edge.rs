@@ -10,12 +10,14 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use serde::Serialize;
 use tensorwire_codec::Classification;
+use tensorwire_endpoints::carrier::Carrier;
 use tensorwire_endpoints::clock::{Clock, millis};
 use tensorwire_endpoints::datapath::PathStats;
 use tensorwire_endpoints::description::Description;
-use tensorwire_endpoints::edge::{Edge, Outcome, Pace, Protection, SentTensor};
+use tensorwire_endpoints::edge::{Edge, Outcome, Pace, Protection, Route, SentTensor};
 use tensorwire_endpoints::options::{
-    CodecOptions, ImageOptions, ModelOptions, RecoveryOptions, StreamOptions, interval, parse_fps,
+    CarrierOptions, CodecOptions, ImageOptions, ModelOptions, RecoveryOptions, StreamOptions,
+    interval, parse_fps,
 };
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::source::ImageSource;
@@ -32,9 +34,11 @@ struct Options {
     /// The cloud's control address, HOST:PORT
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4433")]
     connect: String,
-    /// Send the data path here instead of where the cloud says (to a link emulator, say)
+    /// Send the data path (UDP or TCP) here instead of where the cloud says (to a link emulator, say)
     #[arg(long, value_name = "ADDR")]
     data: Option<SocketAddr>,
+    #[command(flatten)]
+    carrier: CarrierOptions,
     #[command(flatten)]
     model: ModelOptions,
     #[command(flatten)]
@@ -72,6 +76,9 @@ Examples:
   tw-edge --model m.onnx --description m.toml --split add_4 --bundle m.twb --images photos
       a model and images of your own (the cloud needs the same model and bundle)
 
+  tw-edge --carrier tcp --congestion bbr
+      sends tensors over TCP instead, to compare, or where UDP does not get through
+
 Exit status: 0 when done or after Ctrl-C, 1 on failure, 2 on wrong usage.";
 
 fn main() -> ExitCode {
@@ -98,16 +105,17 @@ async fn run(options: &Options) -> Result<()> {
     let frames = options.frames.unwrap_or(dataset.len() as u64);
     let source = ImageSource::new(&loaded, dataset, &format, side, frames)?;
 
+    let route = options.carrier.route(options.data);
     let (mut edge, cloud) = tokio::select! {
-        connected = connect(&addresses, options.data, &stream, &protection) => connected?,
+        connected = connect(&addresses, route, &stream, &protection) => connected?,
         () = stop.requested() => return Ok(()),
     };
     eprintln!(
-        "streaming `{}` {} in {} slices to {cloud}; the data path is plain UDP, neither encrypted nor \
-         authenticated, and the cloud's certificate is not checked",
+        "streaming `{}` {} in {} slices to {cloud}; {}, and the cloud's certificate is not checked",
         loaded.split,
         format.shape(),
-        format.slice_count()
+        format.slice_count(),
+        protection_of(route.carrier)
     );
     let mut report = Report::new(loaded.description, options.quiet);
     let pace = Pace {
@@ -125,17 +133,26 @@ async fn run(options: &Options) -> Result<()> {
     streamed
 }
 
+/// What keeps others from reading and forging tensors.
+const fn protection_of(carrier: Carrier) -> &'static str {
+    match carrier {
+        Carrier::Udp => "the data path is plain UDP, neither encrypted nor authenticated",
+        Carrier::Tcp => "the data path is plain TCP, not encrypted",
+        _ => "the data path is QUIC, encrypted",
+    }
+}
+
 /// Connects to the first of a name's addresses at which a cloud answers.
 async fn connect(
     addresses: &[SocketAddr],
-    data: Option<SocketAddr>,
+    route: Route,
     stream: &StreamDescription,
     protection: &Protection,
 ) -> Result<(Edge, SocketAddr)> {
     let clock = Clock::start();
     let mut failed = anyhow::anyhow!("the name has no address");
     for &address in addresses {
-        match Edge::connect(address, data, stream.clone(), protection.clone(), clock).await {
+        match Edge::connect(address, route, stream.clone(), protection.clone(), clock).await {
             Ok(edge) => return Ok((edge, address)),
             Err(error) => failed = error,
         }
@@ -327,7 +344,10 @@ impl Report {
             self.answered, self.whole, self.failed, self.dropped, self.unanswered, self.skipped
         );
         if sent > 0 && sent == self.unanswered {
-            eprintln!("nothing came back: is UDP let through to the cloud's data port, and back?");
+            eprintln!(
+                "nothing came back: is UDP let through to the cloud's data port, and back? `--carrier tcp` \
+                 or `quic-stream` may get through where it is not"
+            );
         }
         if self.labelled > 0 {
             let share = 100.0 * self.correct as f64 / self.labelled as f64;

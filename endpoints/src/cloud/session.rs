@@ -1,15 +1,16 @@
 //! One edge at a cloud: its wish, and the session that comes of it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, bail};
 use bytes::Bytes;
 use tensorwire_protocol::wire::{ConnectionId, ResultStatus};
-use tensorwire_protocol::{Event, OutgoingResult};
+use tensorwire_protocol::{Config, Event, OutgoingResult};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{Answer, CloudNotice, Opener, TensorHandler};
+use crate::carrier::{Carrier, Carriers, quic_stream, tcp};
 use crate::control::{self, Accept, ControlError, Message, Open, Refuse, RefuseCode};
 use crate::datapath::{DataPath, SessionHandle};
 use crate::stream::StreamDescription;
@@ -23,6 +24,8 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct Shared<O> {
     pub(super) opener: Arc<O>,
     pub(super) path: DataPath,
+    pub(super) tcp: Option<tcp::Listener>,
+    pub(super) carriers: Carriers,
     pub(super) sessions: Arc<Semaphore>,
     pub(super) any_source: bool,
     pub(super) notices: mpsc::Sender<CloudNotice>,
@@ -89,19 +92,22 @@ impl<O: Opener> Shared<O> {
         } = asked;
         let peer = connection.remote_address();
         let granted = match open {
-            Ok(open) => self.grant(open, peer).await,
+            Ok(open) => self.grant(open, connection).await,
             Err(refuse) => Err(refuse),
         };
         match granted {
             Ok(granted) => {
                 let id = granted.session.connection();
-                let accept = Accept::new(id.value(), self.path.local_addr().port());
+                let carrier = granted.carrier;
+                let port = self.data_port(carrier);
+                let accept = Accept::new(id.value(), port);
                 let accepted = control::send(&mut send, &Message::Accept(accept)).await;
                 accepted.map_err(|error| error.to_string())?;
                 let stream = Box::new(granted.stream.clone());
                 self.notify(CloudNotice::Opened {
                     connection: id,
                     peer,
+                    carrier,
                     stream,
                 });
                 Ok(Running {
@@ -122,7 +128,31 @@ impl<O: Opener> Shared<O> {
         }
     }
 
-    async fn grant(&self, open: Open, peer: SocketAddr) -> Result<Granted, Refuse> {
+    /// The port at which edges reach the data path.
+    fn data_port(&self, carrier: Carrier) -> u16 {
+        let tcp = self.tcp.as_ref().filter(|_| carrier == Carrier::Tcp);
+        tcp.map_or(self.path.local_addr(), tcp::Listener::local_addr)
+            .port()
+    }
+
+    /// The carrier that an edge asks for, if it is offered.
+    fn carrier(&self, open: &Open) -> Result<Carrier, Refuse> {
+        let code = open.carrier.unwrap_or(Carrier::Udp.code());
+        let carrier = Carrier::from_code(code);
+        match carrier.filter(|carrier| self.carriers.contains(*carrier)) {
+            Some(carrier) => Ok(carrier),
+            None => {
+                let (asked, offered) = (
+                    carrier.map_or("an unknown one", Carrier::name),
+                    self.carriers,
+                );
+                let reason = format!("this cloud offers the carriers {offered}, not {asked}");
+                Err(Refuse::new(RefuseCode::Carrier, reason))
+            }
+        }
+    }
+
+    async fn grant(&self, open: Open, control: &quinn::Connection) -> Result<Granted, Refuse> {
         let describe =
             |error: &dyn std::fmt::Display| Refuse::new(RefuseCode::Description, error.to_string());
         let internal =
@@ -135,6 +165,7 @@ impl<O: Opener> Shared<O> {
                     "this cloud holds as many sessions as it can",
                 )
             })?;
+        let carrier = self.carrier(&open)?;
         let Open {
             stream, connection, ..
         } = open;
@@ -150,16 +181,49 @@ impl<O: Opener> Shared<O> {
         let handler = tokio::task::spawn_blocking(move || opener.open(&description));
         let handler = handler.await.map_err(|error| internal(&error))??;
         let (events, inbox) = mpsc::channel(WAITING_TENSORS);
-        let from = (!self.any_source).then(|| peer.ip().to_canonical());
-        let session = self.path.open(config, from, events).await;
+        let session = self.start(carrier, config, control, events).await;
         let session = session.map_err(|error| internal(&error))?;
         Ok(Granted {
+            carrier,
             stream,
             session,
             handler,
             events: inbox,
             permit,
         })
+    }
+
+    /// Starts the session of an edge on its carrier.
+    async fn start(
+        &self,
+        carrier: Carrier,
+        config: Config,
+        control: &quinn::Connection,
+        events: mpsc::Sender<Event>,
+    ) -> anyhow::Result<SessionHandle> {
+        let clock = self.path.clock();
+        match carrier {
+            Carrier::Udp => {
+                let peer = control.remote_address().ip().to_canonical();
+                let from = (!self.any_source).then_some(peer);
+                Ok(self.path.open(config, from, events).await?)
+            }
+            Carrier::QuicDatagram => {
+                let most = control.max_datagram_size().unwrap_or(0);
+                if usize::from(config.mss) > most {
+                    bail!("an MSS of {} bytes; QUIC datagrams take {most}", config.mss);
+                }
+                let remote = config.remote_connection;
+                let session = self.path.open(config, None, events).await?;
+                session.attach_quic(remote, control.clone()).await?;
+                Ok(session)
+            }
+            Carrier::QuicStream => quic_stream::serve(control.clone(), config, clock, events),
+            Carrier::Tcp => {
+                let listener = self.tcp.as_ref().context("no TCP port")?;
+                listener.serve(control, config, clock, events)
+            }
+        }
     }
 
     fn notify(&self, notice: CloudNotice) {
@@ -170,6 +234,7 @@ impl<O: Opener> Shared<O> {
 
 /// A session that has been granted.
 struct Granted {
+    carrier: Carrier,
     stream: StreamDescription,
     session: SessionHandle,
     handler: Box<dyn TensorHandler>,
@@ -209,9 +274,13 @@ impl Running {
                 Ok(_) => ControlError::Unexpected { expected: "Close" }.to_string(),
                 Err(error) => error.to_string(),
             },
-            _ = &mut worker => {
+            worked = &mut worker => {
                 failed = true;
-                "the model's thread failed".to_owned()
+                if worked.is_ok() {
+                    session.end_reason().to_owned()
+                } else {
+                    "the model's thread failed".to_owned()
+                }
             }
         };
         let stats = session.stats().await.ok().map(Box::new);

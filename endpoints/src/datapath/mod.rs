@@ -7,8 +7,8 @@ mod socket;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use tensorwire_protocol::wire::{ConnectionId, FrameNumber, NoticeReason, TensorId};
@@ -56,6 +56,8 @@ pub struct SessionHandle {
     commands: mpsc::Sender<Command>,
     clock: Clock,
     closed: AtomicBool,
+    /// Why the session ended, where its carrier ended it.
+    ended: Arc<OnceLock<String>>,
 }
 
 /// What handles ask of whoever drives their session.
@@ -203,6 +205,7 @@ impl DataPath {
             connection,
             self.commands.clone(),
             self.clock,
+            Arc::default(),
         ))
     }
 }
@@ -212,13 +215,23 @@ impl SessionHandle {
         connection: ConnectionId,
         commands: mpsc::Sender<Command>,
         clock: Clock,
+        ended: Arc<OnceLock<String>>,
     ) -> Self {
         Self {
             connection,
             commands,
             clock,
             closed: AtomicBool::new(false),
+            ended,
         }
+    }
+
+    /// Why the session ended, once its events have.
+    #[must_use]
+    pub fn end_reason(&self) -> &str {
+        self.ended
+            .get()
+            .map_or("the data path has ended", String::as_str)
     }
 
     /// The ID that datagrams to this session carry.

@@ -1,5 +1,6 @@
 //! The edge: opens a session, streams the tensors of its frames, and hears what became of each.
 
+mod route;
 mod streamer;
 
 use std::collections::BTreeMap;
@@ -8,22 +9,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use tensorwire_protocol::wire::{ConnectionId, FrameNumber};
+use tensorwire_protocol::wire::FrameNumber;
 use tensorwire_protocol::{Event, ReceivedResult, Redundancy, ReleaseReason, Slices, Time};
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
-use crate::control::{self, Close, ControlError, Message, Open};
-use crate::datapath::{DataPath, PathStats, SessionHandle};
+use crate::control::{self, Close, ControlError, Message};
+use crate::datapath::{PathStats, SessionHandle};
 use crate::quic;
 use crate::stream::StreamDescription;
 
 use streamer::Streamer;
 
+pub use route::Route;
+
 /// Events that may wait for the application.
 const EVENTS: usize = 1_024;
-/// The control exchange may take so long: the cloud may have to load a model.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A session as the edge sees it.
 #[derive(Debug)]
@@ -145,14 +146,13 @@ pub enum Outcome {
 }
 
 impl Edge {
-    /// Opens a session with the cloud at `cloud`. Datagrams go to `data` where it is given (a link
-    /// emulator, say), else to where the cloud says.
+    /// Opens a session with the cloud at `cloud`, whose tensors take this route.
     ///
     /// # Errors
     /// If nobody answers, or the cloud refuses: the message says why.
     pub async fn connect(
         cloud: SocketAddr,
-        data: Option<SocketAddr>,
+        route: Route,
         stream: StreamDescription,
         protection: Protection,
         clock: Clock,
@@ -165,41 +165,26 @@ impl Edge {
             SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
             SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
         };
-        let path = DataPath::bind(any, clock)
-            .await
-            .context("cannot open a UDP socket")?;
-        let (sender, events) = mpsc::channel(EVENTS);
-        let session = path.open(config, None, sender).await?;
-        let endpoint = quic::client(any)?;
+        let endpoint = quic::client(any, route.tuning()?)?;
         let connection = quic::connect(&endpoint, cloud).await?;
-        let open = Open::new(stream, session.connection().value());
-        let negotiated = tokio::time::timeout(OPEN_TIMEOUT, negotiate(&connection, open)).await;
-        let negotiated = negotiated.context("the cloud does not answer our request for a session");
-        let (control, replies, accept) = match negotiated.and_then(|granted| granted) {
-            Ok(granted) => granted,
+        let (sender, events) = mpsc::channel(EVENTS);
+        let opening = route::open(route, &connection, (stream, config), sender, clock);
+        match opening.await {
+            Ok((session, (control, replies))) => Ok(Self {
+                endpoint,
+                connection,
+                control,
+                _replies: replies,
+                session,
+                events,
+                deadline,
+            }),
             Err(error) => {
                 connection.close(1_u32.into(), b"no session");
                 endpoint.wait_idle().await;
-                return Err(error);
+                Err(error)
             }
-        };
-        let mut peer = cloud;
-        peer.set_port(accept.data_port);
-        session
-            .attach(
-                ConnectionId::new(accept.connection),
-                Some(data.unwrap_or(peer)),
-            )
-            .await?;
-        Ok(Self {
-            endpoint,
-            connection,
-            control,
-            _replies: replies,
-            session,
-            events,
-            deadline,
-        })
+        }
     }
 
     /// Streams the frames of `source` until it ends or `stop` is ready, waits for the last answers,
@@ -251,7 +236,7 @@ impl Edge {
             tokio::select! {
                 event = self.events.recv() => match event {
                     Some(event) => streamer.take(event, tell),
-                    None => bail!("the data path has ended"),
+                    None => bail!("{}", self.session.end_reason()),
                 },
                 () = clock.sleep_until(Some(capture_at)), if may_capture => {
                     capture_at = (capture_at + pace.interval).max(clock.now());
@@ -288,24 +273,5 @@ impl Edge {
         let _ = wait.await;
         self.connection.close(0_u32.into(), b"done");
         self.endpoint.wait_idle().await;
-    }
-}
-
-async fn negotiate(
-    connection: &quinn::Connection,
-    open: Open,
-) -> Result<(quinn::SendStream, quinn::RecvStream, control::Accept)> {
-    let (mut send, mut receive) = connection.open_bi().await?;
-    control::send(&mut send, &Message::Open(open)).await?;
-    match control::receive(&mut receive).await? {
-        Message::Accept(accept) if accept.data_port == 0 || accept.connection > 0x00FF_FFFF => {
-            bail!("the cloud accepts with a port or connection ID that cannot be")
-        }
-        Message::Accept(accept) => Ok((send, receive, accept)),
-        Message::Refuse(refuse) => bail!("the cloud refuses: {}", refuse.shown()),
-        _ => Err(ControlError::Unexpected {
-            expected: "Accept or Refuse",
-        }
-        .into()),
     }
 }

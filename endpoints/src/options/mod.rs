@@ -1,5 +1,6 @@
 //! Command-line options that the binaries share, and what they mean.
 
+mod carrier;
 mod codec;
 mod importance;
 mod recovery;
@@ -20,6 +21,7 @@ use crate::embedded;
 use crate::images::{Dataset, Rows};
 use crate::model::{Dimensions, Model};
 
+pub use carrier::CarrierOptions;
 pub(crate) use codec::parse_clip;
 pub use codec::{CodecOptions, CoderName, MapName, slice_bytes};
 pub use recovery::{Fec, RecoveryOptions};

@@ -16,10 +16,11 @@ use super::Options;
 use super::keep::{ANSWERING, Arrived, DemoOpener};
 use super::report::Row;
 use super::tally::{METHODS, Tally};
+use crate::carrier::Carrier;
 use crate::classifier::{ClassifierOpener, Concealment, SideInformation, loss_kind};
 use crate::clock::Clock;
 use crate::cloud::{Cloud, CloudConfig};
-use crate::edge::{Edge, FrameSource, Outcome, Pace};
+use crate::edge::{Edge, FrameSource, Outcome, Pace, Route};
 use crate::images::Dataset;
 use crate::lab::parallel::{in_order, progress};
 use crate::model::{CloudModel, top_k};
@@ -99,6 +100,8 @@ impl<'a> Setting<'a> {
         let cloud = CloudConfig {
             listen: local,
             data: local,
+            carriers: [Carrier::Udp].into_iter().collect(),
+            gso: false,
             sessions: 1,
             any_source: false,
         };
@@ -172,7 +175,11 @@ impl<'a> Setting<'a> {
         let frames = u64::from(self.options.tensors);
         let source = ImageSource::new(&self.loaded, dataset, &self.format, side, frames)?;
         let source: Arc<dyn FrameSource> = Arc::new(source);
-        let mut edge = Edge::connect(control, Some(data), stream, protection, clock).await?;
+        let route = Route {
+            data: Some(data),
+            ..Route::default()
+        };
+        let mut edge = Edge::connect(control, route, stream, protection, clock).await?;
         let pace = Pace {
             interval: interval(self.options.fps),
             in_flight: IN_FLIGHT,

@@ -1,0 +1,119 @@
+//! What drives a session on reliable streams, whatever the streams are.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tensorwire_protocol::wire::{ConnectionId, ResultStatus};
+use tensorwire_protocol::{Config, Event, OutgoingResult};
+use tokio::sync::mpsc;
+
+use super::session::{Role, StreamSession};
+use crate::clock::Clock;
+use crate::datapath::{COMMANDS, Command, PathStats, SessionHandle};
+
+/// A session, and the application that it serves.
+pub(super) struct Actor {
+    pub(super) session: StreamSession,
+    pub(super) clock: Clock,
+    pub(super) commands: mpsc::Receiver<Command>,
+    events: mpsc::Sender<Event>,
+    /// Events that found the channel full, answered tensors aside.
+    events_dropped: u64,
+    busy: u64,
+    ended: Arc<OnceLock<String>>,
+}
+
+impl Actor {
+    /// An actor that is not running yet, and the application's handle of its session.
+    pub(super) fn new(
+        role: Role,
+        config: Config,
+        clock: Clock,
+        events: mpsc::Sender<Event>,
+    ) -> (Self, SessionHandle) {
+        let (sender, commands) = mpsc::channel(COMMANDS);
+        let ended = Arc::new(OnceLock::new());
+        let id = config.local_connection;
+        let handle = SessionHandle::new(id, sender, clock, Arc::clone(&ended));
+        let session = StreamSession::new(role, config, clock.now());
+        let actor = Self {
+            session,
+            clock,
+            commands,
+            events,
+            events_dropped: 0,
+            busy: 0,
+            ended,
+        };
+        (actor, handle)
+    }
+
+    /// Does what the application asks for; whether the session goes on.
+    pub(super) fn obey(&mut self, command: Option<Command>) -> bool {
+        let now = self.clock.now();
+        match command {
+            // The caller may have gone, here and below.
+            Some(Command::Tensor(_, tensor, reply)) => {
+                let _ = reply.send(self.session.send_tensor(now, tensor));
+            }
+            Some(Command::Result(_, result, reply)) => {
+                let _ = reply.send(self.session.send_result(result));
+            }
+            Some(Command::Skip(_, reason, first, count)) => {
+                self.session.skip_frames(reason, first, count);
+            }
+            Some(Command::Stats(_, reply)) => {
+                let mut session = *self.session.stats();
+                session.events_dropped += self.events_dropped;
+                let _ = reply.send(PathStats {
+                    session,
+                    busy: self.busy,
+                    send_failed: 0,
+                });
+            }
+            Some(Command::Close(_)) | None => return false,
+            // For sessions on a data path.
+            Some(
+                Command::Open { .. }
+                | Command::Attach(..)
+                | Command::AttachQuic(..)
+                | Command::Datagram(..)
+                | Command::Room(..),
+            ) => {}
+        }
+        true
+    }
+
+    /// Tells the application what happened.
+    pub(super) fn tell(&mut self) {
+        while let Some(event) = self.session.poll_event() {
+            match self.events.try_send(event) {
+                Err(mpsc::error::TrySendError::Full(Event::Tensor(tensor))) => {
+                    self.busy += 1;
+                    let busy = OutgoingResult {
+                        tensor: *tensor.info(),
+                        status: ResultStatus::Busy,
+                        compute: Duration::ZERO,
+                        payload: Bytes::new(),
+                    };
+                    // An empty payload is never too long.
+                    let _ = self.session.send_result(busy);
+                }
+                Err(_) => self.events_dropped += 1,
+                Ok(()) => {}
+            }
+        }
+    }
+
+    /// The session ends for this reason.
+    pub(super) fn end(&self, reason: &dyn std::fmt::Display) {
+        // Only the first reason counts.
+        let _ = self.ended.set(reason.to_string());
+    }
+}
+
+/// A connection ID that cannot be guessed.
+pub(super) fn connection_id() -> Result<ConnectionId, getrandom::Error> {
+    getrandom::u32().map(ConnectionId::new)
+}
