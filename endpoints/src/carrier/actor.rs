@@ -17,7 +17,8 @@ pub(super) struct Actor {
     pub(super) session: StreamSession,
     pub(super) clock: Clock,
     pub(super) commands: mpsc::Receiver<Command>,
-    events: mpsc::Sender<Event>,
+    /// None once the streams have ended.
+    events: Option<mpsc::Sender<Event>>,
     /// Events that found the channel full, answered tensors aside.
     events_dropped: u64,
     busy: u64,
@@ -41,7 +42,7 @@ impl Actor {
             session,
             clock,
             commands,
-            events,
+            events: Some(events),
             events_dropped: 0,
             busy: 0,
             ended,
@@ -88,7 +89,11 @@ impl Actor {
     /// Tells the application what happened.
     pub(super) fn tell(&mut self) {
         while let Some(event) = self.session.poll_event() {
-            match self.events.try_send(event) {
+            let Some(events) = &self.events else {
+                self.events_dropped += 1;
+                continue;
+            };
+            match events.try_send(event) {
                 Err(mpsc::error::TrySendError::Full(Event::Tensor(tensor))) => {
                     self.busy += 1;
                     let busy = OutgoingResult {
@@ -106,10 +111,18 @@ impl Actor {
         }
     }
 
-    /// The session ends for this reason.
-    pub(super) fn end(&self, reason: &dyn std::fmt::Display) {
-        // Only the first reason counts.
-        let _ = self.ended.set(reason.to_string());
+    /// The streams have ended for this reason: the application gets no more events, but what was counted,
+    /// until it closes the session.
+    pub(super) async fn end(mut self, reason: String) {
+        // It ends once.
+        let _ = self.ended.set(reason);
+        self.events = None;
+        loop {
+            let command = self.commands.recv().await;
+            if !self.obey(command) {
+                return;
+            }
+        }
     }
 }
 

@@ -334,7 +334,6 @@ impl Decoder {
         }
     }
 
-
     /// Whether the stream is within the slices of a tensor.
     pub(crate) const fn is_in_slices(&self) -> bool {
         matches!(self.state, State::Slices { left: 1.. })

@@ -39,7 +39,7 @@ pub(crate) fn connect(
     // That of the cloud's messages.
     connection.set_max_concurrent_uni_streams(VarInt::from_u32(1));
     let (actor, handle) = Actor::new(Role::Edge, config, clock, events);
-    tokio::spawn(run(actor, connection));
+    tokio::spawn(drive(actor, connection));
     handle
 }
 
@@ -57,7 +57,7 @@ pub(crate) fn serve(
     connection.set_receive_window(VarInt::from_u32(RECEIVE_WINDOW));
     connection.set_max_concurrent_uni_streams(VarInt::from_u32(STREAMS + 1));
     let (actor, handle) = Actor::new(Role::Cloud, config, clock, events);
-    tokio::spawn(run(actor, connection));
+    tokio::spawn(drive(actor, connection));
     Ok(handle)
 }
 
@@ -141,8 +141,15 @@ async fn read(number: u64, mut stream: RecvStream, pieces: mpsc::Sender<(u64, Op
     }
 }
 
-/// Drives a session on its connection until either ends.
-async fn run(mut actor: Actor, connection: Connection) {
+/// Drives a session on its connection until both have ended.
+async fn drive(mut actor: Actor, connection: Connection) {
+    if let Some(reason) = run(&mut actor, connection).await {
+        actor.end(reason).await;
+    }
+}
+
+/// Drives a session on its connection until either ends; why, unless the application closed the session.
+async fn run(actor: &mut Actor, connection: Connection) -> Option<String> {
     let (pieces, mut arrived) = mpsc::channel(PIECES);
     let mut readers = Readers {
         streams: HashMap::new(),
@@ -167,11 +174,11 @@ async fn run(mut actor: Actor, connection: Connection) {
         tokio::select! {
             stream = connection.accept_uni() => match stream {
                 Ok(stream) => readers.add(stream, actor.session.decoder()),
-                Err(error) => return actor.end(&format_args!("the QUIC connection ended: {error}")),
+                Err(error) => return Some(format!("the QUIC connection ended: {error}")),
             },
             Some((number, piece)) = arrived.recv() => {
-                if let Err(error) = readers.take(number, piece.as_ref(), &mut actor) {
-                    return actor.end(&format_args!("the peer sent {error}"));
+                if let Err(error) = readers.take(number, piece.as_ref(), actor) {
+                    return Some(format!("the peer sent {error}"));
                 }
             }
             Ok(permit) = messages.reserve(), if due => {
@@ -188,13 +195,13 @@ async fn run(mut actor: Actor, connection: Connection) {
             Some(id) = given_up.recv() => actor.session.abandoned(id),
             command = actor.commands.recv() => {
                 if !actor.obey(command) {
-                    return;
+                    return None;
                 }
             }
             () = actor.clock.sleep_until(wake) => {}
         }
         actor.session.handle_timeout(actor.clock.now());
-        readers.give_up(&actor);
+        readers.give_up(actor);
         actor.tell();
     }
 }

@@ -96,7 +96,7 @@ pub(crate) async fn connect(
     let attach = [&MAGIC[..], &id, &secret].concat();
     stream.write_all(&attach).await?;
     let (actor, handle) = Actor::new(Role::Edge, config, clock, events);
-    tokio::spawn(run(actor, stream));
+    tokio::spawn(serve(actor, stream));
     Ok(handle)
 }
 
@@ -210,8 +210,10 @@ impl Listener {
         tokio::spawn(async move {
             let socket = wait_for(socket, &mut actor).await;
             drop(place);
-            if let Some(socket) = socket {
-                run(actor, socket).await;
+            match socket {
+                Ok(socket) => serve(actor, socket).await,
+                Err(Some(reason)) => actor.end(reason).await,
+                Err(None) => {}
             }
         });
         Ok(handle)
@@ -270,30 +272,38 @@ async fn attach(mut stream: TcpStream, waiting: &Waiting) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits for a session's connection; none if it ends before.
+/// Waits for a session's connection. Where none comes, why, unless the application closed the session.
 async fn wait_for(
     mut socket: oneshot::Receiver<TcpStream>,
     actor: &mut Actor,
-) -> Option<TcpStream> {
+) -> Result<TcpStream, Option<String>> {
     let mut patience = std::pin::pin!(tokio::time::sleep(ATTACH_TIMEOUT));
     loop {
         tokio::select! {
-            socket = &mut socket => return socket.ok(),
+            socket = &mut socket => {
+                return socket.map_err(|_| Some("the TCP port was closed".to_owned()));
+            }
             command = actor.commands.recv() => {
                 if !actor.obey(command) {
-                    return None;
+                    return Err(None);
                 }
             }
             () = &mut patience => {
-                actor.end(&"the edge did not connect to the TCP port in time");
-                return None;
+                return Err(Some("the edge did not connect to the TCP port in time".to_owned()));
             }
         }
     }
 }
 
-/// Drives a session on its connection until either ends.
-async fn run(mut actor: Actor, mut stream: TcpStream) {
+/// Drives a session on its connection until both have ended.
+async fn serve(mut actor: Actor, stream: TcpStream) {
+    if let Some(reason) = run(&mut actor, stream).await {
+        actor.end(reason).await;
+    }
+}
+
+/// Drives a session on its connection until either ends; why, unless the application closed the session.
+async fn run(actor: &mut Actor, mut stream: TcpStream) -> Option<String> {
     let (mut reader, mut writer) = stream.split();
     let mut decoder = actor.session.decoder();
     let mut current = None;
@@ -311,24 +321,24 @@ async fn run(mut actor: Actor, mut stream: TcpStream) {
         let wake = actor.session.poll_timeout(unsent.is_empty());
         tokio::select! {
             read = reader.read(&mut input) => match read {
-                Ok(0) => return actor.end(&"the peer closed the TCP connection"),
+                Ok(0) => return Some("the peer closed the TCP connection".to_owned()),
                 Ok(count) => {
                     let bytes = input.get(..count).unwrap_or_default();
                     let now = actor.clock.now();
                     let taken = actor.session.take(now, bytes, &mut decoder, &mut current);
                     if let Err(error) = taken {
-                        return actor.end(&format_args!("the peer sent {error}"));
+                        return Some(format!("the peer sent {error}"));
                     }
                 }
-                Err(error) => return actor.end(&format_args!("the TCP connection failed: {error}")),
+                Err(error) => return Some(format!("the TCP connection failed: {error}")),
             },
             wrote = writer.write(unsent), if !unsent.is_empty() => match wrote {
                 Ok(count) => written += count,
-                Err(error) => return actor.end(&format_args!("the TCP connection failed: {error}")),
+                Err(error) => return Some(format!("the TCP connection failed: {error}")),
             },
             command = actor.commands.recv() => {
                 if !actor.obey(command) {
-                    return;
+                    return None;
                 }
             }
             () = actor.clock.sleep_until(wake) => {}

@@ -20,6 +20,9 @@ const WAITING_TENSORS: usize = 8;
 /// An edge that has not asked for a session after so long is sent away.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long an edge's last message may come after the end of its carrier.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 /// What every session of a cloud shares.
 pub(super) struct Shared<O> {
     pub(super) opener: Arc<O>,
@@ -266,27 +269,41 @@ impl Running {
             let (session, runtime) = (Arc::clone(&session), tokio::runtime::Handle::current());
             tokio::task::spawn_blocking(move || answer_all(handler, events, &session, &runtime))
         };
-        let mut failed = false;
-        let reason = tokio::select! {
-            message = control::receive(&mut self.receive) => match message {
-                Ok(Message::Close(close)) if close.code == 0 => "the edge is done".to_owned(),
-                Ok(Message::Close(close)) => format!("the edge says: {}", close.shown()),
-                Ok(_) => ControlError::Unexpected { expected: "Close" }.to_string(),
-                Err(error) => error.to_string(),
-            },
-            worked = &mut worker => {
-                failed = true;
-                if worked.is_ok() {
-                    session.end_reason().to_owned()
+        let mut worked = None;
+        let mut last = std::pin::pin!(control::receive(&mut self.receive));
+        let message = tokio::select! {
+            message = &mut last => Some(message),
+            result = &mut worker => {
+                let ended = result.is_ok();
+                worked = Some(result);
+                if ended {
+                    // The edge may have closed all at once, and its last message be under way.
+                    tokio::time::timeout(LAST_WORD, last).await.ok()
                 } else {
-                    "the model's thread failed".to_owned()
+                    None
                 }
             }
+        };
+        let (failed, reason) = match (message, &worked) {
+            (Some(Ok(Message::Close(close))), _) if close.code == 0 => {
+                (false, "the edge is done".to_owned())
+            }
+            (Some(Ok(Message::Close(close))), _) => {
+                (false, format!("the edge says: {}", close.shown()))
+            }
+            (_, Some(Ok(()))) => (true, session.end_reason().to_owned()),
+            (_, Some(Err(_))) => (true, "the model's thread failed".to_owned()),
+            (Some(Ok(_)), None) => (
+                false,
+                ControlError::Unexpected { expected: "Close" }.to_string(),
+            ),
+            (Some(Err(error)), None) => (false, error.to_string()),
+            (None, None) => (false, "the edge is gone".to_owned()),
         };
         let stats = session.stats().await.ok().map(Box::new);
         // The worker's channel ends with the session.
         session.close().await;
-        if !failed {
+        if worked.is_none() {
             let _ = worker.await;
         }
         connection.close(

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use tensorwire_protocol::wire::ResultStatus;
-use tensorwire_protocol::{ReceivedTensor, Slices};
+use tensorwire_protocol::{ReceivedTensor, ReleaseReason, Slices};
 
 use super::*;
 
@@ -225,12 +225,12 @@ fn messages_of_the_other_direction_end_the_session() {
     Message::Pong(1, 2).encode(&mut pong);
     let (decoder, current) = &mut pair.to_edge;
     assert!(pair.edge.take(pair.now, &pong, decoder, current).is_err());
-    let mut tensor = Vec::new();
+    let (mut tensor, mut current) = (Vec::new(), None);
     frame::put_tensor(&mut tensor, TensorId(0), 0, &pair.tensor(0, Duration::ZERO));
     let mut decoder = pair.edge.decoder();
     assert!(
         pair.edge
-            .take(pair.now, &tensor, &mut decoder, current)
+            .take(pair.now, &tensor, &mut decoder, &mut current)
             .is_err()
     );
     let mut ping = Vec::new();
