@@ -79,6 +79,7 @@ impl Streamer {
                 let tensor = OutgoingTensor {
                     frame,
                     captured,
+                    step: 0,
                     slices,
                 };
                 let handed = self.clock.now();
