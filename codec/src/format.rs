@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::entries::EntryMap;
+use crate::ladder::Step;
 use crate::map::Map;
 use crate::mosaic::Grid;
 use crate::quantiser::Quantiser;
@@ -117,6 +118,9 @@ pub enum FormatError {
     /// The tensor would have more than [`MAX_SLICES`] slices: choose larger ones.
     #[error("{0} slices are more than {limit}", limit = MAX_SLICES)]
     Slices(usize),
+    /// The ladder would have more than [`Ladder::MAX_STEPS`](crate::Ladder::MAX_STEPS) steps.
+    #[error("{0} steps of a ladder are more than {limit}", limit = crate::Ladder::MAX_STEPS)]
+    Steps(usize),
 }
 
 impl Format {
@@ -185,6 +189,29 @@ impl Format {
             coder,
             slices,
         })
+    }
+
+    /// The same format with the levels and the coder of another step.
+    ///
+    /// # Errors
+    /// If there are no such levels, or no such coder with this map.
+    pub fn with_step(&self, step: Step) -> Result<Self, FormatError> {
+        let quantiser = Quantiser::new(self.quantiser.range(), step.levels)?;
+        Self::new(self.shape, quantiser, self.map, step.coder)
+    }
+
+    /// Levels and coder.
+    #[must_use]
+    pub const fn step(&self) -> Step {
+        Step {
+            levels: self.quantiser.levels(),
+            coder: self.coder,
+        }
+    }
+
+    /// Whether tensors of both have the same shape, and their slices the same entries.
+    pub(crate) fn shares_map(&self, other: &Self) -> bool {
+        (self.shape, self.map) == (other.shape, other.map)
     }
 
     /// The shape of every tensor.
