@@ -130,6 +130,9 @@ impl Decoder {
     /// Goes over to another format. One of the same shape and map, such as another step of a
     /// [`Ladder`](crate::Ladder), keeps the tables and buffers, and costs next to nothing.
     pub fn switch(&mut self, format: &Format) {
+        if self.format == *format {
+            return;
+        }
         if !self.format.shares_map(format) {
             *self = Self::new(format);
             return;

@@ -282,6 +282,21 @@ impl Format {
         raw_bytes(entries, self.quantiser.bits())
     }
 
+    /// The bytes of every tensor, where all have as many: with the raw coder. Costs as much as
+    /// [`Format::entry_map`].
+    #[must_use]
+    pub fn tensor_bytes(&self) -> Option<usize> {
+        let bits = self.quantiser.bits();
+        match self.coder {
+            Coder::Jpeg { .. } => None,
+            Coder::Raw => {
+                let map = self.entry_map();
+                let slices = (0..map.slices()).map(|slice| raw_bytes(map.slice(slice).len(), bits));
+                Some(slices.sum())
+            }
+        }
+    }
+
     /// The mosaic's geometry, where the map has one.
     pub(crate) fn grid(&self) -> Option<Grid> {
         match self.map {
