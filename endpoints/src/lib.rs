@@ -4,6 +4,7 @@
 //! - [`stream`], [`control`], [`quic`]: what they agree on, and how they say it.
 //! - [`datapath`]: the UDP socket and the only loop that drives sessions; [`clock`], its clock.
 //! - [`options`]: the command line that the binaries share; [`embedded`]: what is built in.
+//! - [`quality`]: coding tensors by the step that there is room for.
 //! - [`source`]: frames from images; [`shutdown`]: how programs end.
 //! - [`relay`]: a link emulator between UDP sockets.
 //! - [`model`]: ONNX classifiers, split in two at a named tensor.
@@ -28,6 +29,7 @@ pub mod images;
 pub mod lab;
 pub mod model;
 pub mod options;
+pub mod quality;
 pub mod quic;
 pub mod relay;
 pub mod shutdown;

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::Result;
-use tensorwire_codec::{EncodedTensor, Encoder, Format};
+use tensorwire_codec::EncodedTensor;
 use tensorwire_protocol::Slices;
 
 use crate::classifier::SideInformation;
@@ -13,6 +13,7 @@ use crate::edge::{FrameSource, Produced};
 use crate::images::Dataset;
 use crate::model::EdgeModel;
 use crate::options::{LoadedModel, check_unseen};
+use crate::quality::{ByteBudget, Quality};
 
 /// The images of a set as frames, over and over until there are as many as wanted.
 #[derive(Debug)]
@@ -20,27 +21,29 @@ pub struct ImageSource {
     dataset: Dataset,
     input: Input,
     model: EdgeModel,
-    encoder: Mutex<Encoder>,
+    quality: Mutex<Quality>,
+    budget: ByteBudget,
     side: Option<SideInformation>,
     frames: u64,
 }
 
 impl ImageSource {
-    /// `frames` frames from `dataset`. Images that the bundle was made from are refused, one by one.
+    /// `frames` frames from `dataset`, coded by `quality`. Images that the bundle was made from are refused, one by one.
     ///
     /// # Errors
     /// If the edge's part of the model cannot be made.
     pub fn new(
         loaded: &LoadedModel,
         dataset: Dataset,
-        format: &Format,
+        quality: Quality,
         side: Option<SideInformation>,
         frames: u64,
     ) -> Result<Self> {
         Ok(Self {
             model: loaded.model.edge(&loaded.split)?,
             input: loaded.description.input.clone(),
-            encoder: Mutex::new(Encoder::new(format)),
+            quality: Mutex::new(quality),
+            budget: ByteBudget::default(),
             dataset,
             side,
             frames,
@@ -61,16 +64,22 @@ impl FrameSource for ImageSource {
         let tensor = self.model.run(image.view())?;
         let model = start.elapsed();
         let start = Instant::now();
-        let mut encoder = self.encoder.lock().unwrap_or_else(PoisonError::into_inner);
-        let slices = slices(encoder.encode(tensor.view())?)?;
+        let mut quality = self.quality.lock().unwrap_or_else(PoisonError::into_inner);
+        let coded = quality.encode(tensor.view(), self.budget.get())?;
+        let (step, slices) = (coded.step, slices(coded.tensor)?);
         let encode = start.elapsed();
         Ok(Some(Produced {
             name: sample.name,
             label: sample.label,
+            step,
             slices,
             model,
             encode,
         }))
+    }
+
+    fn set_budget(&self, bytes: Option<usize>) {
+        self.budget.set(bytes);
     }
 }
 

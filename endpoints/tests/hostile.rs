@@ -79,6 +79,7 @@ impl FrameSource for Frames {
         Ok((number < 5).then_some(Produced {
             name,
             label: None,
+            step: 0,
             slices,
             model,
             encode,

@@ -15,7 +15,8 @@ use tensorwire_endpoints::datapath::PathStats;
 use tensorwire_endpoints::description::Description;
 use tensorwire_endpoints::edge::{Edge, Outcome, Pace, Protection, SentTensor};
 use tensorwire_endpoints::options::{
-    CodecOptions, ImageOptions, ModelOptions, RecoveryOptions, StreamOptions, interval, parse_fps,
+    CodecOptions, ImageOptions, ModelOptions, QualityOptions, RecoveryOptions, StreamOptions,
+    describe, interval, parse_fps,
 };
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::source::ImageSource;
@@ -45,6 +46,8 @@ struct Options {
     bundle: Option<PathBuf>,
     #[command(flatten)]
     codec: CodecOptions,
+    #[command(flatten)]
+    quality: QualityOptions,
     #[command(flatten)]
     stream: StreamOptions,
     #[command(flatten)]
@@ -88,15 +91,20 @@ async fn run(options: &Options) -> Result<()> {
     let loaded = options.model.load()?;
     let side = loaded.bundle(options.bundle.as_deref())?;
     let dataset = loaded.images(&options.images)?;
-    let format = options.codec.format(loaded.shape()?, side.as_ref())?;
+    let quality = options
+        .quality
+        .quality(&options.codec, loaded.shape()?, side.as_ref())?;
+    let ladder = quality.ladder().clone();
+    let format = *ladder.best();
     let digest = side.as_ref().map(|side| side.digest);
-    let mut stream = StreamDescription::new(&format, &loaded.split, loaded.model.digest(), digest)?;
+    let mut stream =
+        StreamDescription::with_ladder(&ladder, &loaded.split, loaded.model.digest(), digest)?;
     options.stream.apply(&mut stream);
     let protection = options
         .recovery
         .apply(&mut stream, &format, side.as_ref())?;
     let frames = options.frames.unwrap_or(dataset.len() as u64);
-    let source = ImageSource::new(&loaded, dataset, &format, side, frames)?;
+    let source = ImageSource::new(&loaded, dataset, quality, side, frames)?;
 
     let (mut edge, cloud) = tokio::select! {
         connected = connect(&addresses, options.data, &stream, &protection) => connected?,
@@ -109,7 +117,10 @@ async fn run(options: &Options) -> Result<()> {
         format.shape(),
         format.slice_count()
     );
-    let mut report = Report::new(loaded.description, options.quiet);
+    if ladder.len() > 1 {
+        eprintln!("adaptive quality: {}", describe(&ladder));
+    }
+    let mut report = Report::new(loaded.description, options.quiet, ladder.len());
     let pace = Pace {
         interval: interval(options.fps),
         in_flight: usize::from(options.in_flight),
@@ -155,6 +166,9 @@ struct Line<'a> {
     reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<usize>,
+    /// The step of the ladder, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     missing_share: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -178,6 +192,8 @@ struct Prediction {
 struct Report {
     description: Description,
     quiet: bool,
+    /// Tensors sent by each step of the ladder.
+    steps: Vec<usize>,
     latencies: Vec<f64>,
     model: Vec<f64>,
     encode: Vec<f64>,
@@ -194,10 +210,11 @@ struct Report {
 }
 
 impl Report {
-    const fn new(description: Description, quiet: bool) -> Self {
+    fn new(description: Description, quiet: bool, steps: u8) -> Self {
         Self {
             description,
             quiet,
+            steps: vec![0; usize::from(steps)],
             latencies: Vec::new(),
             model: Vec::new(),
             encode: Vec::new(),
@@ -250,6 +267,9 @@ impl Report {
 
     fn sent(&mut self, sent: &SentTensor) {
         self.bytes += sent.bytes;
+        if let Some(tensors) = self.steps.get_mut(usize::from(sent.step)) {
+            *tensors += 1;
+        }
         self.model.push(millis(sent.model));
         self.encode.push(millis(sent.encode));
         self.labelled += usize::from(sent.label.is_some());
@@ -284,6 +304,7 @@ impl Report {
             },
             reason: Some(failure.unwrap_or_else(|| result.reason.name())),
             bytes: Some(sent.bytes),
+            step: self.step(sent),
             missing_share: Some(result.missing_share),
             inference_ms: Some(millis(result.compute)),
             latency_ms: Some(latency),
@@ -300,10 +321,15 @@ impl Report {
             outcome,
             reason,
             bytes: Some(sent.bytes),
+            step: self.step(sent),
             label: sent.label.map(|class| self.name(class)),
             ..Line::default()
         };
         self.print(&line);
+    }
+
+    fn step(&self, sent: &SentTensor) -> Option<u8> {
+        (self.steps.len() > 1).then_some(sent.step)
     }
 
     fn name(&self, class: u32) -> String {
@@ -338,6 +364,11 @@ impl Report {
         }
         if let Some(bytes) = self.bytes.checked_div(sent) {
             eprintln!("{bytes} bytes a tensor");
+        }
+        if self.steps.len() > 1 {
+            let steps = self.steps.iter().enumerate();
+            let steps: Vec<String> = steps.map(|(step, n)| format!("{step}: {n}")).collect();
+            eprintln!("tensors by step: {}", steps.join(", "));
         }
         for (name, values) in [
             ("edge model", self.model),

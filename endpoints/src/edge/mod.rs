@@ -45,6 +45,8 @@ pub struct Produced {
     pub name: String,
     /// Its class, if it is known.
     pub label: Option<u32>,
+    /// The step of the stream's ladder that the tensor is coded by; 0 where there is no choice.
+    pub step: u8,
     /// The coded tensor.
     pub slices: Slices,
     /// Time that the model took.
@@ -60,6 +62,10 @@ pub trait FrameSource: Send + Sync + 'static {
     /// # Errors
     /// If the frame cannot be read or computed: the frame is skipped, and the stream goes on.
     fn produce(&self, number: u64) -> Result<Option<Produced>>;
+
+    /// Hears how many bytes the tensors that it makes from now on may have; none: as many as they like.
+    /// Sources whose tensors are always of one quality leave it at that.
+    fn set_budget(&self, _bytes: Option<usize>) {}
 }
 
 /// How an edge protects its tensors from losses.
@@ -98,6 +104,8 @@ pub struct SentTensor {
     pub name: String,
     /// Its class, if it is known.
     pub label: Option<u32>,
+    /// The step of the stream's ladder that the tensor is coded by.
+    pub step: u8,
     /// Bytes of the coded tensor.
     pub bytes: usize,
     /// When its frame was captured.

@@ -71,6 +71,7 @@ impl Streamer {
             Ok(Some(Produced {
                 name,
                 label,
+                step,
                 slices,
                 model,
                 encode,
@@ -79,6 +80,7 @@ impl Streamer {
                 let tensor = OutgoingTensor {
                     frame,
                     captured,
+                    step,
                     slices,
                 };
                 let handed = self.clock.now();
@@ -88,6 +90,7 @@ impl Streamer {
                             frame,
                             name,
                             label,
+                            step,
                             bytes,
                             captured,
                             handed,
