@@ -5,7 +5,7 @@
 //! - [`datapath`]: the UDP socket and the only loop that drives sessions; [`clock`], its clock.
 //! - [`options`]: the command line that the binaries share; [`embedded`]: what is built in.
 //! - [`source`]: frames from images; [`shutdown`]: how programs end.
-//! - [`relay`]: a link emulator between UDP sockets.
+//! - [`relay`]: a link emulator between UDP sockets; [`capture`]: datagrams in files.
 //! - [`model`]: ONNX classifiers, split in two at a named tensor.
 //! - [`description`]: what a model's images have to look like, and what its classes are called.
 //! - [`images`]: pictures, and sets of them with labels.
@@ -14,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod capture;
 mod caught;
 pub mod classifier;
 pub mod clock;
@@ -24,6 +25,7 @@ pub mod description;
 pub mod digest;
 pub mod edge;
 pub mod embedded;
+mod hex;
 pub mod images;
 pub mod lab;
 pub mod model;
