@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::SocketAddr;
 
-use tensorwire_protocol::wire::{self, ConnectionId, Header, MessageType};
+use tensorwire_protocol::wire::{self, ConnectionId, MessageType};
 
 use super::{Direction, Interface, Packet, ReadError, Reader, Record, Role, SessionNote, Udp, udp};
 
@@ -61,7 +61,7 @@ pub struct Flow {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Survey {
-    /// The sessions that have datagrams with tensors, or a note, in order of the file.
+    /// The sessions that have datagrams with tensors, or a note and any, in the order of their beginnings.
     pub flows: Vec<Flow>,
     /// Why the file could not be read to its end.
     pub failed: Option<ReadError>,
@@ -82,12 +82,13 @@ const MAX_WAYS: usize = 8;
 
 impl Flow {
     /// Which way a datagram of this session goes, and where it was seen; none if it is of another.
+    /// `connection` is the ID that it carries.
     #[must_use]
     pub fn sight(
         &self,
         interface: &Interface,
         packet: &Packet,
-        header: &Header,
+        connection: Option<ConnectionId>,
     ) -> Option<(Heading, Point)> {
         let note = interface.note.as_ref();
         let role = note.map(|note| note.role);
@@ -102,9 +103,9 @@ impl Flow {
             }
         } else if self.interface.is_some() {
             return None;
-        } else if header.connection == self.to_cloud {
+        } else if connection == Some(self.to_cloud) {
             Heading::ToCloud
-        } else if Some(header.connection) == self.to_edge {
+        } else if connection.is_some() && connection == self.to_edge {
             Heading::ToEdge
         } else {
             return None;
@@ -138,12 +139,18 @@ pub fn survey<R: Read>(reader: &mut Reader<R>) -> Survey {
             }
         };
         let (number, packet) = match record {
-            Record::Packet(packet) => (packet.interface, Some(packet)),
-            Record::Tick { interface, .. } | Record::Statistics { interface, .. } => {
-                if let (Some(flow), Record::Tick { .. }) = (flows.get_mut(&interface), &record) {
+            Record::Packet(packet) => (packet.interface, packet),
+            Record::Tick { interface, .. } => {
+                if let Some(flow) = flows.get_mut(&interface) {
                     flow.ticks = true;
                 }
-                (interface, None)
+                continue;
+            }
+            Record::Statistics { interface, missed } => {
+                if let Some(flow) = flows.get_mut(&interface) {
+                    flow.missed = flow.missed.max(missed);
+                }
+                continue;
             }
         };
         let Some(interface) = reader.interface(number) else {
@@ -151,14 +158,10 @@ pub fn survey<R: Read>(reader: &mut Reader<R>) -> Survey {
         };
         if let Some(flow) = noted(interface, number) {
             let flow = flows.entry(number).or_insert(flow);
-            if let Some(packet) = packet {
-                if flow.datagrams == 0 {
-                    flow.first_ns = packet.time_ns;
-                }
-                flow.datagrams += 1;
-                flow.missed = flow.missed.saturating_add(packet.missed);
-            }
-        } else if let Some(packet) = packet {
+            flow.first_ns = flow.first_ns.min(packet.time_ns);
+            flow.datagrams += 1;
+            flow.missed = flow.missed.saturating_add(packet.missed);
+        } else {
             look(&mut seen, interface, &packet);
         }
     }
