@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use serde::Serialize;
 use tensorwire_codec::Classification;
+use tensorwire_endpoints::capture::{self, Recorder};
 use tensorwire_endpoints::clock::{Clock, millis};
 use tensorwire_endpoints::datapath::PathStats;
 use tensorwire_endpoints::description::Description;
@@ -64,6 +65,9 @@ struct Options {
     /// Print no line a frame
     #[arg(long)]
     quiet: bool,
+    /// Write the datagrams of the data path as pcapng, replacing the file (`tw-lab inspect` reads it)
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
@@ -106,8 +110,12 @@ async fn run(options: &Options) -> Result<()> {
     let frames = options.frames.unwrap_or(dataset.len() as u64);
     let source = ImageSource::new(&loaded, dataset, quality, side, frames)?;
 
+    let clock = Clock::start();
+    let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
     let (mut edge, cloud) = tokio::select! {
-        connected = connect(&addresses, options.data, &stream, &protection) => connected?,
+        connected = connect(&addresses, options.data, &stream, &protection, clock, recorder.as_ref()) => {
+            connected?
+        }
         () = stop.requested() => return Ok(()),
     };
     eprintln!(
@@ -133,7 +141,7 @@ async fn run(options: &Options) -> Result<()> {
     let stats = edge.stats().await;
     edge.close().await;
     report.summary(stats.ok().as_ref());
-    streamed
+    streamed.and(capture::finish(recorder))
 }
 
 /// Connects to the first of a name's addresses at which a cloud answers.
@@ -142,11 +150,14 @@ async fn connect(
     data: Option<SocketAddr>,
     stream: &StreamDescription,
     protection: &Protection,
+    clock: Clock,
+    recorder: Option<&Recorder>,
 ) -> Result<(Edge, SocketAddr)> {
-    let clock = Clock::start();
     let mut failed = anyhow::anyhow!("the name has no address");
     for &address in addresses {
-        match Edge::connect(address, data, stream.clone(), protection.clone(), clock).await {
+        let (stream, protection) = (stream.clone(), protection.clone());
+        let edge = Edge::connect_recorded(address, data, stream, protection, clock, recorder);
+        match edge.await {
             Ok(edge) => return Ok((edge, address)),
             Err(error) => failed = error,
         }
