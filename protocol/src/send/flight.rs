@@ -39,6 +39,8 @@ pub(crate) struct Flight {
     pub(super) span: u8,
     deadline: Duration,
     planner: ParityPlanner,
+    /// REPAIR packets that the newest tensor gets ahead, for each source packet.
+    parity: f64,
     pub(super) tensors: VecDeque<InFlight>,
     /// Repairs of what was lost, before parity of what was just sent.
     urgent: VecDeque<Order>,
@@ -56,12 +58,18 @@ impl Flight {
             span: config.span,
             deadline: config.deadline,
             planner: ParityPlanner::new(config.redundancy.clone()),
+            parity: 0.0,
             tensors: VecDeque::new(),
             urgent: VecDeque::new(),
             ahead: VecDeque::new(),
             symbol: Vec::new(),
             spare: Vec::new(),
         }
+    }
+
+    /// REPAIR packets that the newest tensor gets ahead, for each source packet.
+    pub(crate) const fn parity(&self) -> f64 {
+        self.parity
     }
 
     fn is_idle(&self) -> bool {
@@ -103,6 +111,7 @@ impl Flight {
             .planner
             .plan(packets, outlook.loss, rounds, |first| tensor.weight(first));
         tensor.parity = Some(parity);
+        self.parity = parity.packets as f64 / packets as f64;
         tensor.blocks.resize(parity.blocks, Block::default());
         for nth in 0..parity.packets {
             let block = nth % parity.blocks;
