@@ -1,7 +1,6 @@
 //! Frames from a set of images: read, prepare, run the edge's part of the model, encode.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use tensorwire_codec::{EncodedTensor, Encoder, Format};
@@ -9,7 +8,7 @@ use tensorwire_protocol::Slices;
 
 use crate::classifier::SideInformation;
 use crate::description::Input;
-use crate::edge::{FrameSource, Produced};
+use crate::edge::{Captured, Computed, Encoded, FrameSource};
 use crate::images::Dataset;
 use crate::model::EdgeModel;
 use crate::options::{LoadedModel, check_unseen};
@@ -49,28 +48,22 @@ impl ImageSource {
 }
 
 impl FrameSource for ImageSource {
-    fn produce(&self, number: u64) -> Result<Option<Produced>> {
+    fn capture(self: Arc<Self>, number: u64) -> Result<Option<Captured>> {
         if number >= self.frames {
             return Ok(None);
         }
         let index = usize::try_from(number % self.dataset.len() as u64)?;
         let sample = self.dataset.get(index)?;
         check_unseen(self.side.as_ref(), &sample.name, &sample.digest)?;
-        let start = Instant::now();
-        let image = self.input.prepare(sample.image)?;
-        let tensor = self.model.run(image.view())?;
-        let model = start.elapsed();
-        let start = Instant::now();
-        let mut encoder = self.encoder.lock().unwrap_or_else(PoisonError::into_inner);
-        let slices = slices(encoder.encode(tensor.view())?)?;
-        let encode = start.elapsed();
-        Ok(Some(Produced {
-            name: sample.name,
-            label: sample.label,
-            slices,
-            model,
-            encode,
-        }))
+        let image = sample.image;
+        Ok(Some(Captured::new(sample.name, sample.label, move || {
+            let tensor = self.model.run(self.input.prepare(image)?.view())?;
+            Ok(Computed::new(move |_budget| {
+                let mut encoder = self.encoder.lock().unwrap_or_else(PoisonError::into_inner);
+                let slices = slices(encoder.encode(tensor.view())?)?;
+                Ok(Encoded { slices })
+            }))
+        })))
     }
 }
 

@@ -38,9 +38,9 @@ const RETRY: Duration = Duration::from_millis(500);
 /// let captured = Time::from_millis(1_000);
 /// assert_eq!(admission.decide(captured, captured, &path, None, 0), Ok(()));
 ///
-/// // It took 5 ms to make, and came to 12,500 bytes: 5 ms on this path.
+/// // It took 5 ms to make, and came to 11,719 bytes: 5 ms on this path, with headers.
 /// let handed = Time::from_millis(1_005);
-/// admission.sent(handed, Duration::from_millis(5), 12_500, &path);
+/// admission.sent(handed, Duration::from_millis(5), 11_719, &path);
 ///
 /// // 25,000 bytes wait before the next one, which would take 10 ms, 5 of them while it is made: it
 /// // would be there after 5 + 5 + 5 + 20 ms, just in time. With one byte more it is late.
@@ -152,15 +152,29 @@ impl Admission {
         self.edge_micros.add(micros(edge_time));
     }
 
-    /// When to try again after a frame was dropped, where frames come only as the session takes them:
-    /// the time in which what waits will have been sent, and the cloud takes the next tensor.
-    pub fn retry(&self, now: Time, path: &Path) -> Time {
-        let ready = self.edge_time();
+    /// When the session will be ready for the next frame, with `ahead` in the making, where frames come
+    /// only as it takes them: what waits will have been sent by the time that the frame is made, and the
+    /// cloud takes its tensor.
+    pub fn ready_at(&self, now: Time, path: &Path, ahead: usize) -> Time {
+        let edge_time = self.edge_time();
+        let mut then = *path;
+        then.waiting = (path.waiting).saturating_add(self.bytes().saturating_mul(ahead));
         let network = path.completion(self.bytes()).unwrap_or_default();
-        let drained = transfer(path.waiting, path.rate).saturating_sub(ready);
-        let opens = self.server.opens() - ready - network;
-        (now + drained).max(opens).max(now)
+        let opens = self.server.after(now, ahead).opens() - edge_time - network;
+        let sent = now + drained(&then).saturating_sub(edge_time);
+        sent.max(opens)
     }
+}
+
+/// Time until everything that waits at the session will have been sent.
+pub fn drained(path: &Path) -> Duration {
+    transfer(path.waiting, slowest(path))
+}
+
+/// The rate at which what waits is sent.
+fn slowest(path: &Path) -> Option<u64> {
+    let rates = [path.rate, path.bottleneck, path.pace];
+    rates.into_iter().flatten().min()
 }
 
 /// Bytes that a path of `rate` bits a second carries in `time`.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::server::Server;
-use super::{carried, transfer};
+use super::{carried, slowest, transfer};
 use crate::rate::Path;
 use crate::time::Time;
 use crate::wire::NoticeReason;
@@ -161,15 +161,8 @@ impl Candidate {
     /// The path when the tensor is handed to the session: the tensors before it wait there, too, and
     /// what has been sent while it was made waits no more.
     fn path_then(&self) -> Path {
-        let Path {
-            rate,
-            bottleneck,
-            pace,
-            waiting,
-            ..
-        } = self.path;
-        let slowest = [rate, bottleneck, pace].into_iter().flatten().min();
-        let sent = slowest.map_or(0, |rate| carried(self.edge_time, rate));
+        let waiting = self.path.waiting;
+        let sent = slowest(&self.path).map_or(0, |rate| carried(self.edge_time, rate));
         let mut then = self.path;
         then.waiting = waiting
             .saturating_add(self.bytes.saturating_mul(self.ahead))

@@ -77,10 +77,12 @@ fn what_a_frame_has_waited_counts() {
 fn where_frames_come_as_they_are_taken_it_says_when() {
     let mut admission = admission();
     let mut path = path();
-    assert_eq!(admission.retry(at(0), &path), at(0));
+    assert_eq!(admission.ready_at(at(0), &path, 0), at(0));
     admission.sent(at(5), 5 * MS, 0, &path);
     path.waiting = 25_000;
-    assert_eq!(admission.retry(at(10), &path), at(15));
+    assert_eq!(admission.ready_at(at(10), &path, 0), at(15));
+    path.waiting = 12_500;
+    assert_eq!(admission.ready_at(at(10), &path, 0), at(10));
     path.waiting = 0;
     let load = Load {
         queue_length: 0,
@@ -94,5 +96,5 @@ fn where_frames_come_as_they_are_taken_it_says_when() {
     );
     admission.sent(at(15), 5 * MS, 0, &path);
     // It arrives at 35; the next may at 35 + 80 − 40.
-    assert_eq!(admission.retry(at(16), &path), at(75 - 5 - 20));
+    assert_eq!(admission.ready_at(at(16), &path, 0), at(75 - 5 - 20));
 }
