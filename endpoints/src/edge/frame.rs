@@ -32,7 +32,7 @@ use tensorwire_protocol::Slices;
 /// }
 /// ```
 pub trait FrameSource: Send + Sync + 'static {
-    /// Captures frame `number`, counted from 0; none after the last one.
+    /// Captures frame `number` of the stream, counted from 0; none after the last one.
     ///
     /// # Errors
     /// If the frame cannot be read. If a step fails, the frame is skipped, and the stream goes on.

@@ -59,11 +59,21 @@ impl Gate {
         self.making = 0;
     }
 
-    /// The number of the next frame that is captured.
+    /// The number that the next frame will have.
+    pub(super) const fn next_number(&self) -> FrameNumber {
+        FrameNumber(self.next_frame)
+    }
+
+    /// Numbers a frame that is captured.
     pub(super) const fn number(&mut self) -> FrameNumber {
-        let frame = FrameNumber(self.next_frame);
+        let frame = self.next_number();
         self.next_frame += 1;
         frame
+    }
+
+    /// There was no such frame, the last that was numbered.
+    pub(super) const fn return_number(&mut self, frame: FrameNumber) {
+        self.next_frame = frame.0;
     }
 
     /// Decides whether a frame is worth computing.

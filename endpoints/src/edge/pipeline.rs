@@ -46,6 +46,8 @@ pub(super) struct Pipeline<'a> {
     session: &'a SessionHandle,
     gate: &'a mut Gate,
     source: Arc<dyn FrameSource>,
+    /// The number of its first frame.
+    first: FrameNumber,
     pace: Pace,
     deadline: Duration,
     clock: Clock,
@@ -78,6 +80,7 @@ impl<'a> Pipeline<'a> {
         gate.clear();
         Self {
             session,
+            first: gate.next_number(),
             gate,
             source,
             pace,
@@ -174,9 +177,9 @@ impl<'a> Pipeline<'a> {
             encode: Duration::ZERO,
             made: now,
         };
-        let source = Arc::clone(&self.source);
+        let (source, index) = (Arc::clone(&self.source), number.0 - self.first.0);
         self.camera
-            .start(self.clock, frame, move || source.capture(number.0));
+            .start(self.clock, frame, move || source.capture(index));
         Ok(())
     }
 
@@ -196,6 +199,7 @@ impl<'a> Pipeline<'a> {
                 if frame.decided.is_some() {
                     self.gate.give_up();
                 }
+                self.gate.return_number(frame.number);
                 self.ended = true;
                 Ok(())
             }
