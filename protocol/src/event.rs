@@ -86,6 +86,8 @@ pub struct TensorInfo {
     pub frame: FrameNumber,
     /// When that frame was captured, mapped to this endpoint's clock.
     pub captured: Time,
+    /// The step of the stream's ladder that it is coded by, below [`Config::steps`](crate::Config::steps).
+    pub step: u8,
     /// When its first packet arrived.
     pub first_arrival: Time,
     /// When it was released.
@@ -231,6 +233,7 @@ mod tests {
             id: TensorId(0),
             frame: FrameNumber(0),
             captured: Time::ZERO,
+            step: 0,
             first_arrival: Time::ZERO,
             released: Time::ZERO,
             reason: ReleaseReason::Deadline,

@@ -11,14 +11,15 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use serde::Serialize;
 use tensorwire_codec::Classification;
+use tensorwire_endpoints::capture::{self, Recorder};
 use tensorwire_endpoints::clock::{Clock, millis};
 use tensorwire_endpoints::datapath::PathStats;
 use tensorwire_endpoints::description::Description;
 use tensorwire_endpoints::edge::{Edge, Outcome, Pace, Protection, SentTensor};
 use tensorwire_endpoints::lab::output::write_file;
 use tensorwire_endpoints::options::{
-    CodecOptions, ImageOptions, ModelOptions, RateOptions, RecoveryOptions, StreamOptions,
-    interval, parse_fps,
+    CodecOptions, ImageOptions, ModelOptions, QualityOptions, RateOptions, RecoveryOptions,
+    StreamOptions, describe, interval, parse_fps,
 };
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::source::ImageSource;
@@ -50,6 +51,8 @@ struct Options {
     #[command(flatten)]
     codec: CodecOptions,
     #[command(flatten)]
+    quality: QualityOptions,
+    #[command(flatten)]
     stream: StreamOptions,
     #[command(flatten)]
     recovery: RecoveryOptions,
@@ -72,6 +75,9 @@ struct Options {
     /// reason
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write the datagrams of the data path as pcapng, replacing the file (`tw-lab inspect` reads it)
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
@@ -102,19 +108,28 @@ async fn run(options: &Options) -> Result<()> {
     let loaded = options.model.load()?;
     let side = loaded.bundle(options.bundle.as_deref())?;
     let dataset = loaded.images(&options.images)?;
-    let format = options.codec.format(loaded.shape()?, side.as_ref())?;
+    let quality = options
+        .quality
+        .quality(&options.codec, loaded.shape()?, side.as_ref())?;
+    let ladder = quality.ladder().clone();
+    let format = *ladder.best();
     let digest = side.as_ref().map(|side| side.digest);
-    let mut stream = StreamDescription::new(&format, &loaded.split, loaded.model.digest(), digest)?;
+    let mut stream =
+        StreamDescription::with_ladder(&ladder, &loaded.split, loaded.model.digest(), digest)?;
     options.stream.apply(&mut stream);
     let mut protection = options
         .recovery
         .apply(&mut stream, &format, side.as_ref())?;
     protection.rate = options.rate.rate_control.0;
     let frames = options.frames.unwrap_or(dataset.len() as u64);
-    let source = ImageSource::new(&loaded, dataset, &format, side, frames)?;
+    let source = ImageSource::new(&loaded, dataset, quality, side, frames)?;
 
+    let clock = Clock::start();
+    let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
     let (mut edge, cloud) = tokio::select! {
-        connected = connect(&addresses, options.data, &stream, &protection) => connected?,
+        connected = connect(&addresses, options.data, &stream, &protection, clock, recorder.as_ref()) => {
+            connected?
+        }
         () = stop.requested() => return Ok(()),
     };
     eprintln!(
@@ -124,9 +139,12 @@ async fn run(options: &Options) -> Result<()> {
         format.shape(),
         format.slice_count()
     );
+    if ladder.len() > 1 {
+        eprintln!("adaptive quality: {}", describe(&ladder));
+    }
     let rule = options.rate.drop_rule.rule();
     edge.set_drop_rule(rule, usize::from(options.rate.queue));
-    let mut report = Report::new(loaded.description, options.quiet);
+    let mut report = Report::new(loaded.description, options.quiet, ladder.len());
     let pace = Pace {
         interval: interval(options.fps),
         in_flight: usize::from(options.in_flight),
@@ -143,7 +161,8 @@ async fn run(options: &Options) -> Result<()> {
         .as_deref()
         .map(|path| write_file(path, &serde_json::to_vec_pretty(&report.counted(rule))?));
     report.summary(stats.ok().as_ref());
-    streamed.and(written.unwrap_or(Ok(())))
+    let written = written.unwrap_or(Ok(()));
+    streamed.and(written).and(capture::finish(recorder))
 }
 
 /// Connects to the first of a name's addresses at which a cloud answers.
@@ -152,11 +171,14 @@ async fn connect(
     data: Option<SocketAddr>,
     stream: &StreamDescription,
     protection: &Protection,
+    clock: Clock,
+    recorder: Option<&Recorder>,
 ) -> Result<(Edge, SocketAddr)> {
-    let clock = Clock::start();
     let mut failed = anyhow::anyhow!("the name has no address");
     for &address in addresses {
-        match Edge::connect(address, data, stream.clone(), protection.clone(), clock).await {
+        let (stream, protection) = (stream.clone(), protection.clone());
+        let edge = Edge::connect_recorded(address, data, stream, protection, clock, recorder);
+        match edge.await {
             Ok(edge) => return Ok((edge, address)),
             Err(error) => failed = error,
         }
@@ -176,6 +198,9 @@ struct Line<'a> {
     reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<usize>,
+    /// The step of the ladder, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     missing_share: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -230,6 +255,8 @@ struct LatencyMs {
 struct Report {
     description: Description,
     quiet: bool,
+    /// Tensors sent by each step of the ladder.
+    steps: Vec<usize>,
     latencies: Vec<f64>,
     model: Vec<f64>,
     encode: Vec<f64>,
@@ -247,10 +274,11 @@ struct Report {
 }
 
 impl Report {
-    const fn new(description: Description, quiet: bool) -> Self {
+    fn new(description: Description, quiet: bool, steps: u8) -> Self {
         Self {
             description,
             quiet,
+            steps: vec![0; usize::from(steps)],
             latencies: Vec::new(),
             model: Vec::new(),
             encode: Vec::new(),
@@ -309,6 +337,9 @@ impl Report {
 
     fn sent(&mut self, sent: &SentTensor) {
         self.bytes += sent.bytes;
+        if let Some(tensors) = self.steps.get_mut(usize::from(sent.step)) {
+            *tensors += 1;
+        }
         self.model.push(millis(sent.model));
         self.encode.push(millis(sent.encode));
         self.labelled += usize::from(sent.label.is_some());
@@ -343,6 +374,7 @@ impl Report {
             },
             reason: Some(failure.unwrap_or_else(|| result.reason.name())),
             bytes: Some(sent.bytes),
+            step: self.step(sent),
             missing_share: Some(result.missing_share),
             inference_ms: Some(millis(result.compute)),
             latency_ms: Some(latency),
@@ -359,10 +391,15 @@ impl Report {
             outcome,
             reason,
             bytes: Some(sent.bytes),
+            step: self.step(sent),
             label: sent.label.map(|class| self.name(class)),
             ..Line::default()
         };
         self.print(&line);
+    }
+
+    fn step(&self, sent: &SentTensor) -> Option<u8> {
+        (self.steps.len() > 1).then_some(sent.step)
     }
 
     fn name(&self, class: u32) -> String {
@@ -433,6 +470,11 @@ impl Report {
         }
         if let Some(bytes) = self.bytes.checked_div(sent) {
             eprintln!("{bytes} bytes a tensor");
+        }
+        if self.steps.len() > 1 {
+            let steps = self.steps.iter().enumerate();
+            let steps: Vec<String> = steps.map(|(step, n)| format!("{step}: {n}")).collect();
+            eprintln!("tensors by step: {}", steps.join(", "));
         }
         for (name, values) in [
             ("edge model", self.model),

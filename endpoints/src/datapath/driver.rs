@@ -2,17 +2,18 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tensorwire_protocol::wire::{ConnectionId, ResultStatus};
+use tensorwire_protocol::wire::{ConnectionId, Ecn, ResultStatus};
 use tensorwire_protocol::{Config, Event, OutgoingResult, Session, Time};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 use super::load::LoadMeter;
 use super::{Command, MAX_UDP, OpenError, Outlook, PathStats};
+use crate::capture::Tap;
 use crate::clock::Clock;
 
 /// Datagrams taken from the socket before other work gets its turn.
@@ -40,15 +41,22 @@ pub(super) struct Driver {
     clock: Clock,
     sessions: HashMap<ConnectionId, Entry>,
     strays: Arc<AtomicU64>,
+    tap: Arc<OnceLock<Tap>>,
 }
 
 impl Driver {
-    pub(super) fn new(socket: UdpSocket, clock: Clock, strays: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(
+        socket: UdpSocket,
+        clock: Clock,
+        strays: Arc<AtomicU64>,
+        tap: Arc<OnceLock<Tap>>,
+    ) -> Self {
         Self {
             socket: Arc::new(socket),
             clock,
             sessions: HashMap::new(),
             strays,
+            tap,
         }
     }
 
@@ -86,13 +94,17 @@ impl Driver {
                 self.receive(datagram.get(..len).unwrap_or_default(), from);
             }
             let now = self.clock.now();
-            for entry in self.sessions.values_mut() {
+            let tap = self.tap.get();
+            for (connection, entry) in &mut self.sessions {
                 if entry.wake().is_some_and(|at| at <= now) {
                     entry.session.handle_timeout(now);
                     entry.touched = true;
+                    if let Some(tap) = tap {
+                        tap.ticked(now, *connection);
+                    }
                 }
                 if std::mem::take(&mut entry.touched) {
-                    entry.drain(&socket, self.clock, &mut buffer).await;
+                    entry.drain(&socket, self.clock, &mut buffer, tap).await;
                 }
             }
         }
@@ -100,6 +112,9 @@ impl Driver {
 
     fn receive(&mut self, datagram: &[u8], from: SocketAddr) {
         let now = self.clock.now();
+        if let Some(tap) = self.tap.get() {
+            tap.received(now, from, Ecn::NotEct, datagram);
+        }
         let connection = tensorwire_protocol::wire::connection_of(datagram);
         let Some(entry) = connection.and_then(|id| self.touch(id)) else {
             self.strays.fetch_add(1, Ordering::Relaxed);
@@ -233,12 +248,22 @@ impl Entry {
     }
 
     /// Sends and tells everything that the session has.
-    async fn drain(&mut self, socket: &UdpSocket, clock: Clock, buffer: &mut Vec<u8>) {
+    async fn drain(
+        &mut self,
+        socket: &UdpSocket,
+        clock: Clock,
+        buffer: &mut Vec<u8>,
+        tap: Option<&Tap>,
+    ) {
+        let connection = self.session.config().local_connection;
         loop {
             if let Some(peer) = self.peer {
                 // What is sent in one go left at once.
                 let now = clock.now();
                 while self.session.poll_transmit(now, buffer).is_some() {
+                    if let Some(tap) = tap {
+                        tap.sent(now, Some(connection), peer, Ecn::NotEct, buffer);
+                    }
                     // A datagram that cannot be sent is a loss like any other.
                     let sent = socket.send_to(buffer, peer).await;
                     self.send_failed += u64::from(sent.is_err());

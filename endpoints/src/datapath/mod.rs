@@ -5,8 +5,8 @@ mod load;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tensorwire_protocol::wire::{ConnectionId, FrameNumber, NoticeReason, TensorId};
 use tensorwire_protocol::{
@@ -16,7 +16,9 @@ use tensorwire_protocol::{
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::capture::Tap;
 use crate::clock::Clock;
+use crate::stream::StreamDescription;
 
 use driver::Driver;
 
@@ -33,6 +35,7 @@ pub struct DataPath {
     local: SocketAddr,
     clock: Clock,
     strays: Arc<AtomicU64>,
+    tap: Arc<OnceLock<Tap>>,
 }
 
 /// What a session and its socket have counted.
@@ -123,14 +126,21 @@ impl DataPath {
         let local = socket.local_addr()?;
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let strays = Arc::new(AtomicU64::new(0));
-        let driver = Driver::new(socket, clock, Arc::clone(&strays));
+        let tap = Arc::default();
+        let driver = Driver::new(socket, clock, Arc::clone(&strays), Arc::clone(&tap));
         tokio::spawn(driver.run(inbox));
         Ok(Self {
             commands,
             local,
             clock,
             strays,
+            tap,
         })
+    }
+
+    /// Hands what the socket sends and receives from now on to a capture; only the first tap counts.
+    pub fn record(&self, tap: Tap) {
+        let _ = self.tap.set(tap);
     }
 
     /// The address of the socket.
@@ -201,6 +211,14 @@ impl SessionHandle {
     ) -> Result<(), PathEnded> {
         self.send(Command::Attach(self.connection, remote, peer))
             .await
+    }
+
+    /// Tells the capture, if there is one, what this session streams, so that it can be replayed. To be
+    /// called before the peer knows of the session; `remote` is the ID that the peer chose.
+    pub fn describe(&self, remote: ConnectionId, stream: &StreamDescription) {
+        if let Some(tap) = self.path.tap.get() {
+            tap.session(self.clock().now(), self.connection, remote, stream);
+        }
     }
 
     /// Sends a tensor.

@@ -25,7 +25,7 @@ use tensorwire_protocol::Slices;
 ///             let tensor = image.map(|byte| byte / 2);
 ///             Ok(Computed::new(move |_budget| {
 ///                 let slices = Slices::new(Bytes::copy_from_slice(&tensor), vec![4, 8])?;
-///                 Ok(Encoded { slices })
+///                 Ok(Encoded { step: 0, slices })
 ///             }))
 ///         })))
 ///     }
@@ -60,6 +60,8 @@ pub struct Computed {
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "made by sources, field by field")]
 pub struct Encoded {
+    /// The step of the stream's ladder that it is coded by; 0 where there is no choice.
+    pub step: u8,
     /// Its slices.
     pub slices: Slices,
 }

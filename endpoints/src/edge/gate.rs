@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tensorwire_protocol::admission::{Admission, DropReason, DropRule, byte_budget};
 use tensorwire_protocol::wire::{FrameNumber, TensorId};
-use tensorwire_protocol::{OutgoingTensor, SendError, Slices, Time};
+use tensorwire_protocol::{OutgoingTensor, SendError, Time};
 
+use super::Encoded;
 use crate::datapath::{Outlook, PathEnded, SessionHandle};
 
 /// The gate through which frames go to the model, and tensors to the session.
@@ -113,7 +114,7 @@ impl Gate {
         session: &SessionHandle,
         making: Making,
         made: Time,
-        slices: Slices,
+        Encoded { step, slices }: Encoded,
         outlook: &Outlook,
     ) -> Result<Result<TensorId, Unsent>, PathEnded> {
         self.give_up();
@@ -132,6 +133,7 @@ impl Gate {
         let tensor = OutgoingTensor {
             frame: making.frame,
             captured: making.captured,
+            step,
             slices,
         };
         Ok(match session.send_tensor(tensor).await? {

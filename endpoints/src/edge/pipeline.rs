@@ -315,9 +315,9 @@ impl<'a> Pipeline<'a> {
                 captured: frame.captured,
                 decided: frame.decided.unwrap_or(frame.captured),
             };
-            let bytes = encoded.slices.bytes();
+            let (step, bytes) = (encoded.step, encoded.slices.bytes());
             let sent = (self.gate)
-                .send(self.session, making, frame.made, encoded.slices, &outlook)
+                .send(self.session, making, frame.made, encoded, &outlook)
                 .await?;
             match sent {
                 Ok(id) => {
@@ -325,6 +325,7 @@ impl<'a> Pipeline<'a> {
                         frame: frame.number,
                         name: frame.name,
                         label: frame.label,
+                        step,
                         bytes,
                         captured: frame.captured,
                         handed: now,

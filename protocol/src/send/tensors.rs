@@ -15,8 +15,8 @@ use crate::rate::IP_UDP_HEADER;
 use crate::stats::Stats;
 use crate::time::{Time, micros};
 use crate::wire::{
-    DataHead, FrameNumber, HEADER_LEN, InterleaverKind, MessageType, NoticeReason, TRAILER_ROOM,
-    TensorId, put_fragment, put_header, put_slices, seal,
+    Coding, DataHead, FrameNumber, HEADER_LEN, InterleaverKind, MessageType, NoticeReason,
+    TRAILER_ROOM, TensorId, put_fragment, put_header, put_slices, seal,
 };
 
 /// The longest step of frame numbers that their 16 bits on the wire tell.
@@ -98,6 +98,9 @@ pub struct OutgoingTensor {
     pub frame: FrameNumber,
     /// When that frame was captured, by this endpoint's clock. The deadline counts from here.
     pub captured: Time,
+    /// The step of the stream's ladder that it is coded by, from 0 to below [`Config::steps`]; 0 where
+    /// there is no choice.
+    pub step: u8,
     /// The coded tensor, in as many slices as the stream has.
     pub slices: Slices,
 }
@@ -116,6 +119,14 @@ pub enum SendError {
         expected: u16,
         /// Slices of this one.
         found: usize,
+    },
+    /// The stream has no such step.
+    #[error("step {step} in a stream of {steps}")]
+    Step {
+        /// The step of this tensor.
+        step: u8,
+        /// Steps of the stream's ladder.
+        steps: u8,
     },
     /// Frames are numbered by capture: a frame cannot follow a later one, nor one 32,768 back.
     #[error("frame {frame} cannot follow frame {last}")]
@@ -147,6 +158,7 @@ pub(crate) struct Written {
 pub(crate) struct TensorQueue {
     mss: u16,
     slices: u16,
+    steps: u8,
     deadline: Duration,
     most: usize,
     interleaver: InterleaverKind,
@@ -184,6 +196,14 @@ struct Queued {
     with_notice: bool,
 }
 
+/// How a tensor is coded, as its packets tell.
+const fn coding(tensor: &OutgoingTensor) -> Coding {
+    Coding {
+        delta: false,
+        step: tensor.step,
+    }
+}
+
 impl Queued {
     /// Bytes of all its packets.
     fn waiting_in_all(&self) -> usize {
@@ -198,8 +218,9 @@ impl Queued {
     /// Bytes of so many packets, its slices being spread evenly over all.
     fn bytes_of(&self, left: usize) -> usize {
         let all = self.packets.len().max(1);
+        let count = u32::try_from(all).unwrap_or(u32::MAX);
         let head = HEADER_LEN
-            + DataHead::size(u32::try_from(all).unwrap_or(u32::MAX), self.with_notice)
+            + DataHead::size(count, coding(&self.tensor), self.with_notice)
             + TRAILER_ROOM;
         self.tensor.slices.bytes() * left / all + left * (head + IP_UDP_HEADER)
     }
@@ -225,6 +246,7 @@ impl TensorQueue {
         Self {
             mss: config.mss - repair_room(config),
             slices: config.slices,
+            steps: config.steps,
             deadline: config.deadline,
             most: config.send_queue,
             interleaver: config.interleaving.kind,
@@ -277,6 +299,12 @@ impl TensorQueue {
                 found,
             });
         }
+        if tensor.step >= self.steps {
+            return Err(SendError::Step {
+                step: tensor.step,
+                steps: self.steps,
+            });
+        }
         let frame = tensor.frame;
         let last = self.last_frame.unwrap_or_default();
         let in_order = self.last_frame.is_none() || frame > last;
@@ -292,8 +320,8 @@ impl TensorQueue {
             })
             .collect();
         let with_notice = !self.notices.is_empty();
-        let packets =
-            packetiser::plan(&lengths, self.mss, with_notice).ok_or(SendError::TooLarge)?;
+        let packets = packetiser::plan(&lengths, self.mss, coding(&tensor), with_notice)
+            .ok_or(SendError::TooLarge)?;
         let id = self.next;
         self.next = id.next();
         self.last_frame = Some(tensor.frame);
@@ -364,8 +392,8 @@ impl TensorQueue {
             capture_timestamp: queued.tensor.captured.wire(),
             packet_index: queued.sent as u16,
             packet_count: queued.packets.len() as u32,
-            delta: false,
             interleaver: self.interleaver,
+            coding: coding(&queued.tensor),
             notice,
             first_position,
         };

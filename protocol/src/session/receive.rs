@@ -88,6 +88,7 @@ impl Session {
             return None;
         }
         if data.positions().end > u32::from(self.config.slices)
+            || data.step() >= self.config.steps
             || !self.orders.has(data.interleaver())
         {
             self.stats.conflicts += 1;
