@@ -23,7 +23,9 @@ use tensorwire_endpoints::cloud::{Answer, Cloud, CloudConfig, CloudNotice, Opene
 use tensorwire_endpoints::control::{self, Message, Open, Refuse};
 use tensorwire_endpoints::datapath::DataPath;
 use tensorwire_endpoints::digest::Digest;
-use tensorwire_endpoints::edge::{Edge, FrameSource, Outcome, Pace, Produced, Protection};
+use tensorwire_endpoints::edge::{
+    Captured, Computed, Edge, Encoded, FrameSource, Outcome, Pace, Protection,
+};
 use tensorwire_endpoints::embedded;
 use tensorwire_endpoints::model::top_k;
 use tensorwire_endpoints::options::{CodecOptions, ModelOptions, QualityOptions};
@@ -115,20 +117,21 @@ struct Frames {
 }
 
 impl FrameSource for Frames {
-    fn produce(&self, number: u64) -> anyhow::Result<Option<Produced>> {
+    fn capture(self: Arc<Self>, number: u64) -> anyhow::Result<Option<Captured>> {
         let Some(&budget) = BUDGETS.get(number as usize) else {
             return Ok(None);
         };
-        let mut quality = self.quality.lock().unwrap();
-        let coded = quality.encode(tensor(number).view(), budget)?;
-        Ok(Some(Produced {
-            name: number.to_string(),
-            label: None,
-            step: coded.step,
-            slices: slices(coded.tensor)?,
-            model: Duration::ZERO,
-            encode: Duration::ZERO,
-        }))
+        Ok(Some(Captured::new(number.to_string(), None, move || {
+            // The path would have room for any.
+            Ok(Computed::new(move |_budget| {
+                let mut quality = self.quality.lock().unwrap();
+                let coded = quality.encode(tensor(number).view(), budget)?;
+                Ok(Encoded {
+                    step: coded.step,
+                    slices: slices(coded.tensor)?,
+                })
+            }))
+        })))
     }
 }
 

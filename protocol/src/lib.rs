@@ -45,6 +45,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admission;
 mod config;
 mod event;
 pub mod fec;

@@ -11,9 +11,10 @@ use tensorwire_protocol::wire::{ConnectionId, Ecn, ResultStatus};
 use tensorwire_protocol::{Config, Event, OutgoingResult, Session, Time};
 use tokio::sync::mpsc;
 
+use super::load::LoadMeter;
 use super::quic::{BLOCKED_PAUSE, QuicWay};
 use super::socket::{Batch, Room, Socket};
-use super::{Command, MAX_UDP, OpenError, PathStats};
+use super::{Command, MAX_UDP, OpenError, Outlook, PathStats};
 use crate::capture::Tap;
 use crate::clock::Clock;
 
@@ -36,6 +37,7 @@ struct Entry {
     /// None while the peer is not known.
     way: Option<Way>,
     events: mpsc::Sender<Event>,
+    load: LoadMeter,
     /// Events that found the channel full, answered tensors aside.
     events_dropped: u64,
     busy: u64,
@@ -231,12 +233,24 @@ impl Driver {
             }
             Command::Result(connection, result, reply) => {
                 if let Some(entry) = self.touch(connection) {
+                    entry.load.answered(result.compute);
                     let _ = reply.send(entry.session.send_result(now, result));
                 }
             }
             Command::Skip(connection, reason, first, count) => {
                 if let Some(entry) = self.touch(connection) {
                     entry.session.skip_frames(reason, first, count);
+                }
+            }
+            Command::Outlook(connection, reply) => {
+                if let Some(Entry { session, .. }) = self.sessions.get(&connection) {
+                    let outlook = Outlook {
+                        path: session.path(now),
+                        load: session.peer_load(),
+                        parity: session.parity(),
+                    };
+                    // The caller may have gone.
+                    let _ = reply.send(outlook);
                 }
             }
             Command::Stats(connection, reply) => {
@@ -274,6 +288,7 @@ impl Driver {
                 from,
                 way: None,
                 events,
+                load: LoadMeter::default(),
                 events_dropped: 0,
                 busy: 0,
                 send_failed: 0,
@@ -360,6 +375,7 @@ impl Entry {
             self.transmit(socket, clock.now(), output, tap).await;
             let mut answered = false;
             while let Some(event) = self.session.poll_event() {
+                let is_tensor = matches!(event, Event::Tensor(_));
                 match self.events.try_send(event) {
                     Err(mpsc::error::TrySendError::Full(Event::Tensor(tensor))) => {
                         let busy = OutgoingResult {
@@ -372,8 +388,12 @@ impl Entry {
                         answered |= self.session.send_result(clock.now(), busy).is_ok();
                     }
                     Err(_) => self.events_dropped += 1,
+                    Ok(()) if is_tensor => self.load.given(),
                     Ok(()) => {}
                 }
+            }
+            if let Some(load) = self.load.news() {
+                self.session.set_load(load);
             }
             if !answered {
                 return;

@@ -2,6 +2,7 @@
 //! and the handle that applications have of a session, whatever carries it.
 
 mod driver;
+mod load;
 mod quic;
 mod socket;
 
@@ -13,7 +14,8 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use tensorwire_protocol::wire::{ConnectionId, FrameNumber, NoticeReason, TensorId};
 use tensorwire_protocol::{
-    Config, ConfigError, Event, OutgoingResult, OutgoingTensor, ResultError, SendError, Stats,
+    Config, ConfigError, Event, OutgoingResult, OutgoingTensor, Path, PeerLoad, ResultError,
+    SendError, Stats,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -52,6 +54,18 @@ pub struct PathStats {
     pub send_failed: u64,
 }
 
+/// What a session knows that decides which frames are worth computing.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Outlook {
+    /// The path to the peer.
+    pub path: Path,
+    /// The load that the peer told last; none before it told any.
+    pub load: Option<PeerLoad>,
+    /// REPAIR packets for each source packet that tensors get ahead of losses.
+    pub parity: f64,
+}
+
 /// A session, whatever carries it. Dropping it ends the session.
 #[derive(Debug)]
 pub struct SessionHandle {
@@ -88,6 +102,7 @@ pub(crate) enum Command {
         oneshot::Sender<Result<(), ResultError>>,
     ),
     Skip(ConnectionId, NoticeReason, FrameNumber, u64),
+    Outlook(ConnectionId, oneshot::Sender<Outlook>),
     Stats(ConnectionId, oneshot::Sender<PathStats>),
     Close(ConnectionId),
 }
@@ -320,6 +335,15 @@ impl SessionHandle {
         count: u64,
     ) -> Result<(), PathEnded> {
         self.send(Command::Skip(self.connection, reason, first, count))
+            .await
+    }
+
+    /// What the session knows of path and peer at the moment.
+    ///
+    /// # Errors
+    /// If the data path has ended.
+    pub async fn outlook(&self) -> Result<Outlook, PathEnded> {
+        self.ask(|reply| Command::Outlook(self.connection, reply))
             .await
     }
 

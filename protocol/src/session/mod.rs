@@ -185,6 +185,12 @@ impl Session {
         self.peer_load
     }
 
+    /// REPAIR packets for each source packet that the newest tensor was given ahead of losses; 0 before
+    /// the first.
+    pub fn parity(&self) -> f64 {
+        self.flight.parity_share()
+    }
+
     /// Bytes kept of tensors in progress on behalf of the peer: at most
     /// [`Limits::bytes_in_progress`](crate::Limits::bytes_in_progress).
     pub fn buffered_bytes(&self) -> usize {
