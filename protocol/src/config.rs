@@ -22,6 +22,9 @@ pub struct Config {
     pub mss: u16,
     /// Slices of each tensor, 1 to 65,535.
     pub slices: u16,
+    /// Steps of the ladder by which tensors can be coded, 1 to 128; default 1. A tensor names its step,
+    /// and one of a step beyond is refused.
+    pub steps: u8,
     /// How this endpoint orders the slices of the tensors it sends, and the parameters by which
     /// it undoes the peer's order.
     pub interleaving: Interleaving,
@@ -102,6 +105,9 @@ pub enum ConfigError {
     /// A tensor must have at least one slice.
     #[error("a tensor of no slices; the map must give at least one")]
     NoSlices,
+    /// The number of steps of the ladder is out of range.
+    #[error("a ladder of {0} steps; it must have 1 to 128")]
+    Steps(u8),
     /// The stride of the interleaver is out of range.
     #[error("stride {stride} with {slices} slices; it must be 1 to the number of slices")]
     Stride {
@@ -154,6 +160,8 @@ impl Config {
     /// The default MSS.
     pub const DEFAULT_MSS: u16 = 1_200;
 
+    /// The most steps of a ladder.
+    pub const MAX_STEPS: u8 = wire::Coding::MAX_STEPS;
     /// The most tensors that a source block spans.
     pub const MAX_SPAN: u8 = wire::MAX_SPAN;
 
@@ -164,6 +172,7 @@ impl Config {
             remote_connection: ConnectionId::default(),
             mss: Self::DEFAULT_MSS,
             slices,
+            steps: 1,
             interleaving: Interleaving::default(),
             priority: None,
             importance: None,
@@ -189,6 +198,9 @@ impl Config {
         }
         if self.slices == 0 {
             return Err(ConfigError::NoSlices);
+        }
+        if self.steps == 0 || self.steps > Self::MAX_STEPS {
+            return Err(ConfigError::Steps(self.steps));
         }
         let stride = self.interleaving.stride;
         if stride == 0 || stride > self.slices {
@@ -286,6 +298,8 @@ mod tests {
         assert!(with(|c| c.deadline = Duration::ZERO).is_err());
         assert!(with(|c| c.limits.results = 0).is_err());
         assert!(with(|c| c.send_queue = 2_000).is_err());
+        assert_eq!(with(|c| c.steps = 0), Err(ConfigError::Steps(0)));
+        assert_eq!(with(|c| c.steps = 129), Err(ConfigError::Steps(129)));
         assert_eq!(with(|c| c.span = 0), Err(ConfigError::Span(0)));
         let rates = |start, least, most| {
             let mut config = Config::new(10);

@@ -17,6 +17,8 @@ pub enum Timer {
     Loss,
     /// When the pacer lets the next DATA or REPAIR packet leave.
     Pace,
+    /// When to stop sending because nothing has been heard.
+    Circuit,
     /// When to send a result again.
     Result,
     /// When to ask for FEEDBACK, for a sample of the round-trip time.
@@ -24,7 +26,7 @@ pub enum Timer {
 }
 
 impl Timer {
-    const COUNT: usize = 7;
+    const COUNT: usize = 8;
 }
 
 /// When each timer expires.
@@ -46,6 +48,7 @@ impl TimerTable {
             Timer::Feedback,
             Timer::Loss,
             Timer::Pace,
+            Timer::Circuit,
             Timer::Result,
             Timer::Ping,
         ];

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Parser;
 use tensorwire_concealment::Method;
+use tensorwire_endpoints::capture::{self, Recorder, Role};
 use tensorwire_endpoints::carrier::Carrier;
 use tensorwire_endpoints::classifier::{ClassifierOpener, Concealment, advice};
 use tensorwire_endpoints::clock::Clock;
@@ -54,6 +55,10 @@ struct Options {
     /// Sessions at a time, 1 to 256
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
     sessions: u16,
+    /// Write the datagrams of the data path (udp and quic-datagram) as pcapng, replacing the file (`tw-lab inspect` and `tw-lab
+    /// replay` read it)
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
@@ -62,6 +67,8 @@ Examples:
       serves the built-in Fashion-MNIST model on 127.0.0.1:4433
   tw-cloud --listen 0.0.0.0:4433 --model m.onnx --description m.toml --bundle m.twb --conceal lmmse
       serves a model of your own on every interface
+  tw-cloud --pcap cloud.pcapng
+      captures what it receives and sends, for `tw-lab replay cloud.pcapng`
 
 Exit status: 0 after Ctrl-C, 1 on failure, 2 on wrong usage.";
 
@@ -102,7 +109,14 @@ async fn run(options: Options) -> Result<()> {
         sessions: usize::from(options.sessions),
         any_source: options.any_source,
     };
-    let cloud = Cloud::bind(config, Clock::start()).await?;
+    let clock = Clock::start();
+    let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
+    let cloud = Cloud::bind(config, clock).await?;
+    if let Some(recorder) = &recorder {
+        cloud
+            .path()
+            .record(recorder.tap(Role::Cloud, cloud.data_addr()));
+    }
 
     eprintln!(
         "model       {} ({})",
@@ -148,7 +162,7 @@ async fn run(options: Options) -> Result<()> {
         totals.tensors,
         path.strays()
     );
-    Ok(())
+    capture::finish(recorder)
 }
 
 /// What a cloud did in all.

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::session::{Role, StreamSession};
 use crate::clock::Clock;
-use crate::datapath::{COMMANDS, Command, PathStats, SessionHandle};
+use crate::datapath::{COMMANDS, Command, LoadMeter, Outlook, PathStats, SessionHandle};
 
 /// A session, and the application that it serves.
 pub(super) struct Actor {
@@ -22,6 +22,7 @@ pub(super) struct Actor {
     /// Events that found the channel full, answered tensors aside.
     events_dropped: u64,
     busy: u64,
+    load: LoadMeter,
     ended: Arc<OnceLock<String>>,
 }
 
@@ -45,6 +46,7 @@ impl Actor {
             events: Some(events),
             events_dropped: 0,
             busy: 0,
+            load: LoadMeter::default(),
             ended,
         };
         (actor, handle)
@@ -59,10 +61,19 @@ impl Actor {
                 let _ = reply.send(self.session.send_tensor(now, tensor));
             }
             Some(Command::Result(_, result, reply)) => {
+                self.load.answered(result.compute);
                 let _ = reply.send(self.session.send_result(result));
             }
             Some(Command::Skip(_, reason, first, count)) => {
                 self.session.skip_frames(reason, first, count);
+            }
+            Some(Command::Outlook(_, reply)) => {
+                let outlook = Outlook {
+                    path: self.session.path(),
+                    load: self.session.peer_load(),
+                    parity: 0.0,
+                };
+                let _ = reply.send(outlook);
             }
             Some(Command::Stats(_, reply)) => {
                 let mut session = *self.session.stats();
@@ -93,6 +104,7 @@ impl Actor {
                 self.events_dropped += 1;
                 continue;
             };
+            let is_tensor = matches!(event, Event::Tensor(_));
             match events.try_send(event) {
                 Err(mpsc::error::TrySendError::Full(Event::Tensor(tensor))) => {
                     self.busy += 1;
@@ -106,8 +118,12 @@ impl Actor {
                     let _ = self.session.send_result(busy);
                 }
                 Err(_) => self.events_dropped += 1,
+                Ok(()) if is_tensor => self.load.given(),
                 Ok(()) => {}
             }
+        }
+        if let Some(load) = self.load.news() {
+            self.session.set_load(load);
         }
     }
 

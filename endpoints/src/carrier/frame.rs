@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use tensorwire_protocol::wire::{
-    FrameNumber, MAX_RESULT_PAYLOAD, NoticeReason, ResultStatus, TensorId,
+    FrameNumber, Load, MAX_RESULT_PAYLOAD, NoticeReason, ResultStatus, TensorId,
 };
 use tensorwire_protocol::{OutgoingTensor, ReleaseReason, Slices};
 
@@ -26,6 +26,7 @@ const KIND_RELEASE: u8 = 3;
 const KIND_NOTICE: u8 = 4;
 const KIND_PING: u8 = 5;
 const KIND_PONG: u8 = 6;
+const KIND_LOAD: u8 = 7;
 
 /// Why bytes are no frames: the peer is at fault, and its session ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -102,6 +103,8 @@ pub(crate) enum Message {
     Ping(u32),
     /// Answers a PING: what it said, and the sender's clock.
     Pong(u32, u32),
+    /// How busy the cloud's application is.
+    Load(Load),
 }
 
 impl Message {
@@ -114,6 +117,7 @@ impl Message {
             Self::Notice { .. } => KIND_NOTICE,
             Self::Ping(_) => KIND_PING,
             Self::Pong(..) => KIND_PONG,
+            Self::Load(_) => KIND_LOAD,
         };
         put_header(out, kind, 0);
         match self {
@@ -157,6 +161,11 @@ impl Message {
                 out.extend_from_slice(&echoed.to_be_bytes());
                 out.extend_from_slice(&clock.to_be_bytes());
             }
+            Self::Load(load) => {
+                out.extend_from_slice(&load.queue_length.to_be_bytes());
+                out.extend_from_slice(&load.service_micros.to_be_bytes());
+                out.extend_from_slice(&load.admission_micros.to_be_bytes());
+            }
         }
         let length = out.len() - start - HEADER;
         if let Some(field) = out.get_mut(start + 1..start + HEADER) {
@@ -192,6 +201,11 @@ impl Message {
             },
             KIND_PING => Self::Ping(fields.u32().ok_or(wrong)?),
             KIND_PONG => Self::Pong(fields.u32().ok_or(wrong)?, fields.u32().ok_or(wrong)?),
+            KIND_LOAD => Self::Load(Load {
+                queue_length: fields.u16().ok_or(wrong)?,
+                service_micros: fields.u32().ok_or(wrong)?,
+                admission_micros: fields.u32().ok_or(wrong)?,
+            }),
             other => return Err(FrameError::Kind(other)),
         };
         if matches!(message, Self::Notice { count: 0, .. }) {
@@ -206,7 +220,7 @@ impl Message {
 }
 
 /// Appends the frame of a tensor.
-pub(crate) fn put_tensor(out: &mut Vec<u8>, id: TensorId, step: u8, tensor: &OutgoingTensor) {
+pub(crate) fn put_tensor(out: &mut Vec<u8>, id: TensorId, tensor: &OutgoingTensor) {
     let slices: &Slices = &tensor.slices;
     let lengths = || (0..slices.len()).map(|i| slices.get(i).map_or(0, <[u8]>::len));
     let greatest = lengths().max().unwrap_or(0);
@@ -220,7 +234,7 @@ pub(crate) fn put_tensor(out: &mut Vec<u8>, id: TensorId, step: u8, tensor: &Out
     out.extend_from_slice(&id.0.to_be_bytes());
     out.extend_from_slice(&tensor.frame.0.to_be_bytes());
     out.extend_from_slice(&tensor.captured.wire().to_be_bytes());
-    out.push(step);
+    out.push(tensor.step);
     out.push(width);
     let count = u16::try_from(slices.len()).unwrap_or(u16::MAX);
     out.extend_from_slice(&count.to_be_bytes());
@@ -319,17 +333,20 @@ pub(crate) struct Decoder {
     held: Vec<u8>,
     /// Slices of a tensor.
     slices: u16,
+    /// Steps of the ladder by which it can be coded.
+    steps: u8,
     /// Most bytes of a tensor's slices.
     most: usize,
 }
 
 impl Decoder {
-    /// For tensors of `slices` slices, of `most` bytes in all.
-    pub(crate) const fn new(slices: u16, most: usize) -> Self {
+    /// For tensors of `slices` slices, of `most` bytes in all, coded by one of so many steps.
+    pub(crate) const fn new(slices: u16, steps: u8, most: usize) -> Self {
         Self {
             state: State::Header,
             held: Vec::new(),
             slices,
+            steps,
             most,
         }
     }
@@ -407,6 +424,9 @@ impl Decoder {
                 if fixed.count != self.slices {
                     return Err(FrameError::Slices(fixed.count));
                 }
+                if fixed.step >= self.steps {
+                    return Err(FrameError::OutOfRange("step"));
+                }
                 if fixed.width == 0 || fixed.width > MAX_WIDTH {
                     return Err(FrameError::OutOfRange("slice length width"));
                 }
@@ -445,8 +465,8 @@ impl Decoder {
                 }
                 Ok(State::Tensor { length })
             }
-            KIND_RESULT..=KIND_PONG if length <= MAX_BODY => Ok(State::Message { kind, length }),
-            KIND_RESULT..=KIND_PONG => Err(FrameError::Length { kind, length }),
+            KIND_RESULT..=KIND_LOAD if length <= MAX_BODY => Ok(State::Message { kind, length }),
+            KIND_RESULT..=KIND_LOAD => Err(FrameError::Length { kind, length }),
             other => Err(FrameError::Kind(other)),
         }
     }

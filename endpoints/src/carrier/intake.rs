@@ -295,6 +295,7 @@ impl Intake {
     fn info(&self, assembly: &Assembly, reason: ReleaseReason, now: Time) -> TensorInfo {
         let mut info = TensorInfo::new(assembly.head.id, assembly.head.frame, self.slices);
         info.captured = assembly.captured;
+        info.step = assembly.head.step;
         info.first_arrival = assembly.first_arrival;
         info.released = now;
         info.reason = reason;

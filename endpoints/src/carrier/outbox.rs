@@ -14,6 +14,7 @@ const MAX_FRAME_STEP: u64 = 0x7FFF;
 #[derive(Debug)]
 pub(super) struct Outbox {
     slices: u16,
+    steps: u8,
     most: usize,
     deadline: Duration,
     next: TensorId,
@@ -25,6 +26,7 @@ impl Outbox {
     pub(super) const fn new(config: &Config) -> Self {
         Self {
             slices: config.slices,
+            steps: config.steps,
             most: config.send_queue,
             deadline: config.deadline,
             next: TensorId(0),
@@ -55,6 +57,10 @@ impl Outbox {
         if found != usize::from(self.slices) {
             let expected = self.slices;
             return Err(SendError::SliceCount { expected, found });
+        }
+        if tensor.step >= self.steps {
+            let (step, steps) = (tensor.step, self.steps);
+            return Err(SendError::Step { step, steps });
         }
         let frame = tensor.frame;
         let last = self.last_frame.unwrap_or_default();
@@ -108,6 +114,7 @@ mod tests {
         OutgoingTensor {
             frame: FrameNumber(frame),
             captured: Time::from_millis(frame),
+            step: 0,
             slices: Slices::new(
                 Bytes::from(vec![0; slices as usize]),
                 (1..=slices).collect(),

@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use tensorwire_protocol::recv::clock::ClockMap;
-use tensorwire_protocol::wire::{FrameNumber, MAX_RESULT_PAYLOAD, NoticeReason, TensorId};
+use tensorwire_protocol::wire::{FrameNumber, Load, MAX_RESULT_PAYLOAD, NoticeReason, TensorId};
 use tensorwire_protocol::{
-    Config, Event, OutgoingResult, OutgoingTensor, Path, ReceivedResult, ResultError, SendError,
-    Stats, TensorInfo, Time,
+    Config, Event, OutgoingResult, OutgoingTensor, Path, PeerLoad, ReceivedResult, ResultError,
+    SendError, Stats, TensorInfo, Time,
 };
 
 use super::frame::{self, Decoder, FrameError, Item, Message};
@@ -61,6 +61,9 @@ pub(super) struct StreamSession {
     results: VecDeque<Message>,
     reports: VecDeque<Message>,
     notices: VecDeque<Message>,
+    /// The load that is to be told, and the one that the peer told last.
+    load: Option<Load>,
+    peer_load: Option<PeerLoad>,
     events: VecDeque<Event>,
     stats: Stats,
 }
@@ -78,6 +81,8 @@ impl StreamSession {
             results: VecDeque::new(),
             reports: VecDeque::new(),
             notices: VecDeque::new(),
+            load: None,
+            peer_load: None,
             events: VecDeque::new(),
             stats: Stats::default(),
             config,
@@ -91,7 +96,7 @@ impl StreamSession {
             Role::Edge => 0,
             Role::Cloud => self.config.limits.tensor_bytes,
         };
-        Decoder::new(self.config.slices, most)
+        Decoder::new(self.config.slices, self.config.steps, most)
     }
 
     pub(super) const fn stats(&self) -> &Stats {
@@ -112,6 +117,16 @@ impl StreamSession {
         path.waiting = self.outbox.bytes();
         path.ready = self.outbox.is_empty();
         path
+    }
+
+    /// The load that the peer told last; none before it told any.
+    pub(super) const fn peer_load(&self) -> Option<PeerLoad> {
+        self.peer_load
+    }
+
+    /// Tells the peer a load.
+    pub(super) const fn set_load(&mut self, load: Load) {
+        self.load = Some(load);
     }
 
     fn least_rtt(&self) -> Option<Duration> {
@@ -164,6 +179,9 @@ impl StreamSession {
     fn take_message(&mut self, now: Time, message: Message) -> Result<(), FrameError> {
         match (self.role, message) {
             (Role::Edge, Message::Ping(clock)) => self.pong = Some(clock),
+            (Role::Edge, Message::Load(load)) => {
+                self.peer_load = Some(PeerLoad { load, at: now });
+            }
             (Role::Cloud, Message::Pong(echoed, clock)) => self.take_pong(now, echoed, clock),
             (
                 Role::Edge,
@@ -364,6 +382,9 @@ impl StreamSession {
         if let Some(echoed) = self.pong.take() {
             Message::Pong(echoed, now.wire()).encode(out);
         }
+        if let Some(load) = self.load.take() {
+            Message::Load(load).encode(out);
+        }
         let results = self.results.drain(..);
         let rest = self.reports.drain(..).chain(self.notices.drain(..));
         results.chain(rest).for_each(|message| message.encode(out));
@@ -374,7 +395,10 @@ impl StreamSession {
     pub(super) fn has_messages(&self, now: Time) -> bool {
         let waiting =
             !(self.results.is_empty() && self.reports.is_empty() && self.notices.is_empty());
-        waiting || self.pong.is_some() || (self.role == Role::Cloud && self.next_ping <= now)
+        waiting
+            || self.load.is_some()
+            || self.pong.is_some()
+            || (self.role == Role::Cloud && self.next_ping <= now)
     }
 
     /// Appends the frame of the next tensor to `out`; none if none waits.
@@ -382,7 +406,7 @@ impl StreamSession {
         self.abandon_late(now);
         let (id, tensor) = self.outbox.pop()?;
         let before = out.len();
-        frame::put_tensor(out, id, 0, &tensor);
+        frame::put_tensor(out, id, &tensor);
         self.stats.bytes_sent += (out.len() - before) as u64;
         let until = tensor.captured + self.config.deadline;
         Some(Begun { id, until })

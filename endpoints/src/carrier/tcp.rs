@@ -64,19 +64,35 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
+/// Which session an edge attaches to, and how it gets there.
+pub(crate) struct Attach<'a> {
+    /// The control connection of the session.
+    pub(crate) control: &'a quinn::Connection,
+    /// The session's ID at the cloud.
+    pub(crate) id: ConnectionId,
+    /// The cloud's TCP port.
+    pub(crate) address: SocketAddr,
+    /// The congestion controller; the kernel's choice if none.
+    pub(crate) congestion: Option<Congestion>,
+}
+
 /// Connects an edge's session to the cloud's TCP port.
 ///
 /// # Errors
 /// If the port cannot be reached, or the kernel lacks the congestion controller.
 pub(crate) async fn connect(
-    control: &quinn::Connection,
-    address: SocketAddr,
-    congestion: Option<Congestion>,
+    attach: Attach<'_>,
     config: Config,
     clock: Clock,
     events: mpsc::Sender<Event>,
 ) -> Result<SessionHandle> {
-    let secret = secret(control, config.remote_connection)?;
+    let Attach {
+        control,
+        id,
+        address,
+        congestion,
+    } = attach;
+    let secret = secret(control, id)?;
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -92,9 +108,10 @@ pub(crate) async fn connect(
         format!("the cloud's data port {address} does not answer; is TCP let through to it?")
     })?;
     prepare(&stream)?;
-    let id = config.remote_connection.value().to_be_bytes();
-    let attach = [&MAGIC[..], &id, &secret].concat();
-    stream.write_all(&attach).await?;
+    let id = id.value().to_be_bytes();
+    stream
+        .write_all(&[&MAGIC[..], &id, &secret].concat())
+        .await?;
     let (actor, handle) = Actor::new(Role::Edge, config, clock, events);
     tokio::spawn(serve(actor, stream));
     Ok(handle)

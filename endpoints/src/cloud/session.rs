@@ -186,6 +186,10 @@ impl<O: Opener> Shared<O> {
         let (events, inbox) = mpsc::channel(WAITING_TENSORS);
         let session = self.start(carrier, config, control, events).await;
         let session = session.map_err(|error| internal(&error))?;
+        if matches!(carrier, Carrier::Udp | Carrier::QuicDatagram) {
+            let remote = ConnectionId::new(connection);
+            self.path.describe(&session, remote, &stream);
+        }
         Ok(Granted {
             carrier,
             stream,

@@ -3,17 +3,19 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tensorwire_protocol::wire::{ConnectionId, Ecn, ResultStatus};
 use tensorwire_protocol::{Config, Event, OutgoingResult, Session, Time};
 use tokio::sync::mpsc;
 
+use super::load::LoadMeter;
 use super::quic::{BLOCKED_PAUSE, QuicWay};
 use super::socket::{Batch, Room, Socket};
-use super::{Command, MAX_UDP, OpenError, PathStats};
+use super::{Command, MAX_UDP, OpenError, Outlook, PathStats};
+use crate::capture::Tap;
 use crate::clock::Clock;
 
 /// Calls that take datagrams from the socket before other work gets its turn.
@@ -35,6 +37,7 @@ struct Entry {
     /// None while the peer is not known.
     way: Option<Way>,
     events: mpsc::Sender<Event>,
+    load: LoadMeter,
     /// Events that found the channel full, answered tensors aside.
     events_dropped: u64,
     busy: u64,
@@ -49,6 +52,7 @@ pub(super) struct Driver {
     clock: Clock,
     sessions: HashMap<ConnectionId, Entry>,
     strays: Arc<AtomicU64>,
+    tap: Arc<OnceLock<Tap>>,
 }
 
 /// What a datagram is written into, and those that leave with it.
@@ -66,12 +70,18 @@ async fn receive(socket: Option<&Socket>, room: &mut Room) -> io::Result<usize> 
 }
 
 impl Driver {
-    pub(super) fn new(socket: Option<Socket>, clock: Clock, strays: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(
+        socket: Option<Socket>,
+        clock: Clock,
+        strays: Arc<AtomicU64>,
+        tap: Arc<OnceLock<Tap>>,
+    ) -> Self {
         Self {
             socket: socket.map(Arc::new),
             clock,
             sessions: HashMap::new(),
             strays,
+            tap,
         }
     }
 
@@ -117,14 +127,18 @@ impl Driver {
                 self.obey(command);
             }
             let now = self.clock.now();
-            for entry in self.sessions.values_mut() {
+            let tap = self.tap.get();
+            for (connection, entry) in &mut self.sessions {
                 if entry.due().is_some_and(|at| at <= now) {
                     entry.session.handle_timeout(now);
                     entry.touched = true;
+                    if let Some(tap) = tap {
+                        tap.ticked(now, *connection);
+                    }
                 }
                 if std::mem::take(&mut entry.touched) {
                     entry
-                        .drain(socket.as_deref(), self.clock, &mut output)
+                        .drain(socket.as_deref(), self.clock, &mut output, tap)
                         .await;
                 }
             }
@@ -139,6 +153,9 @@ impl Driver {
     }
 
     fn take(&mut self, now: Time, datagram: &[u8], from: SocketAddr, ecn: Ecn) {
+        if let Some(tap) = self.tap.get() {
+            tap.received(now, from, ecn, datagram);
+        }
         let connection = tensorwire_protocol::wire::connection_of(datagram);
         let entry = connection.and_then(|id| self.touch(id));
         // What a session expects in its QUIC connection, nobody else can send it.
@@ -192,7 +209,11 @@ impl Driver {
                 }
             }
             Command::Datagram(connection, datagram) => {
+                let tap = self.tap.clone();
                 if let Some(entry) = self.touch(connection) {
+                    if let (Some(tap), Some(Way::Quic(way))) = (tap.get(), &entry.way) {
+                        tap.received(now, way.peer(), Ecn::NotEct, &datagram);
+                    }
                     // Whatever is wrong with it has been counted.
                     let _ = entry.session.handle_datagram(now, &datagram);
                 }
@@ -212,12 +233,24 @@ impl Driver {
             }
             Command::Result(connection, result, reply) => {
                 if let Some(entry) = self.touch(connection) {
+                    entry.load.answered(result.compute);
                     let _ = reply.send(entry.session.send_result(now, result));
                 }
             }
             Command::Skip(connection, reason, first, count) => {
                 if let Some(entry) = self.touch(connection) {
                     entry.session.skip_frames(reason, first, count);
+                }
+            }
+            Command::Outlook(connection, reply) => {
+                if let Some(Entry { session, .. }) = self.sessions.get(&connection) {
+                    let outlook = Outlook {
+                        path: session.path(now),
+                        load: session.peer_load(),
+                        parity: session.parity(),
+                    };
+                    // The caller may have gone.
+                    let _ = reply.send(outlook);
                 }
             }
             Command::Stats(connection, reply) => {
@@ -255,6 +288,7 @@ impl Driver {
                 from,
                 way: None,
                 events,
+                load: LoadMeter::default(),
                 events_dropped: 0,
                 busy: 0,
                 send_failed: 0,
@@ -293,11 +327,21 @@ impl Entry {
     }
 
     /// Sends what is due at `now`.
-    async fn transmit(&mut self, socket: Option<&Socket>, now: Time, output: &mut Output) {
+    async fn transmit(
+        &mut self,
+        socket: Option<&Socket>,
+        now: Time,
+        output: &mut Output,
+        tap: Option<&Tap>,
+    ) {
         let Output { datagram, batch } = output;
+        let connection = Some(self.session.config().local_connection);
         match (&mut self.way, socket) {
             (Some(Way::Udp(peer)), Some(socket)) => {
                 while let Some(transmit) = self.session.poll_transmit(now, datagram) {
+                    if let Some(tap) = tap {
+                        tap.sent(now, connection, *peer, transmit.ecn, datagram);
+                    }
                     // A datagram that cannot be sent is a loss like any other.
                     if !batch.add(datagram, transmit.ecn, socket.segments()) {
                         self.send_failed += batch.flush(socket, *peer).await;
@@ -308,6 +352,9 @@ impl Entry {
             }
             (Some(Way::Quic(way)), _) => {
                 while !way.is_blocked() && self.session.poll_transmit(now, datagram).is_some() {
+                    if let Some(tap) = tap {
+                        tap.sent(now, connection, way.peer(), Ecn::NotEct, datagram);
+                    }
                     self.send_failed += u64::from(!way.send(datagram));
                 }
             }
@@ -316,12 +363,19 @@ impl Entry {
     }
 
     /// Sends and tells everything that the session has.
-    async fn drain(&mut self, socket: Option<&Socket>, clock: Clock, output: &mut Output) {
+    async fn drain(
+        &mut self,
+        socket: Option<&Socket>,
+        clock: Clock,
+        output: &mut Output,
+        tap: Option<&Tap>,
+    ) {
         loop {
             // What is sent in one go left at once.
-            self.transmit(socket, clock.now(), output).await;
+            self.transmit(socket, clock.now(), output, tap).await;
             let mut answered = false;
             while let Some(event) = self.session.poll_event() {
+                let is_tensor = matches!(event, Event::Tensor(_));
                 match self.events.try_send(event) {
                     Err(mpsc::error::TrySendError::Full(Event::Tensor(tensor))) => {
                         let busy = OutgoingResult {
@@ -334,8 +388,12 @@ impl Entry {
                         answered |= self.session.send_result(clock.now(), busy).is_ok();
                     }
                     Err(_) => self.events_dropped += 1,
+                    Ok(()) if is_tensor => self.load.given(),
                     Ok(()) => {}
                 }
+            }
+            if let Some(load) = self.load.news() {
+                self.session.set_load(load);
             }
             if !answered {
                 return;

@@ -2,6 +2,7 @@
 //! and the handle that applications have of a session, whatever carries it.
 
 mod driver;
+mod load;
 mod quic;
 mod socket;
 
@@ -13,13 +14,17 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use tensorwire_protocol::wire::{ConnectionId, FrameNumber, NoticeReason, TensorId};
 use tensorwire_protocol::{
-    Config, ConfigError, Event, OutgoingResult, OutgoingTensor, ResultError, SendError, Stats,
+    Config, ConfigError, Event, OutgoingResult, OutgoingTensor, Path, PeerLoad, ResultError,
+    SendError, Stats,
 };
 use tokio::sync::{mpsc, oneshot};
 
+use crate::capture::Tap;
 use crate::clock::Clock;
+use crate::stream::StreamDescription;
 
 use driver::Driver;
+pub(crate) use load::LoadMeter;
 use socket::Socket;
 
 /// Commands that may wait for the loop; senders wait beyond.
@@ -35,6 +40,7 @@ pub struct DataPath {
     local: SocketAddr,
     clock: Clock,
     strays: Arc<AtomicU64>,
+    tap: Arc<OnceLock<Tap>>,
 }
 
 /// What a session and its socket have counted.
@@ -47,6 +53,18 @@ pub struct PathStats {
     pub busy: u64,
     /// Datagrams that the system, or QUIC, did not send.
     pub send_failed: u64,
+}
+
+/// What a session knows that decides which frames are worth computing.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Outlook {
+    /// The path to the peer.
+    pub path: Path,
+    /// The load that the peer told last; none before it told any.
+    pub load: Option<PeerLoad>,
+    /// REPAIR packets for each source packet that tensors get ahead of losses.
+    pub parity: f64,
 }
 
 /// A session, whatever carries it. Dropping it ends the session.
@@ -87,6 +105,7 @@ pub(crate) enum Command {
         oneshot::Sender<Result<(), ResultError>>,
     ),
     Skip(ConnectionId, NoticeReason, FrameNumber, u64),
+    Outlook(ConnectionId, oneshot::Sender<Outlook>),
     Stats(ConnectionId, oneshot::Sender<PathStats>),
     Close(ConnectionId),
 }
@@ -149,13 +168,33 @@ impl DataPath {
     fn start(socket: Option<Socket>, local: SocketAddr, clock: Clock) -> Self {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let strays = Arc::new(AtomicU64::new(0));
-        let driver = Driver::new(socket, clock, Arc::clone(&strays));
+        let tap = Arc::default();
+        let driver = Driver::new(socket, clock, Arc::clone(&strays), Arc::clone(&tap));
         tokio::spawn(driver.run(inbox));
         Self {
             commands,
             local,
             clock,
             strays,
+            tap,
+        }
+    }
+
+    /// Hands what the sessions send and receive from now on to a capture; only the first tap counts.
+    pub fn record(&self, tap: Tap) {
+        let _ = self.tap.set(tap);
+    }
+
+    /// Tells the capture, if there is one, what a session on this path streams, so that it can be
+    /// replayed. To be called before the peer knows of the session; `remote` is the ID that the peer chose.
+    pub fn describe(
+        &self,
+        session: &SessionHandle,
+        remote: ConnectionId,
+        stream: &StreamDescription,
+    ) {
+        if let Some(tap) = self.tap.get() {
+            tap.session(self.clock.now(), session.connection, remote, stream);
         }
     }
 
@@ -310,6 +349,15 @@ impl SessionHandle {
         count: u64,
     ) -> Result<(), PathEnded> {
         self.send(Command::Skip(self.connection, reason, first, count))
+            .await
+    }
+
+    /// What the session knows of path and peer at the moment.
+    ///
+    /// # Errors
+    /// If the data path has ended.
+    pub async fn outlook(&self) -> Result<Outlook, PathEnded> {
+        self.ask(|reply| Command::Outlook(self.connection, reply))
             .await
     }
 

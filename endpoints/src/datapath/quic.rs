@@ -1,5 +1,6 @@
 //! TSP datagrams in the datagrams of a QUIC connection (RFC 9221; spec/carriers.md, section 3).
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -43,6 +44,11 @@ impl QuicWay {
     /// Whether QUIC takes no datagrams at present.
     pub(super) const fn is_blocked(&self) -> bool {
         self.blocked
+    }
+
+    /// The other end of the connection.
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.connection.remote_address()
     }
 
     /// Sends a datagram, or has it wait for room; whether that can be.

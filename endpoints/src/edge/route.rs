@@ -8,7 +8,9 @@ use tensorwire_protocol::wire::ConnectionId;
 use tensorwire_protocol::{Config, Event};
 use tokio::sync::mpsc;
 
-use crate::carrier::{Carrier, Congestion, quic_stream, tcp};
+use crate::capture::{Recorder, Role};
+use crate::carrier::tcp::{self, Attach};
+use crate::carrier::{Carrier, Congestion, quic_stream};
 use crate::clock::Clock;
 use crate::control::{self, Accept, ControlError, Message, Open};
 use crate::datapath::{DataPath, SessionHandle};
@@ -40,12 +42,18 @@ pub struct Route {
 pub(super) type Control = (quinn::SendStream, quinn::RecvStream);
 
 impl Route {
-    /// How the QUIC connection sends.
+    /// How the QUIC connection sends. `captured` says whether the datagrams are wanted in a capture.
     ///
     /// # Errors
     /// If the route asks for what its carrier does not have.
-    pub(super) fn tuning(&self) -> Result<Tuning> {
+    pub(super) fn tuning(&self, captured: bool) -> Result<Tuning> {
         let carrier = self.carrier;
+        if captured && matches!(carrier, Carrier::QuicStream | Carrier::Tcp) {
+            bail!(
+                "captures hold TSP datagrams, and {} has none",
+                carrier.name()
+            );
+        }
         if self.congestion.is_some() && carrier == Carrier::Udp {
             bail!(
                 "TSP over UDP has a rate control of its own; cubic and bbr are for quic-datagram, \
@@ -68,64 +76,97 @@ impl Route {
     }
 }
 
-/// Opens a session of `stream` on a control connection that has just been made.
-pub(super) async fn open(
-    route: Route,
-    connection: &quinn::Connection,
-    (mut stream, mut config): (StreamDescription, Config),
-    events: mpsc::Sender<Event>,
-    clock: Clock,
-) -> Result<(SessionHandle, Control)> {
-    if route.carrier == Carrier::QuicDatagram {
-        let most = connection.max_datagram_size();
-        let most = most.context("the cloud takes no QUIC datagrams")?;
-        config.mss = config.mss.min(u16::try_from(most).unwrap_or(u16::MAX));
-        stream.mss = config.mss;
+/// A session that is to be opened on a control connection that has just been made.
+pub(super) struct Opening<'a> {
+    pub(super) route: Route,
+    pub(super) connection: &'a quinn::Connection,
+    /// This end of the control connection.
+    pub(super) local: SocketAddr,
+    pub(super) stream: StreamDescription,
+    pub(super) config: Config,
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) clock: Clock,
+    pub(super) recorder: Option<&'a Recorder>,
+}
+
+impl Opening<'_> {
+    pub(super) async fn open(mut self) -> Result<(SessionHandle, Control)> {
+        match self.route.carrier {
+            Carrier::Udp | Carrier::QuicDatagram => self.open_tsp().await,
+            Carrier::QuicStream | Carrier::Tcp => self.open_streams().await,
+        }
     }
-    let mut cloud = connection.remote_address();
-    // TSP sessions have an ID of ours, which the cloud has to know.
-    let tsp = match route.carrier {
-        Carrier::Udp => {
-            let any: SocketAddr = match cloud {
+
+    /// A session of TSP. The cloud has to know its ID.
+    async fn open_tsp(&mut self) -> Result<(SessionHandle, Control)> {
+        let in_quic = self.route.carrier == Carrier::QuicDatagram;
+        let path = if in_quic {
+            let most = self.connection.max_datagram_size();
+            let most = most.context("the cloud takes no QUIC datagrams")?;
+            let mss = self.config.mss.min(u16::try_from(most).unwrap_or(u16::MAX));
+            (self.config.mss, self.stream.mss) = (mss, mss);
+            DataPath::without_socket(self.clock)
+        } else {
+            let any: SocketAddr = match self.connection.remote_address() {
                 SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
                 SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
             };
-            let path = DataPath::bind_with(any, clock, route.gso).await;
-            Some(path.context("cannot open a UDP socket")?)
+            let path = DataPath::bind_with(any, self.clock, self.route.gso).await;
+            path.context("cannot open a UDP socket")?
+        };
+        if let Some(recorder) = self.recorder {
+            let local = if in_quic {
+                self.local
+            } else {
+                path.local_addr()
+            };
+            path.record(recorder.tap(Role::Edge, local));
         }
-        Carrier::QuicDatagram => Some(DataPath::without_socket(clock)),
-        Carrier::QuicStream | Carrier::Tcp => None,
-    };
-    let tsp = match tsp {
-        Some(path) => Some(path.open(config.clone(), None, events.clone()).await?),
-        None => None,
-    };
-    let id = tsp
-        .as_ref()
-        .map_or(0, |session| session.connection().value());
-    let open = Open::new(stream, id).over(route.carrier);
-    let negotiated = tokio::time::timeout(OPEN_TIMEOUT, negotiate(connection, open)).await;
-    let negotiated = negotiated.context("the cloud does not answer our request for a session")?;
-    let (control, accept) = negotiated?;
-    let remote = ConnectionId::new(accept.connection);
-    cloud.set_port(accept.data_port);
-    let data = route.data.unwrap_or(cloud);
-    let session = match (route.carrier, tsp) {
-        (Carrier::QuicDatagram, Some(session)) => {
-            session.attach_quic(remote, connection.clone()).await?;
-            session
+        let config = self.config.clone();
+        let session = path.open(config, None, self.events.clone()).await?;
+        let (control, accept) = self.negotiate(session.connection().value()).await?;
+        let remote = ConnectionId::new(accept.connection);
+        path.describe(&session, remote, &self.stream);
+        if in_quic {
+            session.attach_quic(remote, self.connection.clone()).await?;
+        } else {
+            let peer = self.data(&accept);
+            session.attach(remote, Some(peer)).await?;
         }
-        (_, Some(session)) => {
-            session.attach(remote, Some(data)).await?;
-            session
-        }
-        (Carrier::Tcp, None) => {
-            config.remote_connection = remote;
-            tcp::connect(connection, data, route.congestion, config, clock, events).await?
-        }
-        (_, None) => quic_stream::connect(connection.clone(), config, clock, events),
-    };
-    Ok((session, control))
+        Ok((session, control))
+    }
+
+    /// A session on reliable streams, which start when it is granted.
+    async fn open_streams(&mut self) -> Result<(SessionHandle, Control)> {
+        let (control, accept) = self.negotiate(0).await?;
+        let (config, events, clock) = (self.config.clone(), self.events.clone(), self.clock);
+        let session = if self.route.carrier == Carrier::Tcp {
+            let attach = Attach {
+                control: self.connection,
+                id: ConnectionId::new(accept.connection),
+                address: self.data(&accept),
+                congestion: self.route.congestion,
+            };
+            tcp::connect(attach, config, clock, events).await?
+        } else {
+            quic_stream::connect(self.connection.clone(), config, clock, events)
+        };
+        Ok((session, control))
+    }
+
+    /// Where the data path goes.
+    fn data(&self, accept: &Accept) -> SocketAddr {
+        let mut cloud = self.connection.remote_address();
+        cloud.set_port(accept.data_port);
+        self.route.data.unwrap_or(cloud)
+    }
+
+    /// Asks for the session; `id` is its connection ID here.
+    async fn negotiate(&self, id: u32) -> Result<(Control, Accept)> {
+        let open = Open::new(self.stream.clone(), id).over(self.route.carrier);
+        let negotiated = tokio::time::timeout(OPEN_TIMEOUT, negotiate(self.connection, open)).await;
+        negotiated.context("the cloud does not answer our request for a session")?
+    }
 }
 
 async fn negotiate(connection: &quinn::Connection, open: Open) -> Result<(Control, Accept)> {

@@ -1,13 +1,18 @@
 //! How much a session may send, and when (`spec/rate-control.md`).
 
+mod circuit;
+mod controller;
+mod delay;
+mod dispersion;
+mod loss_step;
 mod pacer;
 mod path;
+mod window;
 
 pub use path::{IP_UDP_HEADER, Path, PeerLoad};
 
-use pacer::Pacer;
-
-use crate::time::Time;
+pub(crate) use circuit::Change;
+pub(crate) use controller::{Arrived, Controller, Report, Sending};
 
 /// What bounds the rate of DATA and REPAIR packets.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -73,42 +78,5 @@ impl RateControl {
                 outside.or(unordered)
             }
         }
-    }
-}
-
-/// Decides when packets leave.
-#[derive(Debug)]
-pub(crate) struct Controller {
-    control: RateControl,
-    pacer: Pacer,
-}
-
-impl Controller {
-    pub(crate) fn new(control: RateControl) -> Self {
-        Self {
-            control,
-            pacer: Pacer::default(),
-        }
-    }
-
-    /// Bits a second at which packets leave.
-    pub(crate) const fn pace(&self) -> Option<u64> {
-        match self.control {
-            RateControl::Off => None,
-            RateControl::Fixed { bits_per_second } => Some(bits_per_second),
-            RateControl::Adaptive(adaptive) => Some(adaptive.start),
-        }
-    }
-
-    /// A datagram of so many bytes of UDP payload left.
-    pub(crate) fn sent(&mut self, now: Time, size: usize) {
-        if let Some(rate) = self.pace() {
-            self.pacer.sent(now, size + IP_UDP_HEADER, rate);
-        }
-    }
-
-    /// When the next DATA or REPAIR packet may leave.
-    pub(crate) const fn next(&self) -> Time {
-        self.pacer.next()
     }
 }

@@ -34,6 +34,8 @@ pub struct Path {
     /// Whether a tensor that is handed over now begins to leave at once: nothing waits, the pacer is
     /// ready, the window has room and the circuit breaker is closed.
     pub ready: bool,
+    /// Whether others fill the queue of the bottleneck, so that the session holds its own against them.
+    pub competing: bool,
     /// Whether the circuit breaker is open: nothing has been heard of the peer for so long that no DATA
     /// is sent until it is heard of.
     pub silent: bool,

@@ -67,8 +67,6 @@ pub(crate) struct SentPackets {
     acknowledged: u64,
     /// Bytes of DATA and REPAIR packets of unknown fate.
     in_flight: usize,
-    /// Packets before this one are not counted as in flight any more.
-    counted: u64,
 }
 
 impl SentPackets {
@@ -83,23 +81,9 @@ impl SentPackets {
         self.in_flight
     }
 
-    /// No longer counts what was sent before `time` as in flight: whatever became of it, it is not on its
-    /// way any more.
-    pub(crate) fn discount(&mut self, time: Time) {
-        self.counted = self.counted.max(self.oldest());
-        while let Some(packet) = self.get(self.counted)
-            && packet.at < time
-        {
-            let packet = *packet;
-            self.land(self.counted, &packet);
-            self.counted += 1;
-        }
-    }
-
     /// A packet that was in flight is not any more.
-    fn land(&mut self, number: u64, packet: &SentPacket) {
-        let flies = packet.fate == Fate::Unknown && packet.cargo != Cargo::Other;
-        if flies && number >= self.counted {
+    const fn land(&mut self, packet: &SentPacket) {
+        if matches!(packet.fate, Fate::Unknown) && !matches!(packet.cargo, Cargo::Other) {
             self.in_flight = self.in_flight.saturating_sub(packet.size);
         }
     }
@@ -109,7 +93,7 @@ impl SentPackets {
         if self.recent.len() == MOST
             && let Some(oldest) = self.recent.front().copied()
         {
-            self.land(self.oldest(), &oldest);
+            self.land(&oldest);
             self.recent.pop_front();
         }
         if cargo != Cargo::Other {
@@ -128,7 +112,7 @@ impl SentPackets {
     /// Marks `number` received; the packet if that is news and it is still known.
     pub(crate) fn acknowledge(&mut self, number: u64) -> Option<Acknowledged> {
         let packet = *self.get(number)?;
-        self.land(number, &packet);
+        self.land(&packet);
         let before = packet.fate;
         self.get(number)?.fate = Fate::Received;
         self.acknowledged = self.acknowledged.max(number + 1);
@@ -171,7 +155,7 @@ impl SentPackets {
             } else {
                 Fate::Lost
             };
-            self.land(number, &before);
+            self.land(&before);
             lost(before);
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::config::{Config, ConfigError};
 use crate::event::Event;
 use crate::interleave::Orders;
-use crate::rate::{Controller, IP_UDP_HEADER, Path, PeerLoad};
+use crate::rate::{Arrived, Change, Controller, IP_UDP_HEADER, Path, PeerLoad, Sending};
 use crate::recv::clock::ClockMap;
 use crate::recv::{
     FeedbackState, PacketArrivals, Passing, Prospect, Recovered, Scope, Seen, TensorWindow,
@@ -73,6 +73,8 @@ pub struct Session {
     rtt: Rtt,
     rate: Controller,
     peer_load: Option<PeerLoad>,
+    /// What the report that is being read tells of for the first time.
+    arrived: Vec<Arrived>,
     /// Smoothed time from sending a packet to knowing that it was lost.
     detection: Option<Duration>,
     last_ping: Option<Time>,
@@ -113,8 +115,9 @@ impl Session {
             losses: LossEstimator::default(),
             silence: Silence::default(),
             rtt: Rtt::default(),
-            rate: Controller::new(config.rate),
+            rate: Controller::new(&config),
             peer_load: None,
+            arrived: Vec::new(),
             detection: None,
             last_ping: None,
             ask: false,
@@ -164,29 +167,28 @@ impl Session {
 
     /// What is known of the path to the peer at `now`, and what that lets this session send.
     pub fn path(&self, now: Time) -> Path {
-        let waiting = self.queue.waiting() + self.flight.waiting(self.config.mss);
-        let pace = self.rate.pace();
-        let least = self.rtt.least(now);
-        Path {
-            rate: pace,
-            bottleneck: None,
-            pace,
-            queue_delay: match (self.rtt.smoothed(), least) {
-                (Some(smoothed), Some(least)) => smoothed.saturating_sub(least),
-                _ => Duration::ZERO,
-            },
-            one_way: least.map(|rtt| rtt / 2),
-            waiting,
+        let waiting = self.queue.waiting(self.flight.parity_share()) + self.flight.waiting();
+        self.rate
+            .path(&self.sending(now), waiting, self.rtt.least(now))
+    }
+
+    fn sending(&self, now: Time) -> Sending {
+        Sending {
+            now,
             in_flight: self.sent.in_flight(),
-            window: None,
-            ready: waiting == 0 && self.rate.next() <= now,
-            silent: false,
+            spread: self.queue.spread(self.flight.parity_share()),
         }
     }
 
     /// The newest load that the peer's FEEDBACK told; none before it told any.
     pub const fn peer_load(&self) -> Option<PeerLoad> {
         self.peer_load
+    }
+
+    /// REPAIR packets for each source packet that the newest tensor was given ahead of losses; 0 before
+    /// the first.
+    pub fn parity(&self) -> f64 {
+        self.flight.parity_share()
     }
 
     /// Bytes kept of tensors in progress on behalf of the peer: at most
@@ -236,6 +238,8 @@ impl Session {
         }
         self.flight.expire(now);
         self.give_up_unreported(now);
+        let change = self.rate.expire(now, self.rtt.timeout());
+        self.circuit_changed(change);
         self.results.expire(now, &mut self.stats);
         self.after_change(now);
     }
@@ -292,7 +296,9 @@ impl Session {
         self.queue.abandon_late(now, &mut self.stats);
         let (kind, cargo) = self.write(now, buffer)?;
         self.sent.push(now, cargo, buffer.len() + IP_UDP_HEADER);
-        self.rate.sent(now, buffer.len());
+        let sending = self.sending(now);
+        self.rate
+            .sent(&sending, buffer.len(), cargo != Cargo::Other);
         self.stats.datagrams_sent += 1;
         self.stats.bytes_sent += buffer.len() as u64;
         self.set_timers(now);
@@ -353,8 +359,21 @@ impl Session {
         self.timers.set(Timer::Feedback, self.feedback.due());
         let pace = self.rate.next();
         self.timers.set(Timer::Pace, (pace > now).then_some(pace));
+        let circuit = self.rate.circuit_due(self.rtt.timeout());
+        self.timers.set(Timer::Circuit, circuit);
         self.timers.set(Timer::Result, self.results.due());
         self.timers.set(Timer::Ping, Some(self.ping_due(now)));
+    }
+
+    fn circuit_changed(&mut self, change: Option<Change>) {
+        match change {
+            None => {}
+            Some(Change::Opened(silence)) => {
+                self.stats.circuit_breaks += 1;
+                self.push_event(Event::CircuitOpened { silence });
+            }
+            Some(Change::Closed) => self.push_event(Event::CircuitClosed),
+        }
     }
 
     fn push_event(&mut self, event: Event) {

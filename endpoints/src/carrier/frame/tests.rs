@@ -14,6 +14,7 @@ fn tensor(lengths: &[usize]) -> OutgoingTensor {
     OutgoingTensor {
         frame: FrameNumber(11),
         captured: Time::from_micros(0x1_2345_6789),
+        step: 3,
         slices: Slices::new(Bytes::from(bytes.clone()), ends.collect()).unwrap(),
     }
 }
@@ -41,12 +42,17 @@ fn messages() -> Vec<Message> {
         },
         Message::Ping(7),
         Message::Pong(7, u32::MAX),
+        Message::Load(Load {
+            queue_length: 3,
+            service_micros: 40_000,
+            admission_micros: 50_000,
+        }),
     ]
 }
 
 /// Everything in `stream`, handed over in pieces of these lengths, bytes joined.
 fn decode(stream: &[u8], slices: u16, pieces: &[usize]) -> Result<Vec<Found>, FrameError> {
-    let mut decoder = Decoder::new(slices, MOST);
+    let mut decoder = Decoder::new(slices, 5, MOST);
     let (mut found, mut rest) = (Vec::new(), stream);
     let mut pieces = pieces.iter().copied().cycle();
     while !rest.is_empty() {
@@ -84,7 +90,7 @@ proptest! {
         let tensor = tensor(&lengths);
         let mut stream = Vec::new();
         messages().iter().for_each(|message| message.encode(&mut stream));
-        put_tensor(&mut stream, TensorId(9), 3, &tensor);
+        put_tensor(&mut stream, TensorId(9), &tensor);
         messages().iter().for_each(|message| message.encode(&mut stream));
         let found = decode(&stream, lengths.len() as u16, &pieces).unwrap();
         let ends = (1..=lengths.len()).map(|n| lengths[..n].iter().sum::<usize>() as u32);
@@ -122,7 +128,7 @@ proptest! {
     ) {
         let mut stream = Vec::new();
         messages().iter().for_each(|message| message.encode(&mut stream));
-        put_tensor(&mut stream, TensorId(9), 3, &tensor(&lengths));
+        put_tensor(&mut stream, TensorId(9), &tensor(&lengths));
         let place = place.index(stream.len());
         stream[place] = value;
         for found in decode(&stream, 4, &pieces).unwrap_or_default() {
@@ -139,7 +145,7 @@ proptest! {
 fn lengths_take_as_many_bytes_as_the_longest_needs() {
     for (longest, width) in [(255, 1), (256, 2), (65_535, 2), (65_536, 3)] {
         let mut out = Vec::new();
-        put_tensor(&mut out, TensorId(0), 0, &tensor(&[0, longest]));
+        put_tensor(&mut out, TensorId(0), &tensor(&[0, longest]));
         assert_eq!(out.len(), HEADER + TENSOR + 2 * width + longest);
     }
 }
@@ -148,7 +154,7 @@ fn lengths_take_as_many_bytes_as_the_longest_needs() {
 fn what_is_too_long_or_of_another_stream_is_refused_by_its_head() {
     let refusal = |bytes: &[u8]| decode(bytes, 2, &[1]).unwrap_err();
     let header = |kind: u8, length: u32| [&[kind][..], &length.to_be_bytes()].concat();
-    assert_eq!(refusal(&header(7, 0)), FrameError::Kind(7));
+    assert_eq!(refusal(&header(8, 0)), FrameError::Kind(8));
     assert_eq!(refusal(&header(0, 0)), FrameError::Kind(0));
     let length = MAX_BODY + 1;
     let kind = KIND_RESULT;
@@ -161,7 +167,7 @@ fn what_is_too_long_or_of_another_stream_is_refused_by_its_head() {
     assert_eq!(refusal(&short), FrameError::Length { kind, length });
 
     let mut good = Vec::new();
-    put_tensor(&mut good, TensorId(0), 0, &tensor(&[2_000, 2_000]));
+    put_tensor(&mut good, TensorId(0), &tensor(&[2_000, 2_000]));
     assert!(decode(&good, 2, &[10_000]).is_ok());
     assert_eq!(decode(&good, 3, &[9]).unwrap_err(), FrameError::Slices(2));
     // The second slice is said to be longer than all that follows, then than any tensor.
@@ -177,6 +183,9 @@ fn what_is_too_long_or_of_another_stream_is_refused_by_its_head() {
     let mut wide = good.clone();
     wide[HEADER + 21] = 4;
     assert_eq!(refusal(&wide), FrameError::OutOfRange("slice length width"));
+    let mut beyond = good.clone();
+    beyond[HEADER + 20] = 5;
+    assert_eq!(refusal(&beyond), FrameError::OutOfRange("step"));
     let mut none = Vec::new();
     Message::Notice {
         reason: NoticeReason::FrameRate,

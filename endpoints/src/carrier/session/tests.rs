@@ -70,6 +70,7 @@ impl Pair {
         OutgoingTensor {
             frame: FrameNumber(frame),
             captured: self.now + self.offset - age,
+            step: 0,
             slices: Slices::new(Bytes::from_static(b"abcdef"), vec![2, 6]).unwrap(),
         }
     }
@@ -199,6 +200,20 @@ fn what_is_skipped_or_abandoned_is_told() {
 }
 
 #[test]
+fn the_newest_load_is_told() {
+    let mut pair = Pair::new(|_| {}, Duration::ZERO);
+    let load = |queue_length| Load {
+        queue_length,
+        service_micros: 40_000,
+        admission_micros: 50_000,
+    };
+    pair.cloud.set_load(load(1));
+    pair.cloud.set_load(load(2));
+    pair.run(30);
+    assert_eq!(pair.edge.peer_load().unwrap().load, load(2));
+}
+
+#[test]
 fn results_that_nobody_reads_are_bounded() {
     let mut pair = Pair::new(|config| config.limits.results = 4, Duration::ZERO);
     for id in 0..10 {
@@ -226,7 +241,7 @@ fn messages_of_the_other_direction_end_the_session() {
     let (decoder, current) = &mut pair.to_edge;
     assert!(pair.edge.take(pair.now, &pong, decoder, current).is_err());
     let (mut tensor, mut current) = (Vec::new(), None);
-    frame::put_tensor(&mut tensor, TensorId(0), 0, &pair.tensor(0, Duration::ZERO));
+    frame::put_tensor(&mut tensor, TensorId(0), &pair.tensor(0, Duration::ZERO));
     let mut decoder = pair.edge.decoder();
     assert!(
         pair.edge
