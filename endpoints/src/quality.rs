@@ -1,7 +1,5 @@
 //! Coding a tensor by the step of the ladder that its bytes have room for.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use anyhow::{Context as _, Result};
 use ndarray::ArrayView3;
 use tensorwire_codec::{Chooser, EncodedTensor, Encoder, Format, Ladder};
@@ -86,33 +84,6 @@ impl Quality {
     }
 }
 
-/// Bytes that the next tensor may have, told from one thread to another.
-#[derive(Debug)]
-pub struct ByteBudget(AtomicUsize);
-
-impl ByteBudget {
-    /// Stands for no limit: more than any tensor has.
-    const NONE: usize = usize::MAX;
-
-    /// Sets it; none: as many as it likes.
-    pub fn set(&self, bytes: Option<usize>) {
-        self.0.store(bytes.unwrap_or(Self::NONE), Ordering::Relaxed);
-    }
-
-    /// What was set last; none at first.
-    #[must_use]
-    pub fn get(&self) -> Option<usize> {
-        let bytes = self.0.load(Ordering::Relaxed);
-        (bytes != Self::NONE).then_some(bytes)
-    }
-}
-
-impl Default for ByteBudget {
-    fn default() -> Self {
-        Self(AtomicUsize::new(Self::NONE))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use ndarray::Array3;
@@ -182,15 +153,5 @@ mod tests {
         let coded = fixed.encode(noise(1.0).view(), Some(1)).unwrap();
         assert_eq!((coded.step, fixed.ladder().len()), (0, 1));
         assert!(Quality::adaptive(Ladder::from(format), vec![]).is_err());
-    }
-
-    #[test]
-    fn a_budget_may_be_any_number_or_none() {
-        let budget = ByteBudget::default();
-        assert_eq!(budget.get(), None);
-        for bytes in [Some(0), Some(12_000), None] {
-            budget.set(bytes);
-            assert_eq!(budget.get(), bytes);
-        }
     }
 }

@@ -1,7 +1,6 @@
 //! Frames from a set of images: read, prepare, run the edge's part of the model, encode.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use tensorwire_codec::EncodedTensor;
@@ -9,11 +8,11 @@ use tensorwire_protocol::Slices;
 
 use crate::classifier::SideInformation;
 use crate::description::Input;
-use crate::edge::{FrameSource, Produced};
+use crate::edge::{Captured, Computed, Encoded, FrameSource};
 use crate::images::Dataset;
 use crate::model::EdgeModel;
 use crate::options::{LoadedModel, check_unseen};
-use crate::quality::{ByteBudget, Quality};
+use crate::quality::Quality;
 
 /// The images of a set as frames, over and over until there are as many as wanted.
 #[derive(Debug)]
@@ -22,7 +21,6 @@ pub struct ImageSource {
     input: Input,
     model: EdgeModel,
     quality: Mutex<Quality>,
-    budget: ByteBudget,
     side: Option<SideInformation>,
     frames: u64,
 }
@@ -43,7 +41,6 @@ impl ImageSource {
             model: loaded.model.edge(&loaded.split)?,
             input: loaded.description.input.clone(),
             quality: Mutex::new(quality),
-            budget: ByteBudget::default(),
             dataset,
             side,
             frames,
@@ -52,34 +49,25 @@ impl ImageSource {
 }
 
 impl FrameSource for ImageSource {
-    fn produce(&self, number: u64) -> Result<Option<Produced>> {
+    fn capture(self: Arc<Self>, number: u64) -> Result<Option<Captured>> {
         if number >= self.frames {
             return Ok(None);
         }
         let index = usize::try_from(number % self.dataset.len() as u64)?;
         let sample = self.dataset.get(index)?;
         check_unseen(self.side.as_ref(), &sample.name, &sample.digest)?;
-        let start = Instant::now();
-        let image = self.input.prepare(sample.image)?;
-        let tensor = self.model.run(image.view())?;
-        let model = start.elapsed();
-        let start = Instant::now();
-        let mut quality = self.quality.lock().unwrap_or_else(PoisonError::into_inner);
-        let coded = quality.encode(tensor.view(), self.budget.get())?;
-        let (step, slices) = (coded.step, slices(coded.tensor)?);
-        let encode = start.elapsed();
-        Ok(Some(Produced {
-            name: sample.name,
-            label: sample.label,
-            step,
-            slices,
-            model,
-            encode,
-        }))
-    }
-
-    fn set_budget(&self, bytes: Option<usize>) {
-        self.budget.set(bytes);
+        let image = sample.image;
+        Ok(Some(Captured::new(sample.name, sample.label, move || {
+            let tensor = self.model.run(self.input.prepare(image)?.view())?;
+            Ok(Computed::new(move |budget| {
+                let mut quality = self.quality.lock().unwrap_or_else(PoisonError::into_inner);
+                let coded = quality.encode(tensor.view(), budget)?;
+                Ok(Encoded {
+                    step: coded.step,
+                    slices: slices(coded.tensor)?,
+                })
+            }))
+        })))
     }
 }
 

@@ -31,13 +31,15 @@ use tensorwire_endpoints::cloud::{Answer, Cloud, CloudConfig, CloudNotice, Opene
 use tensorwire_endpoints::control::{self, Message, Open, Refuse};
 use tensorwire_endpoints::datapath::DataPath;
 use tensorwire_endpoints::digest::Digest;
-use tensorwire_endpoints::edge::{Edge, FrameSource, Outcome, Pace, Produced, Protection};
+use tensorwire_endpoints::edge::{
+    Captured, Computed, Edge, Encoded, FrameSource, Outcome, Pace, Protection,
+};
 use tensorwire_endpoints::embedded;
-use tensorwire_endpoints::model::top_k;
-use tensorwire_endpoints::options::{CodecOptions, ModelOptions, QualityOptions};
+use tensorwire_endpoints::model::{EdgeModel, top_k};
+use tensorwire_endpoints::options::{CodecOptions, LoadedModel, ModelOptions, QualityOptions};
 use tensorwire_endpoints::quality::Quality;
 use tensorwire_endpoints::quic;
-use tensorwire_endpoints::source::{ImageSource, slices};
+use tensorwire_endpoints::source::slices;
 use tensorwire_endpoints::stream::StreamDescription;
 use tensorwire_protocol::wire::{ConnectionId, FrameNumber, ResultStatus};
 use tensorwire_protocol::{Event, OutgoingTensor, ReceivedTensor};
@@ -133,20 +135,23 @@ struct Frames {
 }
 
 impl FrameSource for Frames {
-    fn produce(&self, number: u64) -> anyhow::Result<Option<Produced>> {
+    fn capture(self: Arc<Self>, number: u64) -> anyhow::Result<Option<Captured>> {
         let Some(&(budget, _)) = budgets().get(number as usize) else {
             return Ok(None);
         };
-        let mut quality = self.quality.lock().unwrap();
-        let coded = quality.encode(tensor(number).view(), budget)?;
-        Ok(Some(Produced {
-            name: number.to_string(),
-            label: None,
-            step: coded.step,
-            slices: slices(coded.tensor)?,
-            model: Duration::ZERO,
-            encode: Duration::ZERO,
-        }))
+        Ok(Some(Captured::new(number.to_string(), None, move || {
+            Ok(Computed::new(move |_| {
+                let coded = self
+                    .quality
+                    .lock()
+                    .unwrap()
+                    .encode(tensor(number).view(), budget)?;
+                Ok(Encoded {
+                    step: coded.step,
+                    slices: slices(coded.tensor)?,
+                })
+            }))
+        })))
     }
 }
 
@@ -219,16 +224,40 @@ async fn the_step_changes_in_mid_stream_and_every_tensor_decodes_to_its_levels()
     }
 }
 
-/// The built-in images, each with a budget of its own.
-struct Scheduled(ImageSource);
+/// What the first four of the built-in images may have: 9,408 bytes are 256 levels, 7,105 are 64, 4,737
+/// are 16 and 2,369 are 4.
+const OF_IMAGES: [Option<usize>; 4] = [None, Some(7_500), Some(4_800), Some(2_000)];
 
-impl FrameSource for Scheduled {
-    fn produce(&self, number: u64) -> anyhow::Result<Option<Produced>> {
-        // 9,408 bytes of 256 levels, 7,056 of 64, 4,704 of 16, 2,352 of 4.
-        let budgets = [None, Some(7_500), Some(4_800), Some(2_000)];
-        self.0
-            .set_budget(budgets.get(number as usize).copied().flatten());
-        self.0.produce(number)
+/// The built-in images, each with a budget of its own.
+struct Images {
+    loaded: LoadedModel,
+    edge: EdgeModel,
+    quality: Mutex<Quality>,
+}
+
+impl Images {
+    fn tensor(&self, number: usize) -> Array3<f32> {
+        let image = embedded::images().unwrap().get(number).unwrap().image;
+        let image = self.loaded.description.input.prepare(image).unwrap();
+        self.edge.run(image.view()).unwrap()
+    }
+}
+
+impl FrameSource for Images {
+    fn capture(self: Arc<Self>, number: u64) -> anyhow::Result<Option<Captured>> {
+        let Some(&budget) = OF_IMAGES.get(number as usize) else {
+            return Ok(None);
+        };
+        Ok(Some(Captured::new(number.to_string(), None, move || {
+            let tensor = self.tensor(number as usize);
+            Ok(Computed::new(move |_| {
+                let coded = self.quality.lock().unwrap().encode(tensor.view(), budget)?;
+                Ok(Encoded {
+                    step: coded.step,
+                    slices: slices(coded.tensor)?,
+                })
+            }))
+        })))
     }
 }
 
@@ -253,20 +282,17 @@ async fn the_classifier_decodes_any_step() {
     let model = loaded.model.digest();
     let mut stream = StreamDescription::with_ladder(&ladder, &loaded.split, model, None).unwrap();
     stream.deadline_ms = 30_000;
-    let images = embedded::images().unwrap();
-    let source = ImageSource::new(&loaded, images.clone(), quality, side, 4).unwrap();
-    let found = outcomes(cloud, stream, Arc::new(Scheduled(source))).await;
-    assert_eq!(found.len(), 4);
-
-    let (edge, rest) = (
-        loaded.model.edge(&loaded.split).unwrap(),
-        loaded.model.cloud(&loaded.split).unwrap(),
-    );
+    let rest = loaded.model.cloud(&loaded.split).unwrap();
+    let source = Arc::new(Images {
+        edge: loaded.model.edge(&loaded.split).unwrap(),
+        loaded,
+        quality: Mutex::new(quality),
+    });
+    let found = outcomes(cloud, stream, Arc::clone(&source) as Arc<dyn FrameSource>).await;
+    assert_eq!(found.len(), OF_IMAGES.len());
     for (number, (step, bytes, payload)) in found.iter().enumerate() {
         assert_eq!(usize::from(*step), number);
-        let image = images.get(number).unwrap().image;
-        let image = loaded.description.input.prepare(image).unwrap();
-        let tensor = edge.run(image.view()).unwrap();
+        let tensor = source.tensor(number);
         let format = ladder.format(*step).unwrap();
         let coded = Encoder::new(format).encode(tensor.view()).unwrap();
         assert_eq!(*bytes, coded.bytes().len());

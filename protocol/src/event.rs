@@ -205,6 +205,14 @@ pub enum Event {
     },
     /// A result came back.
     Result(ReceivedResult),
+    /// Nothing was heard of the peer since a packet that was sent so long ago: DATA and REPAIR packets are
+    /// held back, tensors are abandoned at their deadlines, and PINGs go on.
+    CircuitOpened {
+        /// Time since that packet.
+        silence: Duration,
+    },
+    /// The peer was heard of again, and sending goes on as on a new path.
+    CircuitClosed,
     /// The peer reports how a tensor of ours ended there.
     Delivery {
         /// The tensor.

@@ -1,5 +1,6 @@
 //! The edge endpoint.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -14,15 +15,17 @@ use tensorwire_endpoints::clock::{Clock, millis};
 use tensorwire_endpoints::datapath::PathStats;
 use tensorwire_endpoints::description::Description;
 use tensorwire_endpoints::edge::{Edge, Outcome, Pace, Protection, SentTensor};
+use tensorwire_endpoints::lab::output::write_file;
 use tensorwire_endpoints::options::{
-    CodecOptions, ImageOptions, ModelOptions, QualityOptions, RecoveryOptions, StreamOptions,
-    describe, interval, parse_fps,
+    CodecOptions, ImageOptions, ModelOptions, QualityOptions, RateOptions, RecoveryOptions,
+    StreamOptions, describe, interval, parse_fps,
 };
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::source::ImageSource;
 use tensorwire_endpoints::statistics::Percentiles;
 use tensorwire_endpoints::stream::StreamDescription;
 use tensorwire_protocol::ReceivedResult;
+use tensorwire_protocol::admission::{DropReason, DropRule};
 use tensorwire_protocol::wire::ResultStatus;
 
 /// Runs the first part of a model on images, streams the feature tensors to a cloud, prints what it
@@ -52,18 +55,25 @@ struct Options {
     stream: StreamOptions,
     #[command(flatten)]
     recovery: RecoveryOptions,
-    /// Frames a second; 0 for as fast as the cloud answers
+    #[command(flatten)]
+    rate: RateOptions,
+    /// Frames a second; 0 for as fast as the session takes them
     #[arg(long, default_value_t = 30.0, value_parser = parse_fps)]
     fps: f64,
     /// Frames to stream; the images start again when they end [default: each image once]
     #[arg(long, value_name = "N")]
     frames: Option<u64>,
-    /// Unanswered tensors at a time, 1 to 1024; the next capture waits while there are as many
+    /// Frames in the making or unanswered at a time, 1 to 1024; the next capture waits while there are as
+    /// many
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1_024))]
     in_flight: u16,
     /// Print no line a frame
     #[arg(long)]
     quiet: bool,
+    /// Write a summary to this file at the end, as JSON: frames, tensors by outcome, frames skipped by
+    /// reason
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
@@ -72,6 +82,9 @@ Examples:
       streams the built-in 1,000 images to a cloud on this machine
   tw-edge --connect 192.0.2.7:4433 --fps 15 --coder jpeg --quality 60 --deadline-ms 50
       sends JPEG slices, and has tensors released at most 50 ms after capture
+  tw-edge --rate-control 5mbit --drop-rule predictive --deadline-ms 60 --json summary.json
+      sends at 5 Mbit/s at most, computes no frame that would come too late, says why in the lines
+      and in the summary
   tw-edge --model m.onnx --description m.toml --split add_4 --bundle m.twb --images photos
       a model and images of your own (the cloud needs the same model and bundle)
 
@@ -100,9 +113,10 @@ async fn run(options: &Options) -> Result<()> {
     let mut stream =
         StreamDescription::with_ladder(&ladder, &loaded.split, loaded.model.digest(), digest)?;
     options.stream.apply(&mut stream);
-    let protection = options
+    let mut protection = options
         .recovery
         .apply(&mut stream, &format, side.as_ref())?;
+    protection.rate = options.rate.rate_control.0;
     let frames = options.frames.unwrap_or(dataset.len() as u64);
     let source = ImageSource::new(&loaded, dataset, quality, side, frames)?;
 
@@ -120,6 +134,8 @@ async fn run(options: &Options) -> Result<()> {
     if ladder.len() > 1 {
         eprintln!("adaptive quality: {}", describe(&ladder));
     }
+    let rule = options.rate.drop_rule.rule();
+    edge.set_drop_rule(rule, usize::from(options.rate.queue));
     let mut report = Report::new(loaded.description, options.quiet, ladder.len());
     let pace = Pace {
         interval: interval(options.fps),
@@ -132,8 +148,12 @@ async fn run(options: &Options) -> Result<()> {
         .await;
     let stats = edge.stats().await;
     edge.close().await;
+    let written = options
+        .json
+        .as_deref()
+        .map(|path| write_file(path, &serde_json::to_vec_pretty(&report.counted(rule))?));
     report.summary(stats.ok().as_ref());
-    streamed
+    streamed.and(written.unwrap_or(Ok(())))
 }
 
 /// Connects to the first of a name's addresses at which a cloud answers.
@@ -188,6 +208,37 @@ struct Prediction {
     score: f32,
 }
 
+/// The summary for programs.
+#[derive(Serialize)]
+struct Counted<'a> {
+    drop_rule: &'static str,
+    /// Frames captured; each is in exactly one of the counts that follow.
+    frames: usize,
+    answered: usize,
+    /// Refused or not computed by the cloud.
+    failed: usize,
+    /// Lost on the way or superseded there.
+    dropped: usize,
+    unanswered: usize,
+    /// Not sent, by reason: rate, deadline, server-busy, superseded, or failed.
+    skipped: &'a BTreeMap<&'static str, usize>,
+    /// Answered tensors that were whole.
+    whole: usize,
+    labelled: usize,
+    correct: usize,
+    /// Of the coded tensors.
+    bytes: usize,
+    latency_ms: LatencyMs,
+}
+
+/// From capture to answer.
+#[derive(Serialize)]
+struct LatencyMs {
+    p50: Option<f64>,
+    p95: Option<f64>,
+    p99: Option<f64>,
+}
+
 /// What the user sees of a stream.
 struct Report {
     description: Description,
@@ -206,7 +257,8 @@ struct Report {
     failed: usize,
     dropped: usize,
     unanswered: usize,
-    skipped: usize,
+    /// By reason.
+    skipped: BTreeMap<&'static str, usize>,
 }
 
 impl Report {
@@ -227,7 +279,7 @@ impl Report {
             failed: 0,
             dropped: 0,
             unanswered: 0,
-            skipped: 0,
+            skipped: BTreeMap::new(),
         }
     }
 
@@ -251,8 +303,14 @@ impl Report {
                 self.unanswered += 1;
                 self.lost(&sent, "unanswered", None);
             }
-            Outcome::Skipped { frame, reason } => {
-                self.skipped += 1;
+            Outcome::Skipped {
+                frame,
+                notice,
+                reason,
+            } => {
+                let dropped = DropReason::ALL.iter().find(|r| r.notice() == notice);
+                let name = dropped.map_or("failed", |reason| reason.name());
+                *self.skipped.entry(name).or_default() += 1;
                 let line = Line {
                     frame: frame.0,
                     outcome: "skipped",
@@ -345,12 +403,48 @@ impl Report {
         }
     }
 
+    fn counted(&self, rule: DropRule) -> Counted<'_> {
+        let latencies = Percentiles::of(self.latencies.clone());
+        let sent = self.answered + self.failed + self.dropped + self.unanswered;
+        Counted {
+            drop_rule: rule.name(),
+            frames: sent + self.skipped.values().sum::<usize>(),
+            answered: self.answered,
+            failed: self.failed,
+            dropped: self.dropped,
+            unanswered: self.unanswered,
+            skipped: &self.skipped,
+            whole: self.whole,
+            labelled: self.labelled,
+            correct: self.correct,
+            bytes: self.bytes,
+            latency_ms: LatencyMs {
+                p50: latencies.at(50.0),
+                p95: latencies.at(95.0),
+                p99: latencies.at(99.0),
+            },
+        }
+    }
+
     fn summary(self, stats: Option<&PathStats>) {
         let sent = self.answered + self.failed + self.dropped + self.unanswered;
+        let reasons: Vec<_> = (self.skipped.iter())
+            .map(|(reason, count)| format!("{reason} {count}"))
+            .collect();
+        let reasons = if reasons.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", reasons.join(", "))
+        };
         eprintln!(
             "{sent} tensors sent: {} answered ({} of them whole), {} failed or refused by the cloud, {} lost on \
-             the way or superseded, {} unanswered; {} frames skipped",
-            self.answered, self.whole, self.failed, self.dropped, self.unanswered, self.skipped
+             the way or superseded, {} unanswered; {} frames skipped{reasons}",
+            self.answered,
+            self.whole,
+            self.failed,
+            self.dropped,
+            self.unanswered,
+            self.skipped.values().sum::<usize>()
         );
         if sent > 0 && sent == self.unanswered {
             eprintln!("nothing came back: is UDP let through to the cloud's data port, and back?");

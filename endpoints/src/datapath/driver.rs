@@ -11,7 +11,8 @@ use tensorwire_protocol::{Config, Event, OutgoingResult, Session, Time};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
-use super::{Command, MAX_UDP, OpenError, PathStats};
+use super::load::LoadMeter;
+use super::{Command, MAX_UDP, OpenError, Outlook, PathStats};
 use crate::clock::Clock;
 
 /// Datagrams taken from the socket before other work gets its turn.
@@ -24,6 +25,7 @@ struct Entry {
     from: Option<IpAddr>,
     peer: Option<SocketAddr>,
     events: mpsc::Sender<Event>,
+    load: LoadMeter,
     /// Events that found the channel full, answered tensors aside.
     events_dropped: u64,
     busy: u64,
@@ -147,12 +149,24 @@ impl Driver {
             }
             Command::Result(connection, result, reply) => {
                 if let Some(entry) = self.touch(connection) {
+                    entry.load.answered(result.compute);
                     let _ = reply.send(entry.session.send_result(now, result));
                 }
             }
             Command::Skip(connection, reason, first, count) => {
                 if let Some(entry) = self.touch(connection) {
                     entry.session.skip_frames(reason, first, count);
+                }
+            }
+            Command::Outlook(connection, reply) => {
+                if let Some(Entry { session, .. }) = self.sessions.get(&connection) {
+                    let outlook = Outlook {
+                        path: session.path(now),
+                        load: session.peer_load(),
+                        parity: session.parity(),
+                    };
+                    // The caller may have gone.
+                    let _ = reply.send(outlook);
                 }
             }
             Command::Stats(connection, reply) => {
@@ -190,6 +204,7 @@ impl Driver {
                 from,
                 peer: None,
                 events,
+                load: LoadMeter::default(),
                 events_dropped: 0,
                 busy: 0,
                 send_failed: 0,
@@ -231,6 +246,7 @@ impl Entry {
             }
             let mut answered = false;
             while let Some(event) = self.session.poll_event() {
+                let is_tensor = matches!(event, Event::Tensor(_));
                 match self.events.try_send(event) {
                     Err(mpsc::error::TrySendError::Full(Event::Tensor(tensor))) => {
                         let busy = OutgoingResult {
@@ -243,8 +259,12 @@ impl Entry {
                         answered |= self.session.send_result(clock.now(), busy).is_ok();
                     }
                     Err(_) => self.events_dropped += 1,
+                    Ok(()) if is_tensor => self.load.given(),
                     Ok(()) => {}
                 }
+            }
+            if let Some(load) = self.load.news() {
+                self.session.set_load(load);
             }
             if !answered {
                 return;

@@ -1,6 +1,7 @@
 //! The data path: one UDP socket, the sessions on it, and the only loop that drives them.
 
 mod driver;
+mod load;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -9,7 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tensorwire_protocol::wire::{ConnectionId, FrameNumber, NoticeReason, TensorId};
 use tensorwire_protocol::{
-    Config, ConfigError, Event, OutgoingResult, OutgoingTensor, ResultError, SendError, Stats,
+    Config, ConfigError, Event, OutgoingResult, OutgoingTensor, Path, PeerLoad, ResultError,
+    SendError, Stats,
 };
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
@@ -45,6 +47,18 @@ pub struct PathStats {
     pub send_failed: u64,
 }
 
+/// What a session knows that decides which frames are worth computing.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Outlook {
+    /// The path to the peer.
+    pub path: Path,
+    /// The load that the peer told last; none before it told any.
+    pub load: Option<PeerLoad>,
+    /// REPAIR packets for each source packet that tensors get ahead of losses.
+    pub parity: f64,
+}
+
 /// A session on a data path. Dropping it ends the session.
 #[derive(Debug)]
 pub struct SessionHandle {
@@ -74,6 +88,7 @@ enum Command {
         oneshot::Sender<Result<(), ResultError>>,
     ),
     Skip(ConnectionId, NoticeReason, FrameNumber, u64),
+    Outlook(ConnectionId, oneshot::Sender<Outlook>),
     Stats(ConnectionId, oneshot::Sender<PathStats>),
     Close(ConnectionId),
 }
@@ -223,6 +238,15 @@ impl SessionHandle {
         count: u64,
     ) -> Result<(), PathEnded> {
         self.send(Command::Skip(self.connection, reason, first, count))
+            .await
+    }
+
+    /// What the session knows of path and peer at the moment.
+    ///
+    /// # Errors
+    /// If the data path has ended.
+    pub async fn outlook(&self) -> Result<Outlook, PathEnded> {
+        self.ask(|reply| Command::Outlook(self.connection, reply))
             .await
     }
 

@@ -11,6 +11,7 @@ use super::sent::{Acknowledged, Cargo};
 use super::tensors::Written;
 use crate::config::Config;
 use crate::fec;
+use crate::rate::IP_UDP_HEADER;
 use crate::redundancy::Redundancy;
 use crate::stats::Stats;
 use crate::time::Time;
@@ -37,7 +38,10 @@ pub(crate) struct Flight {
     retransmission: bool,
     pub(super) span: u8,
     deadline: Duration,
+    mss: usize,
     planner: ParityPlanner,
+    /// REPAIR packets that the newest tensor gets ahead, for each source packet.
+    parity: f64,
     pub(super) tensors: VecDeque<InFlight>,
     /// Repairs of what was lost, before parity of what was just sent.
     urgent: VecDeque<Order>,
@@ -54,13 +58,20 @@ impl Flight {
             retransmission: config.retransmission,
             span: config.span,
             deadline: config.deadline,
+            mss: usize::from(config.mss),
             planner: ParityPlanner::new(config.redundancy.clone()),
+            parity: 0.0,
             tensors: VecDeque::new(),
             urgent: VecDeque::new(),
             ahead: VecDeque::new(),
             symbol: Vec::new(),
             spare: Vec::new(),
         }
+    }
+
+    /// REPAIR packets that the newest tensor gets ahead, for each source packet.
+    pub(crate) const fn parity(&self) -> f64 {
+        self.parity
     }
 
     fn is_idle(&self) -> bool {
@@ -102,6 +113,7 @@ impl Flight {
             .planner
             .plan(packets, outlook.loss, rounds, |first| tensor.weight(first));
         tensor.parity = Some(parity);
+        self.parity = parity.packets as f64 / packets as f64;
         tensor.blocks.resize(parity.blocks, Block::default());
         for nth in 0..parity.packets {
             let block = nth % parity.blocks;
@@ -244,6 +256,20 @@ impl Flight {
             self.spare.extend(self.tensors.pop_front());
         }
         self.spare.truncate(4);
+    }
+
+    /// Bytes of repairs that wait, IP and UDP headers included; a little more than they are.
+    pub(crate) fn waiting(&self) -> usize {
+        (self.urgent.len() + self.ahead.len()) * (self.mss + IP_UDP_HEADER)
+    }
+
+    /// REPAIR packets for a source packet that the newest tensor had ahead.
+    pub(crate) fn parity_share(&self) -> f64 {
+        let newest = self.tensors.iter().rev().find_map(|tensor| {
+            let parity = tensor.parity?;
+            Some(parity.packets as f64 / tensor.sources.len().max(1) as f64)
+        });
+        newest.unwrap_or(0.0)
     }
 
     /// Whether a tensor waits for news of its packets.

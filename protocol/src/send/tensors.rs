@@ -11,11 +11,12 @@ use super::notices::Notices;
 use super::packetiser::{self, Planned};
 use crate::config::Config;
 use crate::interleave::{Order, Orders};
+use crate::rate::IP_UDP_HEADER;
 use crate::stats::Stats;
-use crate::time::Time;
+use crate::time::{Time, micros};
 use crate::wire::{
-    Coding, DataHead, FrameNumber, InterleaverKind, MessageType, NoticeReason, TensorId,
-    put_fragment, put_header, put_slices, seal,
+    Coding, DataHead, FrameNumber, HEADER_LEN, InterleaverKind, MessageType, NoticeReason,
+    TRAILER_ROOM, TensorId, put_fragment, put_header, put_slices, seal,
 };
 
 /// The longest step of frame numbers that their 16 bits on the wire tell.
@@ -167,6 +168,22 @@ pub(crate) struct TensorQueue {
     last_frame: Option<FrameNumber>,
     queue: VecDeque<Queued>,
     notices: Notices,
+    /// When the newest tensor was captured, and the smoothed time from one to the next.
+    captured: Option<Time>,
+    interval: Option<Duration>,
+}
+
+/// Time between tensors that is told from a pause.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// `sources` bytes of source packets and the parity that they will have.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "parity is at most twice its sources"
+)]
+fn with_parity(sources: usize, parity: f64) -> usize {
+    sources + (sources as f64 * parity) as usize
 }
 
 #[derive(Debug)]
@@ -188,6 +205,29 @@ const fn coding(tensor: &OutgoingTensor) -> Coding {
 }
 
 impl Queued {
+    /// Bytes of all its packets.
+    fn waiting_in_all(&self) -> usize {
+        self.bytes_of(self.packets.len())
+    }
+
+    /// Bytes of the packets that wait.
+    fn waiting(&self) -> usize {
+        self.bytes_of(self.packets.len() - self.sent.min(self.packets.len()))
+    }
+
+    /// Bytes of so many packets, its slices being spread evenly over all.
+    fn bytes_of(&self, left: usize) -> usize {
+        let all = self.packets.len().max(1);
+        let head = HEADER_LEN
+            + DataHead::size(
+                u32::try_from(all).unwrap_or(u32::MAX),
+                coding(&self.tensor),
+                self.with_notice,
+            )
+            + TRAILER_ROOM;
+        self.tensor.slices.bytes() * left / all + left * (head + IP_UDP_HEADER)
+    }
+
     /// Importance of the slices of a packet, `importance` being that of each slice.
     fn weight(&self, planned: Planned, importance: &[f32]) -> f32 {
         let of = |position: u16| {
@@ -218,6 +258,8 @@ impl TensorQueue {
             last_frame: None,
             queue: VecDeque::new(),
             notices: Notices::default(),
+            captured: None,
+            interval: None,
         }
     }
 
@@ -229,6 +271,20 @@ impl TensorQueue {
     /// The newest frame that was sent.
     pub(crate) const fn last_frame(&self) -> Option<FrameNumber> {
         self.last_frame
+    }
+
+    /// Bytes of the source packets that wait, IP and UDP headers included; a little more than they are.
+    /// Each tensor will have `parity` REPAIR packets for a source packet.
+    pub(crate) fn waiting(&self, parity: f64) -> usize {
+        let sources = self.queue.iter().map(Queued::waiting).sum();
+        with_parity(sources, parity)
+    }
+
+    /// Bits a second at which the tensor that is next takes the interval of tensors.
+    pub(crate) fn spread(&self, parity: f64) -> Option<u64> {
+        let bytes = with_parity(self.queue.front()?.waiting_in_all(), parity);
+        let interval = micros(self.interval?).max(1);
+        Some((bytes as u64).saturating_mul(8_000_000) / interval)
     }
 
     pub(crate) fn push(
@@ -272,6 +328,12 @@ impl TensorQueue {
         let id = self.next;
         self.next = id.next();
         self.last_frame = Some(tensor.frame);
+        let before = self.captured.replace(tensor.captured);
+        if let Some(since) = before.map(|before| tensor.captured - before)
+            && since <= LONGEST_INTERVAL
+        {
+            self.interval = Some(self.interval.map_or(since, |mean| (mean * 7 + since) / 8));
+        }
         self.queue.push_back(Queued {
             id,
             tensor,
