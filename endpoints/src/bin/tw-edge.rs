@@ -130,7 +130,8 @@ async fn run(options: &Options) -> Result<()> {
     let stats = edge.stats().await;
     edge.close().await;
     report.summary(stats.ok().as_ref());
-    streamed.and(capture::finish(recorder))
+    let captured = capture::finish(recorder);
+    streamed.and(captured)
 }
 
 /// Connects to the first of a name's addresses at which a cloud answers.
