@@ -22,7 +22,7 @@ use crate::model::{Dimensions, Model};
 
 pub(crate) use codec::parse_clip;
 pub use codec::{CodecOptions, CoderName, MapName, slice_bytes};
-pub use recovery::{Fec, RecoveryOptions};
+pub use recovery::{Fec, ParityOptions, RecoveryOptions};
 pub(crate) use recovery::{curve as accuracy_curve, parse_ratio};
 pub use stream::{InterleaverName, StreamOptions, interval, parse_fps};
 
