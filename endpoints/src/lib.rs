@@ -5,6 +5,7 @@
 //! - [`datapath`]: the UDP socket and the only loop that drives sessions; [`clock`], its clock.
 //! - [`options`]: the command line that the binaries share; [`embedded`]: what is built in.
 //! - [`source`]: frames from images; [`shutdown`]: how programs end.
+//! - [`stand_in`]: streams without a model, to measure the network.
 //! - [`relay`]: a link emulator between UDP sockets.
 //! - [`model`]: ONNX classifiers, split in two at a named tensor.
 //! - [`description`]: what a model's images have to look like, and what its classes are called.
@@ -32,5 +33,6 @@ pub mod quic;
 pub mod relay;
 pub mod shutdown;
 pub mod source;
+pub mod stand_in;
 pub mod statistics;
 pub mod stream;

@@ -13,12 +13,14 @@ use tensorwire_codec::Classification;
 use tensorwire_endpoints::clock::{Clock, millis};
 use tensorwire_endpoints::datapath::PathStats;
 use tensorwire_endpoints::description::Description;
-use tensorwire_endpoints::edge::{Edge, Outcome, Pace, Protection, SentTensor};
+use tensorwire_endpoints::edge::{Edge, FrameSource, Outcome, Pace, Protection, SentTensor};
+use tensorwire_endpoints::lab::output::write_file;
 use tensorwire_endpoints::options::{
     CodecOptions, ImageOptions, ModelOptions, RecoveryOptions, StreamOptions, interval, parse_fps,
 };
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::source::ImageSource;
+use tensorwire_endpoints::stand_in::{self, OnWire, report::EdgeReport, source::StandInSource};
 use tensorwire_endpoints::statistics::Percentiles;
 use tensorwire_endpoints::stream::StreamDescription;
 use tensorwire_protocol::ReceivedResult;
@@ -61,6 +63,15 @@ struct Options {
     /// Print no line a frame
     #[arg(long)]
     quiet: bool,
+    /// Stream pseudo-random tensors of so many bytes (8 to 16777215) instead of a model's, to a cloud
+    /// that was started with --stand-in, until Ctrl-C or --frames: measures the network
+    #[arg(long, value_name = "BYTES", num_args = 0..=1, default_missing_value = "12000",
+        conflicts_with_all = ["model", "split", "images", "bundle"],
+        value_parser = clap::value_parser!(u32).range(8..=16_777_215))]
+    stand_in: Option<u32>,
+    /// Write what the edge has counted to this file at the end
+    #[arg(long, value_name = "FILE", requires = "stand_in")]
+    json: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
@@ -85,18 +96,20 @@ async fn run(options: &Options) -> Result<()> {
     let addresses: Vec<SocketAddr> = addresses
         .with_context(|| format!("`{}` is no address; give HOST:PORT", options.connect))?
         .collect();
-    let loaded = options.model.load()?;
-    let side = loaded.bundle(options.bundle.as_deref())?;
-    let dataset = loaded.images(&options.images)?;
-    let format = options.codec.format(loaded.shape()?, side.as_ref())?;
-    let digest = side.as_ref().map(|side| side.digest);
-    let mut stream = StreamDescription::new(&format, &loaded.split, loaded.model.digest(), digest)?;
-    options.stream.apply(&mut stream);
-    let protection = options
-        .recovery
-        .apply(&mut stream, &format, side.as_ref())?;
-    let frames = options.frames.unwrap_or(dataset.len() as u64);
-    let source = ImageSource::new(&loaded, dataset, &format, side, frames)?;
+    let Prepared {
+        stream,
+        protection,
+        source,
+        description,
+    } = match options.stand_in {
+        Some(bytes) => Prepared::stand_in(bytes, options)?,
+        None => Prepared::model(options)?,
+    };
+    let mut counted = match &options.json {
+        Some(_) => Some(EdgeReport::new(&stream.split, OnWire::of(&stream)?)),
+        None => None,
+    };
+    let format = stream.format()?;
 
     let (mut edge, cloud) = tokio::select! {
         connected = connect(&addresses, options.data, &stream, &protection) => connected?,
@@ -105,24 +118,80 @@ async fn run(options: &Options) -> Result<()> {
     eprintln!(
         "streaming `{}` {} in {} slices to {cloud}; the data path is plain UDP, neither encrypted nor \
          authenticated, and the cloud's certificate is not checked",
-        loaded.split,
+        stream.split,
         format.shape(),
         format.slice_count()
     );
-    let mut report = Report::new(loaded.description, options.quiet);
+    let mut report = Report::new(description, options.quiet);
     let pace = Pace {
         interval: interval(options.fps),
         in_flight: usize::from(options.in_flight),
     };
     let streamed = edge
-        .stream(Arc::new(source), pace, stop.requested(), |outcome| {
-            report.tell(outcome)
+        .stream(source, pace, stop.requested(), |outcome| {
+            if let Some(counted) = &mut counted {
+                counted.tell(&outcome);
+            }
+            report.tell(outcome);
         })
         .await;
-    let stats = edge.stats().await;
+    let stats = edge.stats().await.ok();
     edge.close().await;
-    report.summary(stats.ok().as_ref());
+    report.summary(stats.as_ref());
+    if let (Some(path), Some(counted)) = (&options.json, &mut counted) {
+        counted.finish(stats.as_ref());
+        write_file(path, &serde_json::to_vec_pretty(counted)?)?;
+    }
     streamed
+}
+
+/// What there is to stream.
+struct Prepared {
+    stream: StreamDescription,
+    protection: Protection,
+    source: Arc<dyn FrameSource>,
+    /// What the classes are called, where there are any.
+    description: Option<Description>,
+}
+
+impl Prepared {
+    /// The tensors of a model.
+    fn model(options: &Options) -> Result<Self> {
+        let loaded = options.model.load()?;
+        let side = loaded.bundle(options.bundle.as_deref())?;
+        let dataset = loaded.images(&options.images)?;
+        let format = options.codec.format(loaded.shape()?, side.as_ref())?;
+        let digest = side.as_ref().map(|side| side.digest);
+        let mut stream =
+            StreamDescription::new(&format, &loaded.split, loaded.model.digest(), digest)?;
+        options.stream.apply(&mut stream);
+        let protection = options
+            .recovery
+            .apply(&mut stream, &format, side.as_ref())?;
+        let frames = options.frames.unwrap_or(dataset.len() as u64);
+        let source = ImageSource::new(&loaded, dataset, &format, side, frames)?;
+        Ok(Self {
+            stream,
+            protection,
+            source: Arc::new(source),
+            description: Some(loaded.description),
+        })
+    }
+
+    /// Tensors of `bytes` bytes that stand in for a model's.
+    fn stand_in(bytes: u32, options: &Options) -> Result<Self> {
+        let format = stand_in::format(bytes)?;
+        let mut stream = stand_in::describe(&format)?;
+        options.stream.apply(&mut stream);
+        let protection = options.recovery.apply(&mut stream, &format, None)?;
+        let frames = options.frames.unwrap_or(u64::MAX);
+        Ok(Self {
+            stream,
+            protection,
+            source: Arc::new(StandInSource::new(format.shape().entries(), frames)),
+            description: None,
+        })
+    }
 }
 
 /// Connects to the first of a name's addresses at which a cloud answers.
@@ -176,7 +245,7 @@ struct Prediction {
 
 /// What the user sees of a stream.
 struct Report {
-    description: Description,
+    description: Option<Description>,
     quiet: bool,
     latencies: Vec<f64>,
     model: Vec<f64>,
@@ -194,7 +263,7 @@ struct Report {
 }
 
 impl Report {
-    const fn new(description: Description, quiet: bool) -> Self {
+    const fn new(description: Option<Description>, quiet: bool) -> Self {
         Self {
             description,
             quiet,
@@ -234,7 +303,7 @@ impl Report {
                 self.unanswered += 1;
                 self.lost(&sent, "unanswered", None);
             }
-            Outcome::Skipped { frame, reason } => {
+            Outcome::Skipped { frame, reason, .. } => {
                 self.skipped += 1;
                 let line = Line {
                     frame: frame.0,
@@ -307,7 +376,10 @@ impl Report {
     }
 
     fn name(&self, class: u32) -> String {
-        self.description.label(class as usize).into_owned()
+        match &self.description {
+            Some(description) => description.label(class as usize).into_owned(),
+            None => class.to_string(),
+        }
     }
 
     fn print(&self, line: &Line<'_>) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use tensorwire_protocol::wire::{ConnectionId, FrameNumber};
+use tensorwire_protocol::wire::{ConnectionId, FrameNumber, NoticeReason};
 use tensorwire_protocol::{Event, ReceivedResult, Redundancy, ReleaseReason, Slices, Time};
 use tokio::sync::mpsc;
 
@@ -139,6 +139,8 @@ pub enum Outcome {
     Skipped {
         /// The frame.
         frame: FrameNumber,
+        /// Why, as the cloud is told.
+        notice: NoticeReason,
         /// Why, in words.
         reason: String,
     },

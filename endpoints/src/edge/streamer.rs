@@ -108,7 +108,11 @@ impl Streamer {
         self.next_frame += 1;
         if let Some((notice, reason)) = refused {
             session.skip_frames(notice, frame, 1).await?;
-            tell(Outcome::Skipped { frame, reason });
+            tell(Outcome::Skipped {
+                frame,
+                notice,
+                reason,
+            });
         }
         Ok(())
     }

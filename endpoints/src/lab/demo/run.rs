@@ -227,7 +227,9 @@ impl<'a> Setting<'a> {
                     tally.missing += 1.0;
                     tally.dropped += 1;
                 }
-                Outcome::Skipped { frame, reason } => bail!("frame {frame} was not sent: {reason}"),
+                Outcome::Skipped { frame, reason, .. } => {
+                    bail!("frame {frame} was not sent: {reason}")
+                }
             }
         }
         tally.concealed = incomplete.len();
