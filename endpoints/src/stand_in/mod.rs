@@ -95,14 +95,14 @@ impl OnWire {
             captured: Time::ZERO,
             slices,
         };
+        let mut buffer = Vec::new();
+        // A session's first word is a report, whatever it sends.
+        while session.poll_transmit(Time::ZERO, &mut buffer).is_some() {}
         session.send_tensor(Time::ZERO, tensor)?;
-        let (mut counted, mut buffer) = (
-            Self {
-                packets: 0,
-                bytes: 0,
-            },
-            Vec::new(),
-        );
+        let mut counted = Self {
+            packets: 0,
+            bytes: 0,
+        };
         while session.poll_transmit(Time::ZERO, &mut buffer).is_some() {
             counted.packets += 1;
             counted.bytes += buffer.len() as u64;

@@ -27,7 +27,7 @@ impl Programs {
     pub(crate) fn find(folder: Option<&Path>) -> Result<Self> {
         let netem = std::env::current_exe().context("cannot tell where this program is")?;
         let folder = folder.or_else(|| netem.parent());
-        let folder = folder.unwrap_or(Path::new(".")).to_owned();
+        let folder = folder.unwrap_or_else(|| Path::new(".")).to_owned();
         let folder = std::path::absolute(folder)?;
         let found = |name: &str| {
             let program = folder.join(name);

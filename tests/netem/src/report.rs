@@ -47,7 +47,7 @@ pub(crate) fn rows(rows: &[Row]) -> String {
             row.released.to_string(),
             row.whole.to_string(),
             with_interval(row.p50_ms, row.p50_interval),
-            with_interval(row.p95_ms, row.p95_interval),
+            figure(row.p95_ms),
             with_interval(row.p99_ms, row.p99_interval),
             format!("{:.1}", row.limit_ms),
             format!("{:.2}", row.goodput_mbps),

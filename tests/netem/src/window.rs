@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::cell::Cell;
+use crate::quantity::Seconds;
 use crate::record::{Record, Sample, Session};
 use crate::row::session_of;
 
@@ -24,7 +25,8 @@ pub(crate) struct WindowRow {
     pub(crate) p50_ms: Option<f64>,
     pub(crate) p99_ms: Option<f64>,
     pub(crate) max_ms: Option<f64>,
-    /// What each flow got: the stream first, then the others in the order of the file.
+    /// What each flow got that was to send in this part: the stream first, then the others in the order
+    /// of the file.
     pub(crate) goodput_mbps: Vec<f64>,
     /// Jain's index of those: 1 where all got the same, 1/n where one got everything.
     pub(crate) jain: f64,
@@ -60,13 +62,16 @@ pub(crate) fn queue_delays(cell: &Cell, record: &Record, from: u64, to: u64) -> 
     Sorted::of(within.map(delay).collect())
 }
 
-/// What arrived of each flow, bytes by moments.
-pub(crate) struct Flows(Vec<Vec<(u64, u64)>>);
+/// Bytes that arrived, by moments.
+type Arrivals = Vec<(u64, u64)>;
+
+/// What arrived of each flow, which flow of the file it is; none for the stream.
+pub(crate) struct Flows(Vec<(Option<usize>, Arrivals)>);
 
 impl Flows {
     /// The stream first, then the flows of the file in their order.
     pub(crate) fn new(record: &Record) -> Self {
-        let mut flows: Vec<(Option<usize>, Vec<(u64, u64)>)> = Vec::new();
+        let mut flows: Vec<(Option<usize>, Arrivals)> = Vec::new();
         for (flow, edge) in &record.edges {
             let arrivals = session_of(record, edge).map(arrivals);
             flows.push((*flow, arrivals.unwrap_or_default()));
@@ -75,22 +80,32 @@ impl Flows {
             flows.push((Some(*flow), counts.clone()));
         }
         flows.sort_by_key(|(flow, _)| *flow);
-        Self(flows.into_iter().map(|(_, arrivals)| arrivals).collect())
+        Self(flows)
     }
 
-    /// What each flow got between two moments, megabits a second.
-    fn rates(&self, from: u64, to: u64) -> Vec<f64> {
-        let micros = to.saturating_sub(from).max(1) as f64;
-        let rate = |arrivals: &Vec<(u64, u64)>| {
-            let within = arrivals.iter().filter(|(at, _)| (from..to).contains(at));
-            within.map(|(_, bytes)| 8.0 * *bytes as f64).sum::<f64>() / micros
+    /// What each flow got between two moments, megabits a second; without those that were to be silent.
+    fn rates(&self, cell: &Cell, started: u64, from: u64, to: u64) -> Vec<f64> {
+        let seconds = |at: u64| at.saturating_sub(started) as f64 / 1e6;
+        let takes_part = |number: &Option<usize>| {
+            let Some(flow) = number.and_then(|number| cell.flows.get(number)) else {
+                return true;
+            };
+            let ended = |stop: Seconds| stop.0 <= seconds(from);
+            flow.start_s.0 < seconds(to) && !flow.stop_s.is_some_and(ended)
         };
-        self.0.iter().map(rate).collect()
+        let micros = to.saturating_sub(from).max(1) as f64;
+        let flows = self.0.iter().filter(|(number, _)| takes_part(number));
+        flows
+            .map(|(_, arrivals)| {
+                let within = arrivals.iter().filter(|(at, _)| (from..to).contains(at));
+                8.0 * within.map(|(_, bytes)| *bytes).sum::<u64>() as f64 / micros
+            })
+            .collect()
     }
 }
 
 /// When the slices of a session became usable.
-fn arrivals(session: &Session) -> Vec<(u64, u64)> {
+fn arrivals(session: &Session) -> Arrivals {
     let releases = session.releases.iter();
     releases
         .map(|(captured, latency, bytes, _, _)| (captured.saturating_add(*latency), *bytes))
@@ -128,7 +143,7 @@ pub(crate) fn window(
         .collect();
     let latencies = within.iter().map(|(_, latency, ..)| *latency as f64 / 1e3);
     let latencies = Sorted::of(latencies.collect());
-    let rates = flows.rates(from, to);
+    let rates = flows.rates(cell, record.started_us, from, to);
     WindowRow {
         name: name.to_owned(),
         from_s: seconds(from),

@@ -22,6 +22,15 @@ deadline_ms = 35
 [[step]]
 at_s = 2
 rate_mbps = 5
+[[flow]]
+kind = 'tcp'
+[[flow]]
+kind = 'tsp'
+start_s = 1
+[[flow]]
+kind = 'tcp'
+start_s = 0
+stop_s = 2
 [[window]]
 name = 'slow'
 from_s = 2
@@ -93,7 +102,10 @@ fn record() -> Record {
             ],
         },
         edges: vec![(None, edge("a")), (Some(1), edge("b"))],
-        sinks: vec![(0, vec![(at(1_000_000), 9), (at(2_100_000), 250_000)])],
+        sinks: vec![
+            (2, vec![(at(1_000_000), 99), (at(2_000_001), 99)]),
+            (0, vec![(at(1_000_000), 9), (at(2_100_000), 250_000)]),
+        ],
         queue: vec![
             sample(0, 12_500, 0),
             sample(second, 0, 1_250_000),
@@ -127,6 +139,7 @@ fn a_run_and_its_parts_in_figures() {
     assert_eq!((part.p50_ms, part.max_ms), (Some(25.0), Some(35.0)));
     // The stream, then the flows in the order of the file.
     assert_eq!(part.goodput_mbps, [2.0, 1.0, 0.5]);
+    // The third flow has stopped before, whatever trickles in.
     assert!((part.utilisation - 0.5).abs() < 1e-9);
     assert!((part.jain - 3.5 * 3.5 / (3.0 * 5.25)).abs() < 1e-9);
 }
