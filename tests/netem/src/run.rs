@@ -23,8 +23,6 @@ use crate::report;
 use crate::row::Row;
 use crate::scenario::Scenario;
 
-/// How much nicer the runs are than other programs: less, where that is allowed.
-const PRIORITY: i32 = -15;
 /// What a run takes besides its stream, seconds: for the progress bar alone.
 const OVERHEAD: f64 = 4.0;
 
@@ -103,8 +101,6 @@ impl Options {
                 bail!("there is no folder {}", folder.display());
             }
         }
-        // A run that waits for the processor measures that. Without privileges it has to do without.
-        let _ = rustix::process::nice(PRIORITY);
         let programs = Programs::find(self.bin.as_deref())?;
         let kernel = Kernel::find(self.kernel)?;
         for scenario in &scenarios {
