@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tensorwire_codec::{Classification, Decoded, Decoder, Format, Map};
+use tensorwire_codec::{Classification, Decoded, Decoder, Format, Ladder, Map};
 use tensorwire_concealment::{Bundle, ConcealError, Concealer, LossKind, Method};
 use tensorwire_protocol::ReceivedTensor;
 use tensorwire_protocol::wire::ResultStatus;
@@ -134,7 +134,8 @@ impl ClassifierOpener {
                 "the edge streams no model's tensors; start this cloud with --stand-in, too";
             return Err(Refuse::new(RefuseCode::Model, reason));
         }
-        let format = stream.format().map_err(|error| describe(&error))?;
+        let ladder = stream.ladder().map_err(|error| describe(&error))?;
+        let format = *ladder.best();
         let digest = Digest::from_bytes(stream.model);
         if digest != self.model.digest() {
             let have = self.model.digest();
@@ -162,6 +163,7 @@ impl ClassifierOpener {
         Ok(Classifier {
             decoded: Decoded::new(format.shape()),
             decoder: Decoder::new(&format),
+            ladder,
             concealer,
             cloud,
         })
@@ -228,6 +230,8 @@ impl Opener for ClassifierOpener {
 /// One session's classifier. It conceals with an eye on the tensors before.
 #[derive(Debug)]
 pub struct Classifier {
+    ladder: Ladder,
+    /// Goes from step to step of the ladder.
     decoder: Decoder,
     decoded: Decoded,
     concealer: Concealer,
@@ -237,8 +241,13 @@ pub struct Classifier {
 impl Classifier {
     /// Decodes what arrived of a tensor. What is missing is 0 in the tensor and false in the mask.
     pub fn decode(&mut self, tensor: &ReceivedTensor) -> &mut Decoded {
-        self.decoder
-            .decode_into(|index| tensor.slice(index), &mut self.decoded);
+        let format = self.ladder.format(tensor.info().step);
+        if let Some(format) = format {
+            self.decoder.switch(format);
+        }
+        // The session takes no tensor of another step.
+        let slice = |index| format.and_then(|_| tensor.slice(index));
+        self.decoder.decode_into(slice, &mut self.decoded);
         &mut self.decoded
     }
 

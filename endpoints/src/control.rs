@@ -294,7 +294,7 @@ mod tests {
     use super::*;
     use crate::digest::Digest;
     use proptest::prelude::*;
-    use tensorwire_codec::{ClipRange, Coder, Format, Map, Quantiser, Shape};
+    use tensorwire_codec::{ClipRange, Coder, Format, Ladder, Map, Quantiser, Shape};
 
     fn open() -> Open {
         let shape = Shape::new(48, 14, 14).unwrap();
@@ -319,9 +319,21 @@ mod tests {
             columns: 7,
             blocks: 14,
         };
+        let mut ladder = open();
+        let range = ClipRange::new(-4.0, 4.0).unwrap();
+        let best = ladder.stream.format().unwrap();
+        let further = [64, 4].map(|levels| {
+            let coarser = Quantiser::new(range, levels).unwrap();
+            let format = Format::new(best.shape(), coarser, best.map(), Coder::Raw);
+            format.unwrap().step()
+        });
+        let steps = Ladder::new(best, &further).unwrap();
+        let digest = Digest::from_bytes([1; 32]);
+        ladder.stream = StreamDescription::with_ladder(&steps, "add_3", digest, None).unwrap();
         vec![
             Message::Open(open()),
             Message::Open(jpeg),
+            Message::Open(ladder),
             Message::Accept(Accept::new(0x00FF_FFFF, 4_434)),
             Message::Refuse(Refuse::new(RefuseCode::Model, "no such model")),
             Message::Close(Close::done()),

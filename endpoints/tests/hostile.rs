@@ -19,7 +19,9 @@ use tensorwire_endpoints::cloud::{Answer, Cloud, CloudConfig, CloudNotice, Opene
 use tensorwire_endpoints::control::Refuse;
 use tensorwire_endpoints::datapath::DataPath;
 use tensorwire_endpoints::digest::Digest;
-use tensorwire_endpoints::edge::{Edge, FrameSource, Outcome, Pace, Produced, Protection};
+use tensorwire_endpoints::edge::{
+    Captured, Computed, Edge, Encoded, FrameSource, Outcome, Pace, Protection,
+};
 use tensorwire_endpoints::quic;
 use tensorwire_endpoints::stream::StreamDescription;
 use tensorwire_protocol::wire::{ConnectionId, ResultStatus};
@@ -70,19 +72,18 @@ struct Frames {
 }
 
 impl FrameSource for Frames {
-    fn produce(&self, number: u64) -> anyhow::Result<Option<Produced>> {
-        let first = self.first as u32;
-        let bytes = Bytes::from(vec![7; self.first + 3 * 64]);
-        let slices = Slices::new(bytes, (0..4).map(|i| first + 64 * i).collect())?;
-        let (model, encode) = (Duration::ZERO, Duration::ZERO);
-        let name = number.to_string();
-        Ok((number < 5).then_some(Produced {
-            name,
-            label: None,
-            slices,
-            model,
-            encode,
-        }))
+    fn capture(self: Arc<Self>, number: u64) -> anyhow::Result<Option<Captured>> {
+        if number >= 5 {
+            return Ok(None);
+        }
+        Ok(Some(Captured::new(number.to_string(), None, move || {
+            Ok(Computed::new(move |_| {
+                let first = self.first as u32;
+                let bytes = Bytes::from(vec![7; self.first + 3 * 64]);
+                let slices = Slices::new(bytes, (0..4).map(|i| first + 64 * i).collect())?;
+                Ok(Encoded { step: 0, slices })
+            }))
+        })))
     }
 }
 

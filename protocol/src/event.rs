@@ -86,6 +86,8 @@ pub struct TensorInfo {
     pub frame: FrameNumber,
     /// When that frame was captured, mapped to this endpoint's clock.
     pub captured: Time,
+    /// The step of the stream's ladder that it is coded by, below [`Config::steps`](crate::Config::steps).
+    pub step: u8,
     /// When its first packet arrived.
     pub first_arrival: Time,
     /// When it was released.
@@ -203,6 +205,14 @@ pub enum Event {
     },
     /// A result came back.
     Result(ReceivedResult),
+    /// Nothing was heard of the peer since a packet that was sent so long ago: DATA and REPAIR packets are
+    /// held back, tensors are abandoned at their deadlines, and PINGs go on.
+    CircuitOpened {
+        /// Time since that packet.
+        silence: Duration,
+    },
+    /// The peer was heard of again, and sending goes on as on a new path.
+    CircuitClosed,
     /// The peer reports how a tensor of ours ended there.
     Delivery {
         /// The tensor.
@@ -223,6 +233,7 @@ mod tests {
             id: TensorId(0),
             frame: FrameNumber(0),
             captured: Time::ZERO,
+            step: 0,
             first_arrival: Time::ZERO,
             released: Time::ZERO,
             reason: ReleaseReason::Deadline,

@@ -11,6 +11,7 @@ use anyhow::Result;
 use clap::Parser;
 use serde::Serialize;
 use tensorwire_concealment::Method;
+use tensorwire_endpoints::capture::{self, Recorder, Role};
 use tensorwire_endpoints::classifier::{ClassifierOpener, Concealment, advice};
 use tensorwire_endpoints::clock::Clock;
 use tensorwire_endpoints::cloud::{Cloud, CloudConfig, CloudNotice};
@@ -63,6 +64,10 @@ struct Options {
     /// Write a record of each session to this file at the end
     #[arg(long, value_name = "FILE", requires = "stand_in")]
     json: Option<PathBuf>,
+    /// Write the datagrams of the data path as pcapng, replacing the file (`tw-lab inspect` and `tw-lab
+    /// replay` read it)
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
@@ -71,6 +76,8 @@ Examples:
       serves the built-in Fashion-MNIST model on 127.0.0.1:4433
   tw-cloud --listen 0.0.0.0:4433 --model m.onnx --description m.toml --bundle m.twb --conceal lmmse
       serves a model of your own on every interface
+  tw-cloud --pcap cloud.pcapng
+      captures what it receives and sends, for `tw-lab replay cloud.pcapng`
 
 Exit status: 0 after Ctrl-C, 1 on failure, 2 on wrong usage.";
 
@@ -107,7 +114,13 @@ async fn run(options: Options) -> Result<()> {
         any_source: options.any_source,
     };
     let clock = Clock::start();
+    let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
     let cloud = Cloud::bind(config, clock).await?;
+    if let Some(recorder) = &recorder {
+        cloud
+            .path()
+            .record(recorder.tap(Role::Cloud, cloud.data_addr()));
+    }
 
     match &model {
         Some(serving) => eprintln!("{}", serving.banner),
@@ -162,7 +175,7 @@ async fn run(options: Options) -> Result<()> {
         totals.tensors,
         path.strays()
     );
-    Ok(())
+    capture::finish(recorder)
 }
 
 /// A model to serve.

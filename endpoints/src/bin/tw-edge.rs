@@ -1,5 +1,6 @@
 //! The edge endpoint.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -10,13 +11,15 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use serde::Serialize;
 use tensorwire_codec::Classification;
+use tensorwire_endpoints::capture::{self, Recorder};
 use tensorwire_endpoints::clock::{Clock, millis};
 use tensorwire_endpoints::datapath::PathStats;
 use tensorwire_endpoints::description::Description;
 use tensorwire_endpoints::edge::{Edge, FrameSource, Outcome, Pace, Protection, SentTensor};
 use tensorwire_endpoints::lab::output::write_file;
 use tensorwire_endpoints::options::{
-    CodecOptions, ImageOptions, ModelOptions, RecoveryOptions, StreamOptions, interval, parse_fps,
+    CodecOptions, ImageOptions, ModelOptions, QualityOptions, RateOptions, RecoveryOptions,
+    StreamOptions, describe, interval, parse_fps,
 };
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::source::ImageSource;
@@ -24,6 +27,7 @@ use tensorwire_endpoints::stand_in::{self, OnWire, report::EdgeReport, source::S
 use tensorwire_endpoints::statistics::Percentiles;
 use tensorwire_endpoints::stream::StreamDescription;
 use tensorwire_protocol::ReceivedResult;
+use tensorwire_protocol::admission::{DropReason, DropRule};
 use tensorwire_protocol::wire::ResultStatus;
 
 /// Runs the first part of a model on images, streams the feature tensors to a cloud, prints what it
@@ -48,16 +52,21 @@ struct Options {
     #[command(flatten)]
     codec: CodecOptions,
     #[command(flatten)]
+    quality: QualityOptions,
+    #[command(flatten)]
     stream: StreamOptions,
     #[command(flatten)]
     recovery: RecoveryOptions,
-    /// Frames a second; 0 for as fast as the cloud answers
+    #[command(flatten)]
+    rate: RateOptions,
+    /// Frames a second; 0 for as fast as the session takes them
     #[arg(long, default_value_t = 30.0, value_parser = parse_fps)]
     fps: f64,
     /// Frames to stream; the images start again when they end [default: each image once]
     #[arg(long, value_name = "N")]
     frames: Option<u64>,
-    /// Unanswered tensors at a time, 1 to 1024; the next capture waits while there are as many
+    /// Frames in the making or unanswered at a time, 1 to 1024; the next capture waits while there are as
+    /// many
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1_024))]
     in_flight: u16,
     /// Print no line a frame
@@ -69,9 +78,13 @@ struct Options {
         conflicts_with_all = ["model", "split", "images", "bundle"],
         value_parser = clap::value_parser!(u32).range(8..=16_777_215))]
     stand_in: Option<u32>,
-    /// Write what the edge has counted to this file at the end
-    #[arg(long, value_name = "FILE", requires = "stand_in")]
+    /// Write a summary to this file at the end, as JSON: frames, tensors by outcome, frames skipped by
+    /// reason
+    #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write the datagrams of the data path as pcapng, replacing the file (`tw-lab inspect` reads it)
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
@@ -80,6 +93,9 @@ Examples:
       streams the built-in 1,000 images to a cloud on this machine
   tw-edge --connect 192.0.2.7:4433 --fps 15 --coder jpeg --quality 60 --deadline-ms 50
       sends JPEG slices, and has tensors released at most 50 ms after capture
+  tw-edge --rate-control 5mbit --drop-rule predictive --deadline-ms 60 --json summary.json
+      sends at 5 Mbit/s at most, computes no frame that would come too late, says why in the lines
+      and in the summary
   tw-edge --model m.onnx --description m.toml --split add_4 --bundle m.twb --images photos
       a model and images of your own (the cloud needs the same model and bundle)
 
@@ -105,14 +121,19 @@ async fn run(options: &Options) -> Result<()> {
         Some(bytes) => Prepared::stand_in(bytes, options)?,
         None => Prepared::model(options)?,
     };
-    let mut counted = match &options.json {
+    let mut counted = match options.stand_in {
         Some(_) => Some(EdgeReport::new(&stream.split, OnWire::of(&stream)?)),
         None => None,
     };
-    let format = stream.format()?;
+    let ladder = stream.ladder()?;
+    let format = *ladder.best();
 
+    let clock = Clock::start();
+    let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
     let (mut edge, cloud) = tokio::select! {
-        connected = connect(&addresses, options.data, &stream, &protection) => connected?,
+        connected = connect(&addresses, options.data, &stream, &protection, clock, recorder.as_ref()) => {
+            connected?
+        }
         () = stop.requested() => return Ok(()),
     };
     eprintln!(
@@ -122,7 +143,12 @@ async fn run(options: &Options) -> Result<()> {
         format.shape(),
         format.slice_count()
     );
-    let mut report = Report::new(description, options.quiet);
+    if ladder.len() > 1 {
+        eprintln!("adaptive quality: {}", describe(&ladder));
+    }
+    let rule = options.rate.drop_rule.rule();
+    edge.set_drop_rule(rule, usize::from(options.rate.queue));
+    let mut report = Report::new(description, options.quiet, ladder.len());
     let pace = Pace {
         interval: interval(options.fps),
         in_flight: usize::from(options.in_flight),
@@ -137,12 +163,19 @@ async fn run(options: &Options) -> Result<()> {
         .await;
     let stats = edge.stats().await.ok();
     edge.close().await;
+    let written = options.json.as_deref().map(|path| {
+        let json = match &mut counted {
+            Some(counted) => {
+                counted.finish(stats.as_ref());
+                serde_json::to_vec_pretty(counted)
+            }
+            None => serde_json::to_vec_pretty(&report.counted(rule)),
+        };
+        write_file(path, &json?)
+    });
     report.summary(stats.as_ref());
-    if let (Some(path), Some(counted)) = (&options.json, &mut counted) {
-        counted.finish(stats.as_ref());
-        write_file(path, &serde_json::to_vec_pretty(counted)?)?;
-    }
-    streamed
+    let written = written.unwrap_or(Ok(()));
+    streamed.and(written).and(capture::finish(recorder))
 }
 
 /// What there is to stream.
@@ -160,16 +193,21 @@ impl Prepared {
         let loaded = options.model.load()?;
         let side = loaded.bundle(options.bundle.as_deref())?;
         let dataset = loaded.images(&options.images)?;
-        let format = options.codec.format(loaded.shape()?, side.as_ref())?;
+        let quality = options
+            .quality
+            .quality(&options.codec, loaded.shape()?, side.as_ref())?;
+        let ladder = quality.ladder().clone();
+        let format = *ladder.best();
         let digest = side.as_ref().map(|side| side.digest);
         let mut stream =
-            StreamDescription::new(&format, &loaded.split, loaded.model.digest(), digest)?;
+            StreamDescription::with_ladder(&ladder, &loaded.split, loaded.model.digest(), digest)?;
         options.stream.apply(&mut stream);
-        let protection = options
+        let mut protection = options
             .recovery
             .apply(&mut stream, &format, side.as_ref())?;
+        protection.rate = options.rate.rate_control.0;
         let frames = options.frames.unwrap_or(dataset.len() as u64);
-        let source = ImageSource::new(&loaded, dataset, &format, side, frames)?;
+        let source = ImageSource::new(&loaded, dataset, quality, side, frames)?;
         Ok(Self {
             stream,
             protection,
@@ -183,7 +221,8 @@ impl Prepared {
         let format = stand_in::format(bytes)?;
         let mut stream = stand_in::describe(&format)?;
         options.stream.apply(&mut stream);
-        let protection = options.recovery.apply(&mut stream, &format, None)?;
+        let mut protection = options.recovery.apply(&mut stream, &format, None)?;
+        protection.rate = options.rate.rate_control.0;
         let frames = options.frames.unwrap_or(u64::MAX);
         Ok(Self {
             stream,
@@ -200,11 +239,14 @@ async fn connect(
     data: Option<SocketAddr>,
     stream: &StreamDescription,
     protection: &Protection,
+    clock: Clock,
+    recorder: Option<&Recorder>,
 ) -> Result<(Edge, SocketAddr)> {
-    let clock = Clock::start();
     let mut failed = anyhow::anyhow!("the name has no address");
     for &address in addresses {
-        match Edge::connect(address, data, stream.clone(), protection.clone(), clock).await {
+        let (stream, protection) = (stream.clone(), protection.clone());
+        let edge = Edge::connect_recorded(address, data, stream, protection, clock, recorder);
+        match edge.await {
             Ok(edge) => return Ok((edge, address)),
             Err(error) => failed = error,
         }
@@ -224,6 +266,9 @@ struct Line<'a> {
     reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<usize>,
+    /// The step of the ladder, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     missing_share: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -243,10 +288,43 @@ struct Prediction {
     score: f32,
 }
 
+/// The summary for programs.
+#[derive(Serialize)]
+struct Counted<'a> {
+    drop_rule: &'static str,
+    /// Frames captured; each is in exactly one of the counts that follow.
+    frames: usize,
+    answered: usize,
+    /// Refused or not computed by the cloud.
+    failed: usize,
+    /// Lost on the way or superseded there.
+    dropped: usize,
+    unanswered: usize,
+    /// Not sent, by reason: rate, deadline, server-busy, superseded, or failed.
+    skipped: &'a BTreeMap<&'static str, usize>,
+    /// Answered tensors that were whole.
+    whole: usize,
+    labelled: usize,
+    correct: usize,
+    /// Of the coded tensors.
+    bytes: usize,
+    latency_ms: LatencyMs,
+}
+
+/// From capture to answer.
+#[derive(Serialize)]
+struct LatencyMs {
+    p50: Option<f64>,
+    p95: Option<f64>,
+    p99: Option<f64>,
+}
+
 /// What the user sees of a stream.
 struct Report {
     description: Option<Description>,
     quiet: bool,
+    /// Tensors sent by each step of the ladder.
+    steps: Vec<usize>,
     latencies: Vec<f64>,
     model: Vec<f64>,
     encode: Vec<f64>,
@@ -259,14 +337,16 @@ struct Report {
     failed: usize,
     dropped: usize,
     unanswered: usize,
-    skipped: usize,
+    /// By reason.
+    skipped: BTreeMap<&'static str, usize>,
 }
 
 impl Report {
-    const fn new(description: Option<Description>, quiet: bool) -> Self {
+    fn new(description: Option<Description>, quiet: bool, steps: u8) -> Self {
         Self {
             description,
             quiet,
+            steps: vec![0; usize::from(steps)],
             latencies: Vec::new(),
             model: Vec::new(),
             encode: Vec::new(),
@@ -279,7 +359,7 @@ impl Report {
             failed: 0,
             dropped: 0,
             unanswered: 0,
-            skipped: 0,
+            skipped: BTreeMap::new(),
         }
     }
 
@@ -303,8 +383,14 @@ impl Report {
                 self.unanswered += 1;
                 self.lost(&sent, "unanswered", None);
             }
-            Outcome::Skipped { frame, reason, .. } => {
-                self.skipped += 1;
+            Outcome::Skipped {
+                frame,
+                notice,
+                reason,
+            } => {
+                let dropped = DropReason::ALL.iter().find(|r| r.notice() == notice);
+                let name = dropped.map_or("failed", |reason| reason.name());
+                *self.skipped.entry(name).or_default() += 1;
                 let line = Line {
                     frame: frame.0,
                     outcome: "skipped",
@@ -319,6 +405,9 @@ impl Report {
 
     fn sent(&mut self, sent: &SentTensor) {
         self.bytes += sent.bytes;
+        if let Some(tensors) = self.steps.get_mut(usize::from(sent.step)) {
+            *tensors += 1;
+        }
         self.model.push(millis(sent.model));
         self.encode.push(millis(sent.encode));
         self.labelled += usize::from(sent.label.is_some());
@@ -353,6 +442,7 @@ impl Report {
             },
             reason: Some(failure.unwrap_or_else(|| result.reason.name())),
             bytes: Some(sent.bytes),
+            step: self.step(sent),
             missing_share: Some(result.missing_share),
             inference_ms: Some(millis(result.compute)),
             latency_ms: Some(latency),
@@ -369,10 +459,15 @@ impl Report {
             outcome,
             reason,
             bytes: Some(sent.bytes),
+            step: self.step(sent),
             label: sent.label.map(|class| self.name(class)),
             ..Line::default()
         };
         self.print(&line);
+    }
+
+    fn step(&self, sent: &SentTensor) -> Option<u8> {
+        (self.steps.len() > 1).then_some(sent.step)
     }
 
     fn name(&self, class: u32) -> String {
@@ -391,12 +486,48 @@ impl Report {
         }
     }
 
+    fn counted(&self, rule: DropRule) -> Counted<'_> {
+        let latencies = Percentiles::of(self.latencies.clone());
+        let sent = self.answered + self.failed + self.dropped + self.unanswered;
+        Counted {
+            drop_rule: rule.name(),
+            frames: sent + self.skipped.values().sum::<usize>(),
+            answered: self.answered,
+            failed: self.failed,
+            dropped: self.dropped,
+            unanswered: self.unanswered,
+            skipped: &self.skipped,
+            whole: self.whole,
+            labelled: self.labelled,
+            correct: self.correct,
+            bytes: self.bytes,
+            latency_ms: LatencyMs {
+                p50: latencies.at(50.0),
+                p95: latencies.at(95.0),
+                p99: latencies.at(99.0),
+            },
+        }
+    }
+
     fn summary(self, stats: Option<&PathStats>) {
         let sent = self.answered + self.failed + self.dropped + self.unanswered;
+        let reasons: Vec<_> = (self.skipped.iter())
+            .map(|(reason, count)| format!("{reason} {count}"))
+            .collect();
+        let reasons = if reasons.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", reasons.join(", "))
+        };
         eprintln!(
             "{sent} tensors sent: {} answered ({} of them whole), {} failed or refused by the cloud, {} lost on \
-             the way or superseded, {} unanswered; {} frames skipped",
-            self.answered, self.whole, self.failed, self.dropped, self.unanswered, self.skipped
+             the way or superseded, {} unanswered; {} frames skipped{reasons}",
+            self.answered,
+            self.whole,
+            self.failed,
+            self.dropped,
+            self.unanswered,
+            self.skipped.values().sum::<usize>()
         );
         if sent > 0 && sent == self.unanswered {
             eprintln!("nothing came back: is UDP let through to the cloud's data port, and back?");
@@ -410,6 +541,11 @@ impl Report {
         }
         if let Some(bytes) = self.bytes.checked_div(sent) {
             eprintln!("{bytes} bytes a tensor");
+        }
+        if self.steps.len() > 1 {
+            let steps = self.steps.iter().enumerate();
+            let steps: Vec<String> = steps.map(|(step, n)| format!("{step}: {n}")).collect();
+            eprintln!("tensors by step: {}", steps.join(", "));
         }
         for (name, values) in [
             ("edge model", self.model),

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use tensorwire_endpoints::lab::{calibrate, conceal, demo, link, quality, recovery, split, trace};
+use tensorwire_endpoints::lab::{
+    calibrate, conceal, demo, link, quality, recovery, replay, split, trace,
+};
 use tensorwire_endpoints::shutdown;
 
 /// Measures models, codecs and concealment, with and without a network.
@@ -23,6 +25,7 @@ enum Command {
     Conceal(conceal::Options),
     Quality(quality::Options),
     Recovery(recovery::Options),
+    Replay(replay::Options),
     Split(split::Options),
     Trace(trace::Options),
 }
@@ -54,6 +57,7 @@ fn run(command: &Command) -> Result<()> {
         Command::Conceal(options) => conceal::run(options),
         Command::Quality(options) => quality::run(options),
         Command::Recovery(options) => recovery::run(options),
+        Command::Replay(options) => replay::run(options),
         Command::Split(options) => split::run(options),
         Command::Trace(options) => trace::run(options),
     }

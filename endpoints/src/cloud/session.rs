@@ -153,6 +153,7 @@ impl<O: Opener> Shared<O> {
         let from = (!self.any_source).then(|| peer.ip().to_canonical());
         let session = self.path.open(config, from, events).await;
         let session = session.map_err(|error| internal(&error))?;
+        session.describe(ConnectionId::new(connection), &stream);
         Ok(Granted {
             stream,
             session,

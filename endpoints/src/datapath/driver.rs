@@ -2,16 +2,18 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tensorwire_protocol::wire::{ConnectionId, ResultStatus};
+use tensorwire_protocol::wire::{ConnectionId, Ecn, ResultStatus};
 use tensorwire_protocol::{Config, Event, OutgoingResult, Session, Time};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
-use super::{Command, MAX_UDP, OpenError, PathStats};
+use super::load::LoadMeter;
+use super::{Command, MAX_UDP, OpenError, Outlook, PathStats};
+use crate::capture::Tap;
 use crate::clock::Clock;
 
 /// Datagrams taken from the socket before other work gets its turn.
@@ -24,6 +26,7 @@ struct Entry {
     from: Option<IpAddr>,
     peer: Option<SocketAddr>,
     events: mpsc::Sender<Event>,
+    load: LoadMeter,
     /// Events that found the channel full, answered tensors aside.
     events_dropped: u64,
     busy: u64,
@@ -38,15 +41,22 @@ pub(super) struct Driver {
     clock: Clock,
     sessions: HashMap<ConnectionId, Entry>,
     strays: Arc<AtomicU64>,
+    tap: Arc<OnceLock<Tap>>,
 }
 
 impl Driver {
-    pub(super) fn new(socket: UdpSocket, clock: Clock, strays: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(
+        socket: UdpSocket,
+        clock: Clock,
+        strays: Arc<AtomicU64>,
+        tap: Arc<OnceLock<Tap>>,
+    ) -> Self {
         Self {
             socket: Arc::new(socket),
             clock,
             sessions: HashMap::new(),
             strays,
+            tap,
         }
     }
 
@@ -84,13 +94,17 @@ impl Driver {
                 self.receive(datagram.get(..len).unwrap_or_default(), from);
             }
             let now = self.clock.now();
-            for entry in self.sessions.values_mut() {
+            let tap = self.tap.get();
+            for (connection, entry) in &mut self.sessions {
                 if entry.wake().is_some_and(|at| at <= now) {
                     entry.session.handle_timeout(now);
                     entry.touched = true;
+                    if let Some(tap) = tap {
+                        tap.ticked(now, *connection);
+                    }
                 }
                 if std::mem::take(&mut entry.touched) {
-                    entry.drain(&socket, self.clock, &mut buffer).await;
+                    entry.drain(&socket, self.clock, &mut buffer, tap).await;
                 }
             }
         }
@@ -98,6 +112,9 @@ impl Driver {
 
     fn receive(&mut self, datagram: &[u8], from: SocketAddr) {
         let now = self.clock.now();
+        if let Some(tap) = self.tap.get() {
+            tap.received(now, from, Ecn::NotEct, datagram);
+        }
         let connection = tensorwire_protocol::wire::connection_of(datagram);
         let Some(entry) = connection.and_then(|id| self.touch(id)) else {
             self.strays.fetch_add(1, Ordering::Relaxed);
@@ -147,12 +164,24 @@ impl Driver {
             }
             Command::Result(connection, result, reply) => {
                 if let Some(entry) = self.touch(connection) {
+                    entry.load.answered(result.compute);
                     let _ = reply.send(entry.session.send_result(now, result));
                 }
             }
             Command::Skip(connection, reason, first, count) => {
                 if let Some(entry) = self.touch(connection) {
                     entry.session.skip_frames(reason, first, count);
+                }
+            }
+            Command::Outlook(connection, reply) => {
+                if let Some(Entry { session, .. }) = self.sessions.get(&connection) {
+                    let outlook = Outlook {
+                        path: session.path(now),
+                        load: session.peer_load(),
+                        parity: session.parity(),
+                    };
+                    // The caller may have gone.
+                    let _ = reply.send(outlook);
                 }
             }
             Command::Stats(connection, reply) => {
@@ -190,6 +219,7 @@ impl Driver {
                 from,
                 peer: None,
                 events,
+                load: LoadMeter::default(),
                 events_dropped: 0,
                 busy: 0,
                 send_failed: 0,
@@ -218,12 +248,22 @@ impl Entry {
     }
 
     /// Sends and tells everything that the session has.
-    async fn drain(&mut self, socket: &UdpSocket, clock: Clock, buffer: &mut Vec<u8>) {
+    async fn drain(
+        &mut self,
+        socket: &UdpSocket,
+        clock: Clock,
+        buffer: &mut Vec<u8>,
+        tap: Option<&Tap>,
+    ) {
+        let connection = self.session.config().local_connection;
         loop {
             if let Some(peer) = self.peer {
                 // What is sent in one go left at once.
                 let now = clock.now();
                 while self.session.poll_transmit(now, buffer).is_some() {
+                    if let Some(tap) = tap {
+                        tap.sent(now, Some(connection), peer, Ecn::NotEct, buffer);
+                    }
                     // A datagram that cannot be sent is a loss like any other.
                     let sent = socket.send_to(buffer, peer).await;
                     self.send_failed += u64::from(sent.is_err());
@@ -231,6 +271,7 @@ impl Entry {
             }
             let mut answered = false;
             while let Some(event) = self.session.poll_event() {
+                let is_tensor = matches!(event, Event::Tensor(_));
                 match self.events.try_send(event) {
                     Err(mpsc::error::TrySendError::Full(Event::Tensor(tensor))) => {
                         let busy = OutgoingResult {
@@ -243,8 +284,12 @@ impl Entry {
                         answered |= self.session.send_result(clock.now(), busy).is_ok();
                     }
                     Err(_) => self.events_dropped += 1,
+                    Ok(()) if is_tensor => self.load.given(),
                     Ok(()) => {}
                 }
+            }
+            if let Some(load) = self.load.news() {
+                self.session.set_load(load);
             }
             if !answered {
                 return;

@@ -1,20 +1,24 @@
 //! The data path: one UDP socket, the sessions on it, and the only loop that drives them.
 
 mod driver;
+mod load;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tensorwire_protocol::wire::{ConnectionId, FrameNumber, NoticeReason, TensorId};
 use tensorwire_protocol::{
-    Config, ConfigError, Event, OutgoingResult, OutgoingTensor, ResultError, SendError, Stats,
+    Config, ConfigError, Event, OutgoingResult, OutgoingTensor, Path, PeerLoad, ResultError,
+    SendError, Stats,
 };
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::capture::Tap;
 use crate::clock::Clock;
+use crate::stream::StreamDescription;
 
 use driver::Driver;
 
@@ -31,6 +35,7 @@ pub struct DataPath {
     local: SocketAddr,
     clock: Clock,
     strays: Arc<AtomicU64>,
+    tap: Arc<OnceLock<Tap>>,
 }
 
 /// What a session and its socket have counted.
@@ -43,6 +48,18 @@ pub struct PathStats {
     pub busy: u64,
     /// Datagrams that the system did not send.
     pub send_failed: u64,
+}
+
+/// What a session knows that decides which frames are worth computing.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Outlook {
+    /// The path to the peer.
+    pub path: Path,
+    /// The load that the peer told last; none before it told any.
+    pub load: Option<PeerLoad>,
+    /// REPAIR packets for each source packet that tensors get ahead of losses.
+    pub parity: f64,
 }
 
 /// A session on a data path. Dropping it ends the session.
@@ -74,6 +91,7 @@ enum Command {
         oneshot::Sender<Result<(), ResultError>>,
     ),
     Skip(ConnectionId, NoticeReason, FrameNumber, u64),
+    Outlook(ConnectionId, oneshot::Sender<Outlook>),
     Stats(ConnectionId, oneshot::Sender<PathStats>),
     Close(ConnectionId),
 }
@@ -108,14 +126,21 @@ impl DataPath {
         let local = socket.local_addr()?;
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let strays = Arc::new(AtomicU64::new(0));
-        let driver = Driver::new(socket, clock, Arc::clone(&strays));
+        let tap = Arc::default();
+        let driver = Driver::new(socket, clock, Arc::clone(&strays), Arc::clone(&tap));
         tokio::spawn(driver.run(inbox));
         Ok(Self {
             commands,
             local,
             clock,
             strays,
+            tap,
         })
+    }
+
+    /// Hands what the socket sends and receives from now on to a capture; only the first tap counts.
+    pub fn record(&self, tap: Tap) {
+        let _ = self.tap.set(tap);
     }
 
     /// The address of the socket.
@@ -188,6 +213,14 @@ impl SessionHandle {
             .await
     }
 
+    /// Tells the capture, if there is one, what this session streams, so that it can be replayed. To be
+    /// called before the peer knows of the session; `remote` is the ID that the peer chose.
+    pub fn describe(&self, remote: ConnectionId, stream: &StreamDescription) {
+        if let Some(tap) = self.path.tap.get() {
+            tap.session(self.clock().now(), self.connection, remote, stream);
+        }
+    }
+
     /// Sends a tensor.
     ///
     /// # Errors
@@ -223,6 +256,15 @@ impl SessionHandle {
         count: u64,
     ) -> Result<(), PathEnded> {
         self.send(Command::Skip(self.connection, reason, first, count))
+            .await
+    }
+
+    /// What the session knows of path and peer at the moment.
+    ///
+    /// # Errors
+    /// If the data path has ended.
+    pub async fn outlook(&self) -> Result<Outlook, PathEnded> {
+        self.ask(|reply| Command::Outlook(self.connection, reply))
             .await
     }
 

@@ -1,24 +1,34 @@
 //! The edge: opens a session, streams the tensors of its frames, and hears what became of each.
 
-mod streamer;
+mod answers;
+mod attempt;
+mod frame;
+mod gate;
+mod pipeline;
+mod worker;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use tensorwire_protocol::admission::DropRule;
 use tensorwire_protocol::wire::{ConnectionId, FrameNumber, NoticeReason};
-use tensorwire_protocol::{Event, ReceivedResult, Redundancy, ReleaseReason, Slices, Time};
+use tensorwire_protocol::{Event, RateControl, ReceivedResult, Redundancy, ReleaseReason, Time};
 use tokio::sync::mpsc;
 
+use crate::capture::{Recorder, Role};
 use crate::clock::Clock;
 use crate::control::{self, Close, ControlError, Message, Open};
 use crate::datapath::{DataPath, PathStats, SessionHandle};
 use crate::quic;
 use crate::stream::StreamDescription;
 
-use streamer::Streamer;
+use gate::Gate;
+use pipeline::Pipeline;
+
+pub use attempt::Admitted;
+pub use frame::{Captured, Computed, Encoded, FrameSource};
 
 /// Events that may wait for the application.
 const EVENTS: usize = 1_024;
@@ -35,34 +45,12 @@ pub struct Edge {
     session: SessionHandle,
     events: mpsc::Receiver<Event>,
     deadline: Duration,
+    gate: Gate,
+    /// Frames that may wait between two stages of the pipeline.
+    queue: usize,
 }
 
-/// What an edge makes of one frame.
-#[derive(Debug)]
-#[expect(clippy::exhaustive_structs, reason = "made by sources, field by field")]
-pub struct Produced {
-    /// What the frame is called.
-    pub name: String,
-    /// Its class, if it is known.
-    pub label: Option<u32>,
-    /// The coded tensor.
-    pub slices: Slices,
-    /// Time that the model took.
-    pub model: Duration,
-    /// Time that the coder took.
-    pub encode: Duration,
-}
-
-/// Where frames come from: called in a thread of its own, with frame numbers from 0.
-pub trait FrameSource: Send + Sync + 'static {
-    /// Captures frame `number` and makes its tensor; none after the last one.
-    ///
-    /// # Errors
-    /// If the frame cannot be read or computed: the frame is skipped, and the stream goes on.
-    fn produce(&self, number: u64) -> Result<Option<Produced>>;
-}
-
-/// How an edge protects its tensors from losses.
+/// How an edge protects its tensors from losses, and the path from its tensors.
 #[derive(Clone, Debug, Default)]
 #[expect(
     clippy::exhaustive_structs,
@@ -73,6 +61,8 @@ pub struct Protection {
     pub redundancy: Redundancy,
     /// What losing each slice costs, relative to the others; default none: all are alike.
     pub importance: Option<Arc<[f32]>>,
+    /// What bounds the rate at which it sends; default off.
+    pub rate: RateControl,
 }
 
 /// How fast an edge streams.
@@ -82,9 +72,10 @@ pub struct Protection {
     reason = "made by the caller, field by field"
 )]
 pub struct Pace {
-    /// Time between captures; zero for as fast as possible.
+    /// Time between captures; zero for as fast as the session takes frames.
     pub interval: Duration,
-    /// Tensors that may be unanswered, at least 1; a capture waits while there are as many.
+    /// Frames that may be in the making or unanswered, at least 1; a capture waits while there are as
+    /// many.
     pub in_flight: usize,
 }
 
@@ -98,6 +89,8 @@ pub struct SentTensor {
     pub name: String,
     /// Its class, if it is known.
     pub label: Option<u32>,
+    /// The step of the stream's ladder that the tensor is coded by.
+    pub step: u8,
     /// Bytes of the coded tensor.
     pub bytes: usize,
     /// When its frame was captured.
@@ -141,7 +134,8 @@ pub enum Outcome {
         frame: FrameNumber,
         /// Why, as the cloud is told.
         notice: NoticeReason,
-        /// Why, in words.
+        /// Why: the name of a [`DropReason`](tensorwire_protocol::admission::DropReason), or what went
+        /// wrong, in words.
         reason: String,
     },
 }
@@ -159,9 +153,25 @@ impl Edge {
         protection: Protection,
         clock: Clock,
     ) -> Result<Self> {
+        Self::connect_recorded(cloud, data, stream, protection, clock, None).await
+    }
+
+    /// The same, with the datagrams in a capture, if there is one.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn connect_recorded(
+        cloud: SocketAddr,
+        data: Option<SocketAddr>,
+        stream: StreamDescription,
+        protection: Protection,
+        clock: Clock,
+        recorder: Option<&Recorder>,
+    ) -> Result<Self> {
         let mut config = stream.config().context("the stream cannot be")?;
         config.redundancy = protection.redundancy;
         config.importance = protection.importance;
+        config.rate = protection.rate;
         let deadline = config.deadline;
         let any: SocketAddr = match cloud {
             SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
@@ -170,11 +180,14 @@ impl Edge {
         let path = DataPath::bind(any, clock)
             .await
             .context("cannot open a UDP socket")?;
+        if let Some(recorder) = recorder {
+            path.record(recorder.tap(Role::Edge, path.local_addr()));
+        }
         let (sender, events) = mpsc::channel(EVENTS);
         let session = path.open(config, None, sender).await?;
         let endpoint = quic::client(any)?;
         let connection = quic::connect(&endpoint, cloud).await?;
-        let open = Open::new(stream, session.connection().value());
+        let open = Open::new(stream.clone(), session.connection().value());
         let negotiated = tokio::time::timeout(OPEN_TIMEOUT, negotiate(&connection, open)).await;
         let negotiated = negotiated.context("the cloud does not answer our request for a session");
         let (control, replies, accept) = match negotiated.and_then(|granted| granted) {
@@ -187,12 +200,9 @@ impl Edge {
         };
         let mut peer = cloud;
         peer.set_port(accept.data_port);
-        session
-            .attach(
-                ConnectionId::new(accept.connection),
-                Some(data.unwrap_or(peer)),
-            )
-            .await?;
+        let remote = ConnectionId::new(accept.connection);
+        session.describe(remote, &stream);
+        session.attach(remote, Some(data.unwrap_or(peer))).await?;
         Ok(Self {
             endpoint,
             connection,
@@ -201,11 +211,27 @@ impl Edge {
             session,
             events,
             deadline,
+            gate: Gate::new(DropRule::Off, deadline),
+            queue: 1,
         })
     }
 
+    /// Sets how it is decided which frames are worth computing, and how many may wait between two stages
+    /// of the pipeline; default [`DropRule::Off`] and 1.
+    ///
+    /// Without a rule every frame is made and sent: capture waits while the pipeline is full. With one, a
+    /// frame is captured when its time has come, decided upon when the model is free for it, and dropped
+    /// where a newer one comes before its next stage does. Where frames come as fast as the session takes
+    /// them, none is dropped: the rule says when the next is captured.
+    pub fn set_drop_rule(&mut self, rule: DropRule, queue: usize) {
+        self.gate.set_rule(rule);
+        self.queue = queue;
+    }
+
     /// Streams the frames of `source` until it ends or `stop` is ready, waits for the last answers,
-    /// and tells `tell` of every frame once, also of those that are unanswered when the cloud goes away.
+    /// and tells `tell` of every frame once, also of those that are dropped, and of those that are
+    /// unanswered when the cloud goes away. Frames are numbered as they are captured, and told as they
+    /// meet their end.
     ///
     /// # Errors
     /// If the cloud goes away.
@@ -216,60 +242,12 @@ impl Edge {
         stop: impl Future<Output = ()>,
         mut tell: impl FnMut(Outcome),
     ) -> Result<()> {
-        let mut streamer = Streamer {
-            clock: self.session.clock(),
-            deadline: self.deadline,
-            next_frame: 0,
-            job: None,
-            waiting: BTreeMap::new(),
-            ended: false,
-        };
-        let streamed = self
-            .drive(&mut streamer, &source, pace, stop, &mut tell)
-            .await;
-        streamer
-            .waiting
-            .into_values()
-            .for_each(|sent| tell(Outcome::Unanswered { sent }));
+        let (session, sizes) = (&self.session, (self.queue, self.deadline));
+        let mut pipeline = Pipeline::new(session, &mut self.gate, source, pace, sizes);
+        let peer = (&mut self.events, &self.connection);
+        let streamed = drive(&mut pipeline, peer, stop, &mut tell).await;
+        pipeline.end(&mut tell);
         streamed
-    }
-
-    async fn drive(
-        &mut self,
-        streamer: &mut Streamer,
-        source: &Arc<dyn FrameSource>,
-        pace: Pace,
-        stop: impl Future<Output = ()>,
-        tell: &mut impl FnMut(Outcome),
-    ) -> Result<()> {
-        let clock = self.session.clock();
-        let mut stop = std::pin::pin!(stop);
-        let mut capture_at = clock.now();
-        while !streamer.ended || streamer.job.is_some() || !streamer.waiting.is_empty() {
-            let may_capture = streamer.job.is_none()
-                && !streamer.ended
-                && streamer.waiting.len() < pace.in_flight;
-            let overdue = streamer.first_overdue();
-            tokio::select! {
-                event = self.events.recv() => match event {
-                    Some(event) => streamer.take(event, tell),
-                    None => bail!("the data path has ended"),
-                },
-                () = clock.sleep_until(Some(capture_at)), if may_capture => {
-                    capture_at = (capture_at + pace.interval).max(clock.now());
-                    streamer.capture(source);
-                }
-                (captured, produced) = streamer.produced(), if streamer.job.is_some() => {
-                    streamer.send(&self.session, captured, produced, tell).await?;
-                }
-                () = clock.sleep_until(overdue) => streamer.give_up(tell),
-                () = &mut stop, if !streamer.ended => streamer.ended = true,
-                error = self.connection.closed() => {
-                    return Err(ControlError::ended(&error)).context("the cloud went away");
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Everything the session has counted.
@@ -290,6 +268,41 @@ impl Edge {
         let _ = wait.await;
         self.connection.close(0_u32.into(), b"done");
         self.endpoint.wait_idle().await;
+    }
+}
+
+/// Keeps every stage at work until the stream is done.
+async fn drive(
+    pipeline: &mut Pipeline<'_>,
+    (events, connection): (&mut mpsc::Receiver<Event>, &quinn::Connection),
+    stop: impl Future<Output = ()>,
+    tell: &mut impl FnMut(Outcome),
+) -> Result<()> {
+    let clock = pipeline.clock();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        pipeline.advance(tell).await?;
+        if pipeline.is_done() {
+            return Ok(());
+        }
+        let (capture_at, ask_again) = (pipeline.capture_at(), pipeline.ask_again());
+        let overdue = pipeline.answers.first_overdue();
+        tokio::select! {
+            event = events.recv() => match event {
+                Some(event) => pipeline.answers.take(event, tell),
+                None => bail!("the data path has ended"),
+            },
+            () = clock.sleep_until(capture_at) => pipeline.capture().await?,
+            done = pipeline.camera.done() => pipeline.captured(done, tell).await?,
+            done = pipeline.model.done() => pipeline.computed(done, tell).await?,
+            done = pipeline.encoder.done() => pipeline.encoded(done, tell).await?,
+            () = clock.sleep_until(ask_again) => {}
+            () = clock.sleep_until(overdue) => pipeline.answers.give_up(tell),
+            () = &mut stop, if !pipeline.ended => pipeline.ended = true,
+            error = connection.closed() => {
+                return Err(ControlError::ended(&error)).context("the cloud went away");
+            }
+        }
     }
 }
 

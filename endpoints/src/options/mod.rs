@@ -2,6 +2,8 @@
 
 mod codec;
 mod importance;
+mod quality;
+mod rate;
 mod recovery;
 mod stream;
 
@@ -22,6 +24,9 @@ use crate::model::{Dimensions, Model};
 
 pub(crate) use codec::parse_clip;
 pub use codec::{CodecOptions, CoderName, MapName, slice_bytes};
+pub(crate) use quality::{JPEG_LEVELS, LEVELS, QUALITIES};
+pub use quality::{QualityOptions, describe};
+pub use rate::{DropRuleName, RateName, RateOptions, parse_rate};
 pub use recovery::{Fec, RecoveryOptions};
 pub(crate) use recovery::{curve as accuracy_curve, parse_ratio};
 pub use stream::{InterleaverName, StreamOptions, interval, parse_fps};

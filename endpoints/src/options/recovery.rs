@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use tensorwire_codec::Format;
 use tensorwire_protocol::wire::InterleaverKind;
-use tensorwire_protocol::{AccuracyCurve, Adaptive, Redundancy};
+use tensorwire_protocol::{AccuracyCurve, Adaptive, RateControl, Redundancy};
 
 use super::importance;
 use crate::classifier::SideInformation;
@@ -128,6 +128,7 @@ impl RecoveryOptions {
         Ok(Protection {
             redundancy: self.redundancy(side),
             importance: importance.map(Into::into),
+            rate: RateControl::Off,
         })
     }
 

@@ -199,7 +199,7 @@ pub const fn notice_name(reason: NoticeReason) -> &'static str {
     match reason {
         NoticeReason::FrameRate => "rate",
         NoticeReason::FrameDeadline => "deadline",
-        NoticeReason::FrameBusy => "busy",
+        NoticeReason::FrameBusy => "server-busy",
         NoticeReason::FrameSuperseded => "superseded",
         NoticeReason::FrameApplication => "application",
         NoticeReason::TensorDeadline => "abandoned-deadline",
@@ -226,6 +226,7 @@ mod tests {
         let tensor = OutgoingTensor {
             frame: FrameNumber(0),
             captured: Time::ZERO,
+            step: 0,
             slices,
         };
         edge.send_tensor(Time::ZERO, tensor).unwrap();
@@ -291,6 +292,6 @@ mod tests {
         handler.observe(&skipped(NoticeReason::FrameRate, 2));
         handler.observe(&skipped(NoticeReason::FrameBusy, 1));
         let notices = ledger.record(&split).unwrap().notices;
-        assert_eq!(notices, BTreeMap::from([("rate", 5), ("busy", 1)]));
+        assert_eq!(notices, BTreeMap::from([("rate", 5), ("server-busy", 1)]));
     }
 }

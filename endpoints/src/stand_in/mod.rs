@@ -93,6 +93,7 @@ impl OnWire {
         let tensor = OutgoingTensor {
             frame: FrameNumber(0),
             captured: Time::ZERO,
+            step: 0,
             slices,
         };
         let mut buffer = Vec::new();

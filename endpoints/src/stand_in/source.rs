@@ -1,11 +1,11 @@
 //! The edge's frames where there is no model: pseudo-random tensors, made in microseconds.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use anyhow::Result;
 
 use super::{content, monotonic};
-use crate::edge::{FrameSource, Produced};
+use crate::edge::{Captured, Computed, Encoded, FrameSource};
 
 /// So many frames of so many bytes.
 #[derive(Clone, Copy, Debug)]
@@ -23,18 +23,13 @@ impl StandInSource {
 }
 
 impl FrameSource for StandInSource {
-    fn produce(&self, number: u64) -> Result<Option<Produced>> {
+    fn capture(self: Arc<Self>, number: u64) -> Result<Option<Captured>> {
         if number >= self.frames {
             return Ok(None);
         }
-        let start = Instant::now();
         let slices = content::tensor(self.bytes, monotonic())?;
-        Ok(Some(Produced {
-            name: number.to_string(),
-            label: None,
-            slices,
-            model: Duration::ZERO,
-            encode: start.elapsed(),
-        }))
+        Ok(Some(Captured::new(number.to_string(), None, move || {
+            Ok(Computed::new(move |_| Ok(Encoded { step: 0, slices })))
+        })))
     }
 }

@@ -30,6 +30,9 @@ pub(in crate::lab) struct Effort {
     /// Images and losses of each for the accuracy curve, and images for the importance of channels.
     pub(super) curve: Option<(usize, u64)>,
     pub(super) importance: Option<usize>,
+    /// Images that the steps of the ladder are judged on, if there is to be one; their bytes are
+    /// measured on all.
+    pub(super) ladder: Option<usize>,
 }
 
 /// The measurement behind a policy.
@@ -54,6 +57,7 @@ impl Effort {
         }),
         curve: Some((1_000, 2)),
         importance: Some(500),
+        ladder: Some(2_000),
     };
 
     /// `tw-lab calibrate --quick`.
@@ -67,6 +71,7 @@ impl Effort {
         }),
         curve: Some((200, 1)),
         importance: Some(60),
+        ladder: Some(200),
     };
 
     /// What comparing the methods on other images takes.
@@ -87,9 +92,10 @@ impl Effort {
         }),
         curve: None,
         importance: None,
+        ladder: None,
     };
 
-    /// Whether it needs images to measure on, besides those that the statistics are made from.
+    /// Whether it needs held-out images to measure on, besides those that the statistics are made from.
     pub(super) const fn measures(&self) -> bool {
         self.policy.is_some() || self.curve.is_some() || self.importance.is_some()
     }

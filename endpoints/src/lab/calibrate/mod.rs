@@ -2,7 +2,8 @@
 //!
 //! Some of the images are held out. The statistics of the others conceal losses of the held-out ones by
 //! every method, and what the model makes of them goes into the bundle as a policy, an accuracy curve
-//! and the importance of channels. So no method is judged on images that it was made from. At the end
+//! and the importance of channels. So no method is judged on images that it was made from. What the
+//! steps of the ladder take and cost is measured on all. At the end
 //! the held-out images are added to the statistics: they too are in the bundle's list of images, and
 //! nobody tests on them.
 
@@ -12,6 +13,7 @@ mod curve;
 mod effort;
 mod hold_out;
 mod importance;
+mod ladder;
 mod policy;
 mod report;
 mod statistics;
@@ -20,6 +22,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use tensorwire_codec::ClipRange;
 use tensorwire_concealment::{Bundle, ClipRule};
 
 use self::bench::Bench;
@@ -36,8 +39,8 @@ use crate::options::{ImageOptions, LoadedModel, ModelOptions};
 pub use self::clip::ClipOptions;
 pub(super) use self::effort::Effort;
 
-/// Makes a side-information bundle: statistics of the tensors at the split, the clip range, and, where
-/// the images have labels, which methods conceal losses best and what accuracy is lost then.
+/// Makes a side-information bundle: statistics of the tensors at the split, the clip range, what
+/// tensors take at each quality, and, where the images have labels, which methods conceal losses best and what accuracy is lost then.
 ///
 /// The bundle remembers its images, and no command evaluates on them.
 #[derive(Args, Debug)]
@@ -149,6 +152,7 @@ struct Measured {
     policy: Vec<policy::Judged>,
     curve: Vec<curve::Measured>,
     channels: Vec<importance::Measured>,
+    ladder: Vec<ladder::Measured>,
 }
 
 impl Source<'_> {
@@ -176,7 +180,13 @@ impl Source<'_> {
             measured = self.measure(side, &images.held_out, effort)?;
             statistics.add(self, &images.held_out)?;
         }
-        let bundle = measured.put_into(statistics.finish(self, rule)?)?;
+        let bundle = statistics.finish(self, rule)?;
+        if let Some(judged) = effort.ladder {
+            let clip = bundle.clip();
+            let clip = ClipRange::new(clip.low, clip.high)?;
+            measured.ladder = ladder::measure(self, &images, clip, judged)?;
+        }
+        let bundle = measured.put_into(bundle)?;
         Ok(Made {
             bundle,
             measured,
@@ -217,6 +227,9 @@ impl Measured {
         }
         if !self.channels.is_empty() {
             bundle = bundle.with_importance(importance::section(&self.channels)?)?;
+        }
+        if let Some(ladder) = ladder::section(&self.ladder)? {
+            bundle = bundle.with_ladder(ladder)?;
         }
         Ok(bundle)
     }

@@ -24,6 +24,7 @@ use crate::images::Dataset;
 use crate::lab::parallel::{in_order, progress};
 use crate::model::{CloudModel, top_k};
 use crate::options::{LoadedModel, check_unseen, interval};
+use crate::quality::Quality;
 use crate::relay::Relay;
 use crate::shutdown::Stop;
 use crate::source::ImageSource;
@@ -170,7 +171,8 @@ impl<'a> Setting<'a> {
                 .apply(&mut stream, &self.format, self.side.as_ref())?;
         let (dataset, side) = (self.dataset.clone(), self.side.clone());
         let frames = u64::from(self.options.tensors);
-        let source = ImageSource::new(&self.loaded, dataset, &self.format, side, frames)?;
+        let quality = Quality::fixed(&self.format);
+        let source = ImageSource::new(&self.loaded, dataset, quality, side, frames)?;
         let source: Arc<dyn FrameSource> = Arc::new(source);
         let mut edge = Edge::connect(control, Some(data), stream, protection, clock).await?;
         let pace = Pace {
