@@ -33,14 +33,11 @@ const COMPETING_ROUNDS: u32 = 5;
 const COMPETING_AFTER: Duration = Duration::from_millis(500);
 /// Time without the path nearly empty after which the queue is drained: half of the memory of the empty
 /// path.
-const DRAIN_AFTER: Duration = Duration::from_secs(5);
-/// Others that fill the queue are believed in for so long after it was full …
-const FULL_MEMORY: Duration = Duration::from_secs(15);
-/// … which it was when a packet was lost while it was this long, half of its greatest length …
+const DRAIN_AFTER: Duration = Duration::from_secs(3);
+/// Others that fill the queue are believed in for so long after it was drained in vain.
+const RIVALS_MEMORY: Duration = Duration::from_secs(15);
+/// A queue whose greatest length was less is not full when a packet is lost.
 const FULL: Duration = Duration::from_millis(10);
-/// … or when it was this long without a loss, and this many packets.
-const BLOATED: Duration = Duration::from_millis(100);
-const BLOATED_PACKETS: f64 = 40.0;
 /// A queue is nearly empty below this share of its greatest …
 const NEARLY_EMPTY: f64 = 0.1;
 /// … or this, and a packet's time.
@@ -97,8 +94,8 @@ pub(super) struct Window {
     acked: f64,
     delivered: Option<f64>,
     lost_at: Option<Time>,
-    /// When the queue was full last.
-    full: Option<Time>,
+    /// When the queue was drained in vain last.
+    rivals: Option<Time>,
     /// Until when it gives way, to see whether the queue empties, and the 1/δ it had before.
     truce: Time,
     before_truce: f64,
@@ -124,7 +121,7 @@ impl Window {
             acked: 0.0,
             delivered: None,
             lost_at: None,
-            full: None,
+            rivals: None,
             truce: Time::ZERO,
             before_truce: POLITE,
             drained: Time::ZERO,
@@ -149,6 +146,13 @@ impl Window {
     /// trip, so that the queue is not taken for the path (BBR's ProbeRTT). Those that share the queue have
     /// seen it empty at the same time, and so do this at the same time.
     pub(super) fn drain(&mut self, round: &Round, emptied: Time) {
+        let over = self.draining > Time::ZERO && self.draining + round.base <= round.now;
+        if over {
+            self.draining = Time::ZERO;
+            if emptied < self.drained {
+                self.rivals = Some(round.now);
+            }
+        }
         let due = emptied.max(self.drained) + DRAIN_AFTER;
         if due <= round.now && self.is_filled() {
             self.drained = round.now;
@@ -181,23 +185,21 @@ impl Window {
     }
 
     /// Finds out whether others fill the queue, its least and its greatest length of the last rounds being
-    /// these. Streams like this one keep it short and let it empty; so that they never take each other
-    /// for rivals, it has to have been full as well.
+    /// these. Streams like this one keep it short, and drain it together with this one where it never
+    /// empties: only where that was in vain there are others.
     pub(super) fn compete(&mut self, round: &Round, least: Duration, most: Duration) {
-        let packet = packet_time(round.packet, round.bottleneck).as_secs_f64();
-        let queue = round.queue.as_secs_f64();
-        if queue > BLOATED.as_secs_f64().max(BLOATED_PACKETS * packet) {
-            self.full = Some(round.now);
-        }
         let empty = nearly_empty(round.packet, round.bottleneck);
         let empty = empty.as_secs_f64().max(NEARLY_EMPTY * most.as_secs_f64());
-        let was_full = self.full.is_some_and(|at| round.now - at < FULL_MEMORY);
-        let competing = least.as_secs_f64() > empty && was_full && round.now >= self.truce;
+        let rivals = self.rivals.is_some_and(|at| round.now - at < RIVALS_MEMORY);
+        if !rivals {
+            self.before_truce = POLITE;
+        }
+        let competing = least.as_secs_f64() > empty && rivals && round.now >= self.truce;
         if competing && !self.competing {
             // From the share that it has now, or had before the truce.
             let rate = self.bytes / round.time().as_secs_f64();
-            let queued = (rate * queue / round.packet).max(self.before_truce);
-            self.packets_queued = queued.clamp(POLITE, MOST_COMPETING);
+            let queued = rate * round.queue.as_secs_f64() / round.packet;
+            self.packets_queued = queued.max(self.before_truce).clamp(POLITE, MOST_COMPETING);
         } else if !competing {
             self.packets_queued = POLITE;
         }
@@ -210,7 +212,6 @@ impl Window {
         if most < FULL {
             return;
         }
-        self.full = Some(now);
         if std::mem::take(&mut self.competing) {
             // All that share the queue lose packets when it is full. If all give way then, and none fills
             // it, it empties. Else half of 1/δ goes on (Copa, section 2.2).
