@@ -217,7 +217,7 @@ impl Window {
             // it, it empties. Else half of 1/δ goes on (Copa, section 2.2).
             self.before_truce = (self.packets_queued / 2.0).max(POLITE);
             self.packets_queued = POLITE;
-            self.truce = now + time + Self::competition_span(time);
+            self.truce = now + time * 2;
         }
     }
 
@@ -276,8 +276,10 @@ impl Window {
             self.velocity *= 2.0;
         }
         if self.competing && filled {
-            // Additive increase of 1/δ (Copa, section 2.2).
-            self.packets_queued = (self.packets_queued + 1.0).min(MOST_COMPETING);
+            // Increase of 1/δ: additive as in Copa, section 2.2, but in proportion where it is large, as CUBIC
+            // grows faster than by a packet a round trip on a path that holds many.
+            let more = 1.0 + self.packets_queued / 32.0;
+            self.packets_queued = (self.packets_queued + more).min(MOST_COMPETING);
         }
     }
 
