@@ -81,6 +81,7 @@ impl Intake {
     }
 
     /// Bytes kept of tensors in progress.
+    #[cfg(test)]
     pub(super) const fn memory(&self) -> usize {
         self.memory
     }
