@@ -277,36 +277,23 @@ async fn a_carrier_that_is_not_offered_is_refused_with_those_that_are() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_route_that_its_carrier_cannot_take_is_refused_at_once() {
     let nobody = ([127, 0, 0, 1], 1).into();
+    let udp = over(Carrier::Udp);
     let congestion = Some(Congestion::Bbr);
-    let error = connect(
-        nobody,
-        Route {
-            congestion,
-            ..over(Carrier::Udp)
-        },
-    )
-    .await;
-    assert!(
-        error
-            .unwrap_err()
-            .to_string()
-            .contains("a rate control of its own")
-    );
-    let data = Some(nobody);
-    let error = connect(
-        nobody,
-        Route {
-            data,
-            ..over(Carrier::QuicStream)
-        },
-    )
-    .await;
-    assert!(
-        error
-            .unwrap_err()
-            .to_string()
-            .contains("on the control connection")
-    );
+    let streams = over(Carrier::QuicStream);
+    let cases = [
+        (Route { congestion, ..udp }, "a rate control of its own"),
+        (
+            Route {
+                data: Some(nobody),
+                ..streams
+            },
+            "on the control connection",
+        ),
+    ];
+    for (route, expected) in cases {
+        let error = connect(nobody, route).await.unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
