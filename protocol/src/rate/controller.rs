@@ -217,6 +217,13 @@ impl Controller {
         change
     }
 
+    /// What was sent before this time has met its fate at `now`: half a round trip after a report of it was
+    /// due, so that packets that overtake each other are not taken for losses.
+    pub(crate) fn settles(&self, now: Time) -> Option<Time> {
+        let time = self.base? + self.queue;
+        Some(now - time * 3 / 2)
+    }
+
     /// What became of a DATA or REPAIR packet is settled.
     pub(crate) fn settled(&mut self, now: Time, lost: bool) {
         let step = self.losses.add(lost);

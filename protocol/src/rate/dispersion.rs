@@ -10,8 +10,11 @@ use std::time::Duration;
 use super::Arrived;
 use crate::time::{Time, micros};
 
-/// Pairs of neighbours that make a sample.
+/// Pairs of neighbours that make a sample where they took so long …
 const PAIRS: u32 = 8;
+const LONG: f64 = 2_000.0;
+/// … and that make one in any case. Shorter ones tell more of coarse times and jitter than of the path.
+const ENOUGH: u32 = 64;
 /// The same before anything is known.
 const FIRST_PAIRS: u32 = 2;
 /// Packets that arrive at this share of the rate they left at were not held up.
@@ -80,7 +83,8 @@ impl Dispersion {
             self.sending += micros(apart) as f64;
             // Jitter lets neighbours overtake each other: signed, the differences of a train add up.
             self.arriving += later.saturating_sub(earlier) as f64;
-            if self.pairs == PAIRS {
+            let long = self.pairs >= PAIRS && self.arriving >= LONG;
+            if long || self.pairs == ENOUGH {
                 self.sample(now, queue);
             }
         }
