@@ -21,8 +21,8 @@ pub use budget::byte_budget;
 pub use rule::{Candidate, DropReason, DropRule};
 pub use server::Server;
 
-/// Time without a tensor after which a frame is made, if the path is there for it, only to see whether
-/// the edge has become faster.
+/// Time without a tensor after which a frame is made only to see whether edge and path have become
+/// faster.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// Decides which frames an edge computes, and learns from those that it did.
@@ -98,8 +98,9 @@ impl Admission {
     /// the making. `path` is [`Session::path`](crate::Session::path) and `load`
     /// [`Session::peer_load`](crate::Session::peer_load).
     ///
-    /// An edge that has been too slow for the deadline learns nothing more from frames that it drops; it
-    /// makes one every half second, unless that cannot help.
+    /// Frames that are dropped teach nothing: neither how fast the edge has become, nor what the path, on
+    /// which nothing is sent, now carries. So one is made every half second while nothing is under way,
+    /// unless the delay of the path alone would make it late.
     ///
     /// # Errors
     /// Why the frame should be dropped.
@@ -114,7 +115,7 @@ impl Admission {
         if let Some(load) = load {
             self.server.heard(load);
         }
-        let mut candidate = Candidate {
+        let candidate = Candidate {
             now,
             due: captured + self.deadline,
             edge_time: self.edge_time(),
@@ -124,18 +125,27 @@ impl Admission {
             server: self.server,
         };
         let mut decision = self.rule.decide(&candidate);
-        let stale = self.tried.is_some_and(|tried| tried + RETRY <= now);
-        if decision == Err(DropReason::Deadline) && ahead == 0 && stale {
-            candidate.edge_time = Duration::ZERO;
-            decision = self.rule.decide(&candidate);
-            if decision.is_ok() {
-                self.edge_micros.forget();
-            }
+        let unfit = matches!(decision, Err(DropReason::Deadline | DropReason::Rate));
+        if unfit && self.is_stale(&candidate) {
+            decision = Ok(());
+            self.edge_micros.forget();
         }
         if decision.is_ok() {
             self.tried = Some(now);
         }
         decision
+    }
+
+    /// Whether what is expected of a frame is old news, and may have got better.
+    fn is_stale(&self, candidate: &Candidate) -> bool {
+        let path = &candidate.path;
+        let idle = candidate.ahead == 0 && path.waiting == 0 && path.in_flight == 0;
+        let one_way = path.one_way.unwrap_or_default();
+        idle && !path.silent
+            && candidate.now + one_way <= candidate.due
+            && self
+                .tried
+                .is_none_or(|tried| tried + RETRY <= candidate.now)
     }
 
     /// A tensor of `bytes` on the wire, parity included, was handed to the session at `now`, `edge_time`
