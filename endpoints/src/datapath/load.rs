@@ -23,9 +23,21 @@ pub(super) struct LoadMeter {
     samples: u32,
     /// What was told last.
     told: Option<Load>,
+    /// Tensors that may wait, beside the one at work; none: any number.
+    most: Option<u32>,
 }
 
 impl LoadMeter {
+    /// Lets only so many tensors wait.
+    pub(super) const fn limit(&mut self, most: u32) {
+        self.most = Some(most);
+    }
+
+    /// Whether as many wait as may.
+    pub(super) fn is_full(&self) -> bool {
+        self.most.is_some_and(|most| self.unanswered > most)
+    }
+
     /// The application was given a tensor.
     pub(super) const fn given(&mut self) {
         self.unanswered = self.unanswered.saturating_add(1);
@@ -90,6 +102,19 @@ mod tests {
         assert_eq!(meter.news(), Some(load(0, 44_000, 44_000)));
         meter.answered(52 * MS);
         assert_eq!(meter.news(), Some(load(0, 45_000, 45_000)));
+    }
+
+    #[test]
+    fn so_many_wait_beside_the_one_at_work() {
+        let mut meter = LoadMeter::default();
+        assert!(!meter.is_full());
+        meter.limit(2);
+        for full in [false, false, true] {
+            meter.given();
+            assert_eq!(meter.is_full(), full);
+        }
+        meter.answered(MS);
+        assert!(!meter.is_full());
     }
 
     #[test]

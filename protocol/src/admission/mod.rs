@@ -57,8 +57,10 @@ pub struct Admission {
     deadline: Duration,
     /// Microseconds from the decision to make a frame until its tensor was handed to the session.
     edge_micros: Recent,
-    /// Bytes on the wire of the tensors.
+    /// Bytes of the tensors, parity included.
     bytes: Recent,
+    /// When the frame before was captured.
+    before: Option<Time>,
     /// When a tensor was last made, or tried.
     tried: Option<Time>,
     server: Server,
@@ -72,6 +74,7 @@ impl Admission {
             deadline,
             edge_micros: Recent::default(),
             bytes: Recent::default(),
+            before: None,
             tried: None,
             server: Server::default(),
         }
@@ -88,7 +91,7 @@ impl Admission {
         Duration::from_micros(self.edge_micros.estimate())
     }
 
-    /// Expected bytes of a tensor on the wire, parity included: the 90th percentile of the newest 32;
+    /// Expected bytes of a tensor, parity included: the 90th percentile of the newest 32;
     /// zero before the first.
     pub fn bytes(&self) -> usize {
         usize::try_from(self.bytes.estimate()).unwrap_or(usize::MAX)
@@ -96,7 +99,8 @@ impl Admission {
 
     /// Whether a frame that was captured at `captured` is worth computing now, with `ahead` others in
     /// the making. `path` is [`Session::path`](crate::Session::path) and `load`
-    /// [`Session::peer_load`](crate::Session::peer_load).
+    /// [`Session::peer_load`](crate::Session::peer_load). The next frame is taken to come as long after
+    /// this one as this came after the one before.
     ///
     /// Frames that are dropped teach nothing: neither how fast the edge has become, nor what the path, on
     /// which nothing is sent, now carries. So one is made every half second while nothing is under way,
@@ -115,10 +119,12 @@ impl Admission {
         if let Some(load) = load {
             self.server.heard(load);
         }
+        let before = self.before.replace(captured);
         let candidate = Candidate {
             now,
             due: captured + self.deadline,
             edge_time: self.edge_time(),
+            interval: before.map_or(Duration::ZERO, |before| captured - before),
             bytes: self.bytes(),
             ahead,
             path: *path,
@@ -148,7 +154,7 @@ impl Admission {
                 .is_none_or(|tried| tried + RETRY <= candidate.now)
     }
 
-    /// A tensor of `bytes` on the wire, parity included, was handed to the session at `now`, `edge_time`
+    /// A tensor of `bytes`, parity included, was handed to the session at `now`, `edge_time`
     /// after the decision to make it. `path` is as it was before.
     pub fn sent(&mut self, now: Time, edge_time: Duration, bytes: usize, path: &Path) {
         self.edge_micros.add(micros(edge_time));
