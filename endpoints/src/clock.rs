@@ -1,6 +1,6 @@
 //! The clock that sessions count by.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tensorwire_protocol::Time;
 
@@ -25,6 +25,16 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Time {
         Time::ZERO + self.epoch.elapsed()
+    }
+
+    /// When this clock showed zero, by the wall clock as it is set now: nanoseconds since 1970 in UTC.
+    #[must_use]
+    pub fn origin_ns(&self) -> u64 {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+        let origin = wall
+            .unwrap_or_default()
+            .saturating_sub(self.epoch.elapsed());
+        u64::try_from(origin.as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// Ready when this clock shows `time`; never where there is none.

@@ -6,7 +6,8 @@
 //! - [`options`]: the command line that the binaries share; [`embedded`]: what is built in.
 //! - [`quality`]: coding tensors by the step that there is room for.
 //! - [`source`]: frames from images; [`shutdown`]: how programs end.
-//! - [`relay`]: a link emulator between UDP sockets.
+//! - [`stand_in`]: streams without a model, to measure the network.
+//! - [`relay`]: a link emulator between UDP sockets; [`capture`]: datagrams in files.
 //! - [`model`]: ONNX classifiers, split in two at a named tensor.
 //! - [`description`]: what a model's images have to look like, and what its classes are called.
 //! - [`images`]: pictures, and sets of them with labels.
@@ -15,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod capture;
 mod caught;
 pub mod classifier;
 pub mod clock;
@@ -25,6 +27,7 @@ pub mod description;
 pub mod digest;
 pub mod edge;
 pub mod embedded;
+mod hex;
 pub mod images;
 pub mod lab;
 pub mod model;
@@ -34,5 +37,6 @@ pub mod quic;
 pub mod relay;
 pub mod shutdown;
 pub mod source;
+pub mod stand_in;
 pub mod statistics;
 pub mod stream;

@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tensorwire_protocol::link::{Link, LinkConfig, LinkStats};
+use tensorwire_protocol::wire::Ecn;
 use tokio::net::UdpSocket;
 
+use crate::capture::{Recorder, Role, Tap};
 use crate::clock::Clock;
 use crate::datapath::MAX_UDP;
 
@@ -31,6 +33,15 @@ pub struct Relay {
     up: Link<Vec<u8>>,
     down: Link<Vec<u8>>,
     stats: Arc<Mutex<RelayStats>>,
+    taps: Option<Taps>,
+}
+
+/// The ends of a capture: both sockets, and so both sides of the losses.
+#[derive(Debug)]
+struct Taps {
+    front: Tap,
+    back: Tap,
+    server: SocketAddr,
 }
 
 impl Relay {
@@ -60,7 +71,21 @@ impl Relay {
             up: Link::new(up),
             down: Link::new(down),
             stats: Arc::default(),
+            taps: None,
         })
+    }
+
+    /// Hands what comes and goes to a capture, before the losses and behind them.
+    ///
+    /// # Errors
+    /// If a socket has no address any more.
+    pub fn record(&mut self, recorder: &Recorder) -> io::Result<()> {
+        self.taps = Some(Taps {
+            front: recorder.tap(Role::LinkEdge, self.front.local_addr()?),
+            back: recorder.tap(Role::LinkCloud, self.back.local_addr()?),
+            server: self.back.peer_addr()?,
+        });
+        Ok(())
     }
 
     /// Where the client has to send.
@@ -89,23 +114,39 @@ impl Relay {
                     // Errors are echoes of ICMP messages: somebody is not there, which is a loss.
                     if let Ok((len, from)) = received {
                         self.client = Some(from);
-                        self.up.send(self.clock.now(), upward.iter().take(len).copied().collect());
+                        let datagram = upward.get(..len).unwrap_or_default();
+                        let now = self.clock.now();
+                        if let Some(taps) = &self.taps {
+                            taps.front.received(now, from, Ecn::NotEct, datagram);
+                        }
+                        self.up.send(now, datagram.to_vec());
                     }
                 }
                 received = self.back.recv(&mut downward) => {
                     if let Ok(len) = received {
-                        let datagram = downward.iter().take(len).copied().collect();
-                        self.down.send(self.clock.now(), datagram);
+                        let datagram = downward.get(..len).unwrap_or_default();
+                        let now = self.clock.now();
+                        if let Some(taps) = &self.taps {
+                            taps.back.received(now, taps.server, Ecn::NotEct, datagram);
+                        }
+                        self.down.send(now, datagram.to_vec());
                     }
                 }
                 () = self.clock.sleep_until(wake) => {}
             }
             let now = self.clock.now();
             while let Some((_, datagram)) = self.up.receive(now) {
+                if let Some(taps) = &self.taps {
+                    taps.back
+                        .sent(now, None, taps.server, Ecn::NotEct, &datagram);
+                }
                 let _ = self.back.send(&datagram).await;
             }
             while let Some((_, datagram)) = self.down.receive(now) {
                 if let Some(client) = self.client {
+                    if let Some(taps) = &self.taps {
+                        taps.front.sent(now, None, client, Ecn::NotEct, &datagram);
+                    }
                     let _ = self.front.send_to(&datagram, client).await;
                 }
             }

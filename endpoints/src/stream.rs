@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use minicbor::{Decode, Encode};
+use serde::{Deserialize, Serialize};
 use tensorwire_codec::{
     ClipRange, Coder, Format, FormatError, Ladder, Map, Quantiser, RangeError, Shape, Step,
 };
@@ -11,6 +12,7 @@ use tensorwire_protocol::wire::InterleaverKind;
 use tensorwire_protocol::{Config, ConfigError, Interleaving};
 
 use crate::digest::Digest;
+use crate::hex;
 
 /// Bytes that a session keeps for each slice beside the slice itself.
 const SLICE_BOOK_KEEPING: usize = 16;
@@ -20,7 +22,7 @@ const MAX_TENSOR_BYTES: usize = 32 << 20;
 
 /// What the edge proposes at set-up (spec/control.md, section 4). Both sides make format and session
 /// from it, so it alone decides what the bytes of the stream mean.
-#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize, Deserialize)]
 #[cbor(map)]
 #[non_exhaustive]
 pub struct StreamDescription {
@@ -38,9 +40,11 @@ pub struct StreamDescription {
     pub split: String,
     /// SHA-256 of the model file.
     #[cbor(n(4), with = "minicbor::bytes")]
+    #[serde(with = "hex")]
     pub model: [u8; 32],
     /// SHA-256 of the side-information bundle that the edge uses, if it uses one.
     #[cbor(n(5), with = "minicbor::bytes")]
+    #[serde(default, with = "hex::option")]
     pub bundle: Option<[u8; 32]>,
     /// Lowest value that is not clipped.
     #[n(6)]
@@ -83,14 +87,16 @@ pub struct StreamDescription {
     pub span: u8,
     /// The permutation of the priority interleaver: 16-bit slice indices, big-endian.
     #[cbor(n(19), with = "minicbor::bytes")]
+    #[serde(default, with = "hex::option")]
     pub priority: Option<Vec<u8>>,
     /// The ladder, if tensors can be coded in more than one way: step 0 is what levels and coder say.
     #[n(20)]
+    #[serde(default)]
     pub ladder: Option<Vec<StepDescription>>,
 }
 
 /// A step of the ladder on the wire: what its tensors have other than those of step 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StepDescription {
     /// Levels of the quantiser, 2 to 256.
@@ -102,7 +108,8 @@ pub struct StepDescription {
 }
 
 /// A map on the wire (payload-format.md, section 5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum MapDescription {
     /// Consecutive rows of one channel.
@@ -135,7 +142,8 @@ pub enum MapDescription {
 }
 
 /// A coder on the wire (payload-format.md, sections 6 and 7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum CoderDescription {
     /// Packed levels.

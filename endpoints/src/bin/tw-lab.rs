@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use tensorwire_endpoints::lab::{calibrate, conceal, demo, link, quality, recovery, split, trace};
+use tensorwire_endpoints::lab::{
+    calibrate, conceal, demo, inspect, link, quality, recovery, replay, split, trace,
+};
 use tensorwire_endpoints::shutdown;
 
 /// Measures models, codecs and concealment, with and without a network.
@@ -18,11 +20,13 @@ struct Options {
 #[derive(Subcommand, Debug)]
 enum Command {
     Demo(demo::Options),
+    Inspect(inspect::Options),
     Link(link::Options),
     Calibrate(calibrate::Options),
     Conceal(conceal::Options),
     Quality(quality::Options),
     Recovery(recovery::Options),
+    Replay(replay::Options),
     Split(split::Options),
     Trace(trace::Options),
 }
@@ -39,6 +43,8 @@ Examples:
       what bytes buy
   tw-lab trace fit losses.csv
       which model lost these packets
+  tw-lab replay cloud.pcapng
+      what a cloud received, once more
 
 Exit status: 0 when done, 1 on failure, 2 on wrong usage.";
 
@@ -49,11 +55,13 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> Result<()> {
     match command {
         Command::Demo(options) => demo::run(options),
+        Command::Inspect(options) => inspect::run(options),
         Command::Link(options) => link::run(options),
         Command::Calibrate(options) => calibrate::run(options),
         Command::Conceal(options) => conceal::run(options),
         Command::Quality(options) => quality::run(options),
         Command::Recovery(options) => recovery::run(options),
+        Command::Replay(options) => replay::run(options),
         Command::Split(options) => split::run(options),
         Command::Trace(options) => trace::run(options),
     }

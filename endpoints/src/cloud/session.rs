@@ -153,6 +153,8 @@ impl<O: Opener> Shared<O> {
         let from = (!self.any_source).then(|| peer.ip().to_canonical());
         let session = self.path.open(config, from, events).await;
         let session = session.map_err(|error| internal(&error))?;
+        self.path
+            .describe(&session, ConnectionId::new(connection), &stream);
         Ok(Granted {
             stream,
             session,

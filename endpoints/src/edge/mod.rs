@@ -17,6 +17,7 @@ use tensorwire_protocol::wire::{ConnectionId, FrameNumber, NoticeReason};
 use tensorwire_protocol::{Event, RateControl, ReceivedResult, Redundancy, ReleaseReason, Time};
 use tokio::sync::mpsc;
 
+use crate::capture::{Recorder, Role};
 use crate::clock::Clock;
 use crate::control::{self, Close, ControlError, Message, Open};
 use crate::datapath::{DataPath, PathStats, SessionHandle};
@@ -152,6 +153,21 @@ impl Edge {
         protection: Protection,
         clock: Clock,
     ) -> Result<Self> {
+        Self::connect_recorded(cloud, data, stream, protection, clock, None).await
+    }
+
+    /// The same, with the datagrams in a capture, if there is one.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn connect_recorded(
+        cloud: SocketAddr,
+        data: Option<SocketAddr>,
+        stream: StreamDescription,
+        protection: Protection,
+        clock: Clock,
+        recorder: Option<&Recorder>,
+    ) -> Result<Self> {
         let mut config = stream.config().context("the stream cannot be")?;
         config.redundancy = protection.redundancy;
         config.importance = protection.importance;
@@ -164,11 +180,14 @@ impl Edge {
         let path = DataPath::bind(any, clock)
             .await
             .context("cannot open a UDP socket")?;
+        if let Some(recorder) = recorder {
+            path.record(recorder.tap(Role::Edge, path.local_addr()));
+        }
         let (sender, events) = mpsc::channel(EVENTS);
         let session = path.open(config, None, sender).await?;
         let endpoint = quic::client(any)?;
         let connection = quic::connect(&endpoint, cloud).await?;
-        let open = Open::new(stream, session.connection().value());
+        let open = Open::new(stream.clone(), session.connection().value());
         let negotiated = tokio::time::timeout(OPEN_TIMEOUT, negotiate(&connection, open)).await;
         let negotiated = negotiated.context("the cloud does not answer our request for a session");
         let (control, replies, accept) = match negotiated.and_then(|granted| granted) {
@@ -181,12 +200,9 @@ impl Edge {
         };
         let mut peer = cloud;
         peer.set_port(accept.data_port);
-        session
-            .attach(
-                ConnectionId::new(accept.connection),
-                Some(data.unwrap_or(peer)),
-            )
-            .await?;
+        let remote = ConnectionId::new(accept.connection);
+        path.describe(&session, remote, &stream);
+        session.attach(remote, Some(data.unwrap_or(peer))).await?;
         Ok(Self {
             endpoint,
             connection,

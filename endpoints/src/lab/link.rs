@@ -1,6 +1,7 @@
 //! `tw-lab link`: the link emulator between separate processes.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tensorwire_protocol::link::{LinkConfig, LinkStats, LossModel};
 use super::output::print;
 use super::table::{Table, count, figures, words};
 use super::trace::LossSource;
+use crate::capture::{self, Recorder};
 use crate::clock::Clock;
 use crate::relay::Relay;
 use crate::shutdown::Stop;
@@ -127,6 +129,9 @@ pub struct Options {
     loss_model: Option<LossSource>,
     #[command(flatten)]
     path: PathOptions,
+    /// Write the datagrams as pcapng, before the losses and behind them, replacing the file
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
@@ -136,7 +141,9 @@ Examples:
   tw-lab link --loss-model periodic:20,1
       every twentieth
   tw-lab link --loss-model trace:losses.csv --seed 0
-      what was recorded, from the first packet on (files: `tw-lab trace --help`)";
+      what was recorded, from the first packet on (files: `tw-lab trace --help`)
+  tw-lab link --pcap link.pcapng
+      keeps the datagrams; `tw-lab trace capture link.pcapng --out losses.csv` says which were lost";
 
 impl Options {
     fn losses(&self) -> Result<LossModel> {
@@ -163,8 +170,13 @@ pub async fn run(options: &Options) -> Result<()> {
     let losses = options.losses()?;
     let [up, down] = options.path.directions(&losses, 0);
     let (listen, to) = (options.listen, options.to);
-    let relay = Relay::bind(listen, to, up, down, Clock::start()).await;
-    let relay = relay.with_context(|| format!("cannot relay from {listen} to {to}"))?;
+    let clock = Clock::start();
+    let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
+    let relay = Relay::bind(listen, to, up, down, clock).await;
+    let mut relay = relay.with_context(|| format!("cannot relay from {listen} to {to}"))?;
+    if let Some(recorder) = &recorder {
+        relay.record(recorder)?;
+    }
     eprintln!(
         "relaying from {} to {to}, losses {losses}; Ctrl-C ends.",
         relay.local_addr()?
@@ -175,7 +187,8 @@ pub async fn run(options: &Options) -> Result<()> {
         () = stop.requested() => {}
     }
     let stats = *stats.lock().unwrap_or_else(PoisonError::into_inner);
-    print(table(&[("to the cloud", stats.up), ("to the edge", stats.down)]).to_string())
+    print(table(&[("to the cloud", stats.up), ("to the edge", stats.down)]).to_string())?;
+    capture::finish(recorder)
 }
 
 fn table(directions: &[(&str, LinkStats)]) -> Table {

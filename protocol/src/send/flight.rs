@@ -40,8 +40,6 @@ pub(crate) struct Flight {
     deadline: Duration,
     mss: usize,
     planner: ParityPlanner,
-    /// REPAIR packets that the newest tensor gets ahead, for each source packet.
-    parity: f64,
     pub(super) tensors: VecDeque<InFlight>,
     /// Repairs of what was lost, before parity of what was just sent.
     urgent: VecDeque<Order>,
@@ -60,18 +58,12 @@ impl Flight {
             deadline: config.deadline,
             mss: usize::from(config.mss),
             planner: ParityPlanner::new(config.redundancy.clone()),
-            parity: 0.0,
             tensors: VecDeque::new(),
             urgent: VecDeque::new(),
             ahead: VecDeque::new(),
             symbol: Vec::new(),
             spare: Vec::new(),
         }
-    }
-
-    /// REPAIR packets that the newest tensor gets ahead, for each source packet.
-    pub(crate) const fn parity(&self) -> f64 {
-        self.parity
     }
 
     fn is_idle(&self) -> bool {
@@ -113,7 +105,6 @@ impl Flight {
             .planner
             .plan(packets, outlook.loss, rounds, |first| tensor.weight(first));
         tensor.parity = Some(parity);
-        self.parity = parity.packets as f64 / packets as f64;
         tensor.blocks.resize(parity.blocks, Block::default());
         for nth in 0..parity.packets {
             let block = nth % parity.blocks;

@@ -67,6 +67,8 @@ pub(crate) struct SentPackets {
     acknowledged: u64,
     /// Bytes of DATA and REPAIR packets of unknown fate.
     in_flight: usize,
+    /// The first packet whose fate was not settled.
+    unsettled: u64,
 }
 
 impl SentPackets {
@@ -171,6 +173,21 @@ impl SentPackets {
             }
             self.unresolved += 1;
         }
+    }
+
+    /// Tells the fates of DATA and REPAIR packets that at least three later ones have overtaken, each once
+    /// and in order: what silence suggested may have turned out otherwise by then.
+    pub(crate) fn settle(&mut self, mut fate: impl FnMut(bool)) {
+        let overtaken = self.acknowledged.saturating_sub(PACKET_THRESHOLD);
+        for number in self.unsettled.max(self.oldest())..overtaken {
+            if let Some(packet) = self.get(number)
+                && packet.cargo != Cargo::Other
+                && packet.fate != Fate::Unreported
+            {
+                fate(packet.fate != Fate::Received);
+            }
+        }
+        self.unsettled = self.unsettled.max(overtaken);
     }
 
     /// When the oldest packet of unknown fate that calls for something was sent.

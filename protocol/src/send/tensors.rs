@@ -218,12 +218,9 @@ impl Queued {
     /// Bytes of so many packets, its slices being spread evenly over all.
     fn bytes_of(&self, left: usize) -> usize {
         let all = self.packets.len().max(1);
+        let count = u32::try_from(all).unwrap_or(u32::MAX);
         let head = HEADER_LEN
-            + DataHead::size(
-                u32::try_from(all).unwrap_or(u32::MAX),
-                coding(&self.tensor),
-                self.with_notice,
-            )
+            + DataHead::size(count, coding(&self.tensor), self.with_notice)
             + TRAILER_ROOM;
         self.tensor.slices.bytes() * left / all + left * (head + IP_UDP_HEADER)
     }

@@ -187,8 +187,8 @@ impl Session {
 
     /// REPAIR packets for each source packet that the newest tensor was given ahead of losses; 0 before
     /// the first.
-    pub const fn parity(&self) -> f64 {
-        self.flight.parity()
+    pub fn parity(&self) -> f64 {
+        self.flight.parity_share()
     }
 
     /// Bytes kept of tensors in progress on behalf of the peer: at most
