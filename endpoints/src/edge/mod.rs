@@ -216,7 +216,8 @@ impl Edge {
     /// Without a rule every frame is made and sent: capture waits while the pipeline is full. With one, a
     /// frame is captured when its time has come, decided upon when the model is free for it, and dropped
     /// where a newer one comes before its next stage does. Where frames come as fast as the session takes
-    /// them, none is dropped: the rule says when the next is captured.
+    /// them, the rule says when the next is captured, and one is dropped only each second in which the
+    /// deadline cannot be met at all or the cloud is silent.
     pub fn set_drop_rule(&mut self, rule: DropRule, queue: usize) {
         self.gate.set_rule(rule);
         self.queue = queue;
