@@ -155,14 +155,10 @@ impl<O: Opener> Shared<O> {
         let from = (!self.any_source).then(|| peer.ip().to_canonical());
         let session = self.path.open(config, from, events).await;
         let session = session.map_err(|error| internal(&error))?;
-<<<<<<< HEAD
-        self.path
-            .describe(&session, ConnectionId::new(connection), &stream);
-=======
         let limited = session.limit_waiting(WAITING_TENSORS).await;
         limited.map_err(|error| internal(&error))?;
-        session.describe(ConnectionId::new(connection), &stream);
->>>>>>> admit
+        self.path
+            .describe(&session, ConnectionId::new(connection), &stream);
         Ok(Granted {
             stream,
             session,
