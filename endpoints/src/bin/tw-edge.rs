@@ -156,9 +156,9 @@ async fn run(options: &Options) -> Result<()> {
         interval: interval(options.fps),
         in_flight: usize::from(options.in_flight),
     };
-    let path = PathLog::default();
+    let path_log = PathLog::default();
     if counted.is_some() {
-        tokio::spawn(path.clone().follow(edge.watch()));
+        tokio::spawn(path_log.clone().follow(edge.watch()));
     }
     let streamed = edge
         .stream(source, pace, stop.requested(), |outcome| {
@@ -173,7 +173,7 @@ async fn run(options: &Options) -> Result<()> {
     let written = options.json.as_deref().map(|path| {
         let json = match &mut counted {
             Some(counted) => {
-                counted.finish(stats.as_ref(), &path);
+                counted.finish(stats.as_ref(), &path_log);
                 serde_json::to_vec_pretty(counted)
             }
             None => serde_json::to_vec_pretty(&report.counted(rule)),
