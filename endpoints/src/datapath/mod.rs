@@ -25,6 +25,7 @@ use crate::clock::Clock;
 use crate::stream::StreamDescription;
 
 use driver::Driver;
+pub(crate) use load::LoadMeter;
 use socket::Socket;
 
 pub use watch::SessionWatch;
@@ -76,6 +77,8 @@ pub struct SessionHandle {
     commands: mpsc::Sender<Command>,
     clock: Clock,
     closed: AtomicBool,
+    /// Why the session ended, where its carrier ended it.
+    ended: Arc<OnceLock<String>>,
 }
 
 /// What handles ask of whoever drives their session.
@@ -246,6 +249,7 @@ impl DataPath {
             connection,
             self.commands.clone(),
             self.clock,
+            Arc::default(),
         ))
     }
 }
@@ -255,13 +259,23 @@ impl SessionHandle {
         connection: ConnectionId,
         commands: mpsc::Sender<Command>,
         clock: Clock,
+        ended: Arc<OnceLock<String>>,
     ) -> Self {
         Self {
             connection,
             commands,
             clock,
             closed: AtomicBool::new(false),
+            ended,
         }
+    }
+
+    /// Why the session ended, once its events have.
+    #[must_use]
+    pub fn end_reason(&self) -> &str {
+        self.ended
+            .get()
+            .map_or("the data path has ended", String::as_str)
     }
 
     /// The ID that datagrams to this session carry.

@@ -14,19 +14,20 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tensorwire_protocol::admission::DropRule;
-use tensorwire_protocol::wire::{ConnectionId, FrameNumber, NoticeReason};
+use tensorwire_protocol::wire::{FrameNumber, NoticeReason};
 use tensorwire_protocol::{Event, RateControl, ReceivedResult, Redundancy, ReleaseReason, Time};
 use tokio::sync::mpsc;
 
-use crate::capture::{Recorder, Role};
+use crate::capture::Recorder;
 use crate::clock::Clock;
-use crate::control::{self, Close, ControlError, Message, Open};
-use crate::datapath::{DataPath, PathStats, SessionHandle, SessionWatch};
+use crate::control::{self, Close, ControlError, Message};
+use crate::datapath::{PathStats, SessionHandle, SessionWatch};
 use crate::quic;
 use crate::stream::StreamDescription;
 
 use gate::Gate;
 use pipeline::Pipeline;
+use route::Opening;
 
 pub use attempt::Admitted;
 pub use frame::{Captured, Computed, Encoded, FrameSource};
@@ -34,8 +35,6 @@ pub use route::Route;
 
 /// Events that may wait for the application.
 const EVENTS: usize = 1_024;
-/// The control exchange may take so long: the cloud may have to load a model.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A session as the edge sees it.
 #[derive(Debug)]
@@ -246,11 +245,7 @@ impl Edge {
         let peer = (&mut self.events, &self.connection);
         let streamed = drive(&mut pipeline, peer, stop, &mut tell).await;
         pipeline.end(&mut tell);
-        match streamed {
-            Ok(Ended::Done) => Ok(()),
-            Ok(Ended::Path) => bail!("{}", self.session.end_reason()),
-            Err(error) => Err(error),
-        }
+        streamed
     }
 
     /// A view of the session, for whoever wants to know of its path while it streams.
@@ -299,7 +294,7 @@ async fn drive(
         tokio::select! {
             event = events.recv() => match event {
                 Some(event) => pipeline.answers.take(event, tell),
-                None => bail!("the data path has ended"),
+                None => bail!("{}", pipeline.end_reason()),
             },
             () = clock.sleep_until(capture_at) => pipeline.capture().await?,
             done = pipeline.camera.done() => pipeline.captured(done, tell).await?,

@@ -104,6 +104,11 @@ impl<'a> Pipeline<'a> {
         self.clock
     }
 
+    /// Why the session ended, once its events have.
+    pub(super) fn end_reason(&self) -> &str {
+        self.session.end_reason()
+    }
+
     /// Whether every frame has met its end.
     pub(super) fn is_done(&self) -> bool {
         self.ended && self.in_it() == 0 && self.answers.len() == 0
