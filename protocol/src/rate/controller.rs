@@ -117,7 +117,7 @@ impl Controller {
         let spread = spread.unwrap_or(0);
         let pace = match self.dispersion.rate() {
             None => start.max(spread),
-            Some(rate) if self.is_falling(now) => whole(rate).max(spread),
+            Some(rate) if self.is_falling(now) => spread.clamp(whole(rate), whole(rate * HEADROOM)),
             Some(rate) => whole(rate * HEADROOM),
         };
         Some(pace.clamp(least, most))
