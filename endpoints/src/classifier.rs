@@ -15,6 +15,7 @@ use crate::cloud::{Answer, Opener, TensorHandler};
 use crate::control::{Refuse, RefuseCode};
 use crate::digest::Digest;
 use crate::model::{CloudModel, Model, top_k};
+use crate::stand_in;
 use crate::stream::StreamDescription;
 
 /// Classes in a result.
@@ -128,6 +129,11 @@ impl ClassifierOpener {
     pub fn classifier(&self, stream: &StreamDescription) -> Result<Classifier, Refuse> {
         let describe =
             |error: &dyn std::fmt::Display| Refuse::new(RefuseCode::Description, error.to_string());
+        if stand_in::is_stand_in(stream) {
+            let reason =
+                "the edge streams no model's tensors; start this cloud with --stand-in, too";
+            return Err(Refuse::new(RefuseCode::Model, reason));
+        }
         let ladder = stream.ladder().map_err(|error| describe(&error))?;
         let format = *ladder.best();
         let digest = Digest::from_bytes(stream.model);

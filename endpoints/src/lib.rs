@@ -6,6 +6,7 @@
 //! - [`options`]: the command line that the binaries share; [`embedded`]: what is built in.
 //! - [`quality`]: coding tensors by the step that there is room for.
 //! - [`source`]: frames from images; [`shutdown`]: how programs end.
+//! - [`stand_in`]: streams without a model, to measure the network.
 //! - [`relay`]: a link emulator between UDP sockets; [`capture`]: datagrams in files.
 //! - [`model`]: ONNX classifiers, split in two at a named tensor.
 //! - [`description`]: what a model's images have to look like, and what its classes are called.
@@ -36,5 +37,6 @@ pub mod quic;
 pub mod relay;
 pub mod shutdown;
 pub mod source;
+pub mod stand_in;
 pub mod statistics;
 pub mod stream;

@@ -107,6 +107,25 @@ pub struct TensorInfo {
 }
 
 impl TensorInfo {
+    /// A tensor of which nothing is known but its numbers and its slices, for receivers that are no
+    /// [`Session`](crate::Session): every count is 0, every time the epoch, the reason `Lost`.
+    pub const fn new(id: TensorId, frame: FrameNumber, slices: u16) -> Self {
+        Self {
+            id,
+            frame,
+            captured: Time::ZERO,
+            step: 0,
+            first_arrival: Time::ZERO,
+            released: Time::ZERO,
+            reason: ReleaseReason::Lost,
+            packets_received: 0,
+            packets_recovered: 0,
+            packets: 0,
+            slices_received: 0,
+            slices,
+        }
+    }
+
     /// Missing slices as a share of all, 0 to 1.
     pub fn missing_share(&self) -> f64 {
         f64::from(self.slices - self.slices_received) / f64::from(self.slices)
@@ -133,6 +152,18 @@ pub struct ReceivedTensor {
 }
 
 impl ReceivedTensor {
+    /// A tensor whose slices lie in `bytes` at these offsets and lengths, missing ones being none, for
+    /// receivers that are no [`Session`](crate::Session). None if there are not as many as `info` says,
+    /// or one reaches beyond the bytes.
+    pub fn new(info: TensorInfo, bytes: Bytes, spans: Vec<Option<(u32, u32)>>) -> Option<Self> {
+        let inside =
+            |&(offset, len): &(u32, u32)| u64::from(offset) + u64::from(len) <= bytes.len() as u64;
+        let right = spans.len() == usize::from(info.slices)
+            && spans.iter().flatten().count() == usize::from(info.slices_received)
+            && spans.iter().flatten().all(inside);
+        right.then_some(Self { info, bytes, spans })
+    }
+
     /// Number, times, reason and counts.
     pub const fn info(&self) -> &TensorInfo {
         &self.info
@@ -168,6 +199,22 @@ pub struct ReceivedResult {
     pub compute: Duration,
     /// The application's bytes.
     pub payload: Bytes,
+}
+
+impl ReceivedResult {
+    /// A result without payload for a tensor that was whole, for receivers that are no
+    /// [`Session`](crate::Session).
+    pub const fn new(tensor: TensorId, frame: FrameNumber, status: ResultStatus) -> Self {
+        Self {
+            tensor,
+            frame,
+            reason: ReleaseReason::Complete,
+            missing_share: 0.0,
+            status,
+            compute: Duration::ZERO,
+            payload: Bytes::new(),
+        }
+    }
 }
 
 /// What happened. Poll until there is no more after every call that changes a session.
@@ -243,6 +290,18 @@ mod tests {
             slices_received,
             slices,
         }
+    }
+
+    #[test]
+    fn a_tensor_is_made_only_of_slices_that_are_there() {
+        let bytes = Bytes::from_static(b"abcdef");
+        let tensor = |received, spans| ReceivedTensor::new(info(received, 2), bytes.clone(), spans);
+        let made = tensor(1, vec![None, Some((4, 2))]).unwrap();
+        assert_eq!(made.slices().collect::<Vec<_>>(), [None, Some(&b"ef"[..])]);
+        assert_eq!(tensor(1, vec![None, Some((4, 3))]), None);
+        assert_eq!(tensor(1, vec![None, Some((u32::MAX, 2))]), None);
+        assert_eq!(tensor(2, vec![None, Some((4, 2))]), None);
+        assert_eq!(tensor(1, vec![Some((0, 6))]), None);
     }
 
     #[test]

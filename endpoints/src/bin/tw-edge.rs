@@ -15,7 +15,7 @@ use tensorwire_endpoints::capture::{self, Recorder};
 use tensorwire_endpoints::clock::{Clock, millis};
 use tensorwire_endpoints::datapath::PathStats;
 use tensorwire_endpoints::description::Description;
-use tensorwire_endpoints::edge::{Edge, Outcome, Pace, Protection, SentTensor};
+use tensorwire_endpoints::edge::{Edge, FrameSource, Outcome, Pace, Protection, SentTensor};
 use tensorwire_endpoints::lab::output::write_file;
 use tensorwire_endpoints::options::{
     CodecOptions, ImageOptions, ModelOptions, QualityOptions, RateOptions, RecoveryOptions,
@@ -23,6 +23,7 @@ use tensorwire_endpoints::options::{
 };
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::source::ImageSource;
+use tensorwire_endpoints::stand_in::{self, OnWire, report::EdgeReport, source::StandInSource};
 use tensorwire_endpoints::statistics::Percentiles;
 use tensorwire_endpoints::stream::StreamDescription;
 use tensorwire_protocol::ReceivedResult;
@@ -71,6 +72,12 @@ struct Options {
     /// Print no line a frame
     #[arg(long)]
     quiet: bool,
+    /// Stream pseudo-random tensors of so many bytes (8 to 16777215) instead of a model's, to a cloud
+    /// that was started with --stand-in, until Ctrl-C or --frames: measures the network
+    #[arg(long, value_name = "BYTES", num_args = 0..=1, default_missing_value = "12000",
+        conflicts_with_all = ["model", "split", "images", "bundle"],
+        value_parser = clap::value_parser!(u32).range(8..=16_777_215))]
+    stand_in: Option<u32>,
     /// Write a summary to this file at the end, as JSON: frames, tensors by outcome, frames skipped by
     /// reason
     #[arg(long, value_name = "FILE")]
@@ -105,24 +112,21 @@ async fn run(options: &Options) -> Result<()> {
     let addresses: Vec<SocketAddr> = addresses
         .with_context(|| format!("`{}` is no address; give HOST:PORT", options.connect))?
         .collect();
-    let loaded = options.model.load()?;
-    let side = loaded.bundle(options.bundle.as_deref())?;
-    let dataset = loaded.images(&options.images)?;
-    let quality = options
-        .quality
-        .quality(&options.codec, loaded.shape()?, side.as_ref())?;
-    let ladder = quality.ladder().clone();
+    let Prepared {
+        stream,
+        protection,
+        source,
+        description,
+    } = match options.stand_in {
+        Some(bytes) => Prepared::stand_in(bytes, options)?,
+        None => Prepared::model(options)?,
+    };
+    let mut counted = match options.stand_in {
+        Some(_) => Some(EdgeReport::new(&stream.split, OnWire::of(&stream)?)),
+        None => None,
+    };
+    let ladder = stream.ladder()?;
     let format = *ladder.best();
-    let digest = side.as_ref().map(|side| side.digest);
-    let mut stream =
-        StreamDescription::with_ladder(&ladder, &loaded.split, loaded.model.digest(), digest)?;
-    options.stream.apply(&mut stream);
-    let mut protection = options
-        .recovery
-        .apply(&mut stream, &format, side.as_ref())?;
-    protection.rate = options.rate.rate_control.0;
-    let frames = options.frames.unwrap_or(dataset.len() as u64);
-    let source = ImageSource::new(&loaded, dataset, quality, side, frames)?;
 
     let clock = Clock::start();
     let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
@@ -135,7 +139,7 @@ async fn run(options: &Options) -> Result<()> {
     eprintln!(
         "streaming `{}` {} in {} slices to {cloud}; the data path is plain UDP, neither encrypted nor \
          authenticated, and the cloud's certificate is not checked",
-        loaded.split,
+        stream.split,
         format.shape(),
         format.slice_count()
     );
@@ -144,25 +148,89 @@ async fn run(options: &Options) -> Result<()> {
     }
     let rule = options.rate.drop_rule.rule();
     edge.set_drop_rule(rule, usize::from(options.rate.queue));
-    let mut report = Report::new(loaded.description, options.quiet, ladder.len());
+    let mut report = Report::new(description, options.quiet, ladder.len());
     let pace = Pace {
         interval: interval(options.fps),
         in_flight: usize::from(options.in_flight),
     };
     let streamed = edge
-        .stream(Arc::new(source), pace, stop.requested(), |outcome| {
-            report.tell(outcome)
+        .stream(source, pace, stop.requested(), |outcome| {
+            if let Some(counted) = &mut counted {
+                counted.tell(&outcome);
+            }
+            report.tell(outcome);
         })
         .await;
-    let stats = edge.stats().await;
+    let stats = edge.stats().await.ok();
     edge.close().await;
-    let written = options
-        .json
-        .as_deref()
-        .map(|path| write_file(path, &serde_json::to_vec_pretty(&report.counted(rule))?));
-    report.summary(stats.ok().as_ref());
+    let written = options.json.as_deref().map(|path| {
+        let json = match &mut counted {
+            Some(counted) => {
+                counted.finish(stats.as_ref());
+                serde_json::to_vec_pretty(counted)
+            }
+            None => serde_json::to_vec_pretty(&report.counted(rule)),
+        };
+        write_file(path, &json?)
+    });
+    report.summary(stats.as_ref());
     let written = written.unwrap_or(Ok(()));
     streamed.and(written).and(capture::finish(recorder))
+}
+
+/// What there is to stream.
+struct Prepared {
+    stream: StreamDescription,
+    protection: Protection,
+    source: Arc<dyn FrameSource>,
+    /// What the classes are called, where there are any.
+    description: Option<Description>,
+}
+
+impl Prepared {
+    /// The tensors of a model.
+    fn model(options: &Options) -> Result<Self> {
+        let loaded = options.model.load()?;
+        let side = loaded.bundle(options.bundle.as_deref())?;
+        let dataset = loaded.images(&options.images)?;
+        let quality = options
+            .quality
+            .quality(&options.codec, loaded.shape()?, side.as_ref())?;
+        let ladder = quality.ladder().clone();
+        let format = *ladder.best();
+        let digest = side.as_ref().map(|side| side.digest);
+        let mut stream =
+            StreamDescription::with_ladder(&ladder, &loaded.split, loaded.model.digest(), digest)?;
+        options.stream.apply(&mut stream);
+        let mut protection = options
+            .recovery
+            .apply(&mut stream, &format, side.as_ref())?;
+        protection.rate = options.rate.rate_control.0;
+        let frames = options.frames.unwrap_or(dataset.len() as u64);
+        let source = ImageSource::new(&loaded, dataset, quality, side, frames)?;
+        Ok(Self {
+            stream,
+            protection,
+            source: Arc::new(source),
+            description: Some(loaded.description),
+        })
+    }
+
+    /// Tensors of `bytes` bytes that stand in for a model's.
+    fn stand_in(bytes: u32, options: &Options) -> Result<Self> {
+        let format = stand_in::format(bytes)?;
+        let mut stream = stand_in::describe(&format)?;
+        options.stream.apply(&mut stream);
+        let mut protection = options.recovery.apply(&mut stream, &format, None)?;
+        protection.rate = options.rate.rate_control.0;
+        let frames = options.frames.unwrap_or(u64::MAX);
+        Ok(Self {
+            stream,
+            protection,
+            source: Arc::new(StandInSource::new(format.shape().entries(), frames)),
+            description: None,
+        })
+    }
 }
 
 /// Connects to the first of a name's addresses at which a cloud answers.
@@ -253,7 +321,7 @@ struct LatencyMs {
 
 /// What the user sees of a stream.
 struct Report {
-    description: Description,
+    description: Option<Description>,
     quiet: bool,
     /// Tensors sent by each step of the ladder.
     steps: Vec<usize>,
@@ -274,7 +342,7 @@ struct Report {
 }
 
 impl Report {
-    fn new(description: Description, quiet: bool, steps: u8) -> Self {
+    fn new(description: Option<Description>, quiet: bool, steps: u8) -> Self {
         Self {
             description,
             quiet,
@@ -403,7 +471,10 @@ impl Report {
     }
 
     fn name(&self, class: u32) -> String {
-        self.description.label(class as usize).into_owned()
+        match &self.description {
+            Some(description) => description.label(class as usize).into_owned(),
+            None => class.to_string(),
+        }
     }
 
     fn print(&self, line: &Line<'_>) {

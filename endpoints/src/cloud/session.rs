@@ -157,7 +157,8 @@ impl<O: Opener> Shared<O> {
         let session = session.map_err(|error| internal(&error))?;
         let limited = session.limit_waiting(WAITING_TENSORS).await;
         limited.map_err(|error| internal(&error))?;
-        session.describe(ConnectionId::new(connection), &stream);
+        self.path
+            .describe(&session, ConnectionId::new(connection), &stream);
         Ok(Granted {
             stream,
             session,

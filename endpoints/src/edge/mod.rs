@@ -201,7 +201,7 @@ impl Edge {
         let mut peer = cloud;
         peer.set_port(accept.data_port);
         let remote = ConnectionId::new(accept.connection);
-        session.describe(remote, &stream);
+        path.describe(&session, remote, &stream);
         session.attach(remote, Some(data.unwrap_or(peer))).await?;
         Ok(Self {
             endpoint,

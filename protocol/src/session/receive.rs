@@ -284,7 +284,6 @@ impl Session {
         self.flight.heard();
         let change = self.rate.reported(&Report {
             now,
-            at,
             arrived: &self.arrived,
             in_flight,
             least_rtt: self.rtt.least(now),
