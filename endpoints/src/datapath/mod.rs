@@ -5,6 +5,7 @@ mod driver;
 mod load;
 mod quic;
 mod socket;
+mod watch;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -25,6 +26,8 @@ use crate::stream::StreamDescription;
 
 use driver::Driver;
 use socket::Socket;
+
+pub use watch::SessionWatch;
 
 /// Commands that may wait for the loop; senders wait beyond.
 pub(crate) const COMMANDS: usize = 64;

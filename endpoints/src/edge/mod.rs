@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use crate::capture::{Recorder, Role};
 use crate::clock::Clock;
 use crate::control::{self, Close, ControlError, Message, Open};
-use crate::datapath::{DataPath, PathStats, SessionHandle};
+use crate::datapath::{DataPath, PathStats, SessionHandle, SessionWatch};
 use crate::quic;
 use crate::stream::StreamDescription;
 
@@ -63,6 +63,8 @@ pub struct Protection {
     pub importance: Option<Arc<[f32]>>,
     /// What bounds the rate at which it sends; default off.
     pub rate: RateControl,
+    /// Whether routers may mark its packets instead of dropping them; default not.
+    pub ecn: bool,
 }
 
 /// How fast an edge streams.
@@ -172,6 +174,7 @@ impl Edge {
         config.redundancy = protection.redundancy;
         config.importance = protection.importance;
         config.rate = protection.rate;
+        config.ecn = protection.ecn;
         let deadline = config.deadline;
         let any: SocketAddr = match cloud {
             SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
@@ -248,6 +251,12 @@ impl Edge {
         let streamed = drive(&mut pipeline, peer, stop, &mut tell).await;
         pipeline.end(&mut tell);
         streamed
+    }
+
+    /// A view of the session, for whoever wants to know of its path while it streams.
+    #[must_use]
+    pub fn watch(&self) -> SessionWatch {
+        self.session.watch()
     }
 
     /// Everything the session has counted.
