@@ -98,7 +98,7 @@ impl FrameSource for Steps {
             Ok(Computed::new(move |_budget| {
                 std::thread::sleep(self.encode);
                 let slices = tensor();
-                Ok(Encoded { step: 0, slices })
+                Ok(Encoded::from(slices))
             }))
         })))
     }
@@ -329,11 +329,7 @@ async fn an_application_hears_what_becomes_of_each_frame() {
         let captured = edge.clock().now();
         let frame = edge.admit(captured).await.unwrap().expect("an idle path");
         assert_eq!(frame.frame().0, expected);
-        let id = edge
-            .try_send(frame, 0, tensor())
-            .await
-            .unwrap()
-            .expect("room");
+        let id = edge.try_send(frame, tensor()).await.unwrap().expect("room");
         assert_eq!(id.0, expected);
         let answered = async {
             loop {
@@ -352,7 +348,7 @@ async fn an_application_hears_what_becomes_of_each_frame() {
     // A tensor of another stream is the application's mistake, not a drop.
     let frame = edge.admit(edge.clock().now()).await.unwrap().unwrap();
     let wrong = Slices::new(Bytes::from_static(b"one"), vec![3]).unwrap();
-    let error = edge.try_send(frame, 0, wrong).await.unwrap_err();
+    let error = edge.try_send(frame, wrong).await.unwrap_err();
     assert!(
         error.to_string().contains("1 slices in a stream of 4"),
         "{error}"
@@ -360,10 +356,7 @@ async fn an_application_hears_what_becomes_of_each_frame() {
     // Tensor numbers go on without a gap, frame numbers with one.
     let frame = edge.admit(edge.clock().now()).await.unwrap().unwrap();
     assert_eq!(frame.frame().0, 7);
-    assert_eq!(
-        edge.try_send(frame, 0, tensor()).await.unwrap().unwrap().0,
-        5
-    );
+    assert_eq!(edge.try_send(frame, tensor()).await.unwrap().unwrap().0, 5);
     assert_eq!(edge.stats().await.unwrap().session.frames_skipped, 2);
     edge.close().await;
 }
@@ -379,7 +372,7 @@ async fn a_frame_past_its_deadline_is_dropped_before_and_after_it_is_made() {
     assert!(matches!(dropped, Err(DropReason::Deadline)), "{dropped:?}");
     edge.set_drop_rule(DropRule::Off, 1);
     let frame = edge.admit(old).await.unwrap().expect("no rule, no drop");
-    let sent = edge.try_send(frame, 0, tensor()).await.unwrap();
+    let sent = edge.try_send(frame, tensor()).await.unwrap();
     assert_eq!(sent, Err(DropReason::Deadline));
     edge.close().await;
 }

@@ -81,7 +81,7 @@ impl FrameSource for Frames {
                 let first = self.first as u32;
                 let bytes = Bytes::from(vec![7; self.first + 3 * 64]);
                 let slices = Slices::new(bytes, (0..4).map(|i| first + 64 * i).collect())?;
-                Ok(Encoded { step: 0, slices })
+                Ok(Encoded::from(slices))
             }))
         })))
     }

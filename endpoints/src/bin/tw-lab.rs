@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tensorwire_endpoints::lab::{
-    calibrate, conceal, demo, link, quality, recovery, replay, split, trace,
+    calibrate, conceal, demo, inspect, link, quality, recovery, replay, split, trace,
 };
 use tensorwire_endpoints::shutdown;
 
@@ -20,6 +20,7 @@ struct Options {
 #[derive(Subcommand, Debug)]
 enum Command {
     Demo(demo::Options),
+    Inspect(inspect::Options),
     Link(link::Options),
     Calibrate(calibrate::Options),
     Conceal(conceal::Options),
@@ -42,6 +43,8 @@ Examples:
       what bytes buy
   tw-lab trace fit losses.csv
       which model lost these packets
+  tw-lab replay cloud.pcapng
+      what a cloud received, once more
 
 Exit status: 0 when done, 1 on failure, 2 on wrong usage.";
 
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> Result<()> {
     match command {
         Command::Demo(options) => demo::run(options),
+        Command::Inspect(options) => inspect::run(options),
         Command::Link(options) => link::run(options),
         Command::Calibrate(options) => calibrate::run(options),
         Command::Conceal(options) => conceal::run(options),

@@ -38,9 +38,8 @@ pub fn packet(
     out.clear();
     let too_long = || PacketError::TooLong(datagram.len());
     let length = u16::try_from(UDP + datagram.len()).map_err(|_| too_long())?;
-    // The sum of the pseudo header, which RFC 768 and RFC 8200, section 8.1, give the same sum.
-    let pseudo;
-    match (source.ip().to_canonical(), destination.ip().to_canonical()) {
+    // The sum of both addresses in the pseudo header (RFC 768; RFC 8200, section 8.1).
+    let pseudo = match (source.ip().to_canonical(), destination.ip().to_canonical()) {
         (IpAddr::V4(from), IpAddr::V4(to)) => {
             let total = length.checked_add(20).ok_or_else(too_long)?;
             out.extend([0x45, ecn as u8]);
@@ -53,7 +52,7 @@ pub fn packet(
             if let Some(field) = out.get_mut(10..12) {
                 field.copy_from_slice(&sum.to_be_bytes());
             }
-            pseudo = !checksum([&from.octets()[..], &to.octets()], 0);
+            !checksum([&from.octets()[..], &to.octets()], 0)
         }
         (IpAddr::V6(from), IpAddr::V6(to)) => {
             let class = u32::from(ecn as u8) << 20;
@@ -62,10 +61,10 @@ pub fn packet(
             out.extend([PROTOCOL, HOPS]);
             out.extend(from.octets());
             out.extend(to.octets());
-            pseudo = !checksum([&from.octets()[..], &to.octets()], 0);
+            !checksum([&from.octets()[..], &to.octets()], 0)
         }
         _ => return Err(PacketError::Families),
-    }
+    };
     let mut udp = [0; UDP];
     let fields = [source.port(), destination.port(), length, 0];
     for (place, field) in udp.chunks_exact_mut(2).zip(fields) {

@@ -16,7 +16,7 @@ mod tap;
 pub use file::{Recorder, Summary};
 pub use link::{NotUdp, Udp, udp};
 pub use note::{NOTE_VERSION, Note, Role, SessionNote};
-pub use read::{Interface, Packet, ReadError, Reader, Record};
+pub use read::{Interface, Packet, ReadError, Reader, Record, is_capture};
 pub use tap::Tap;
 
 /// Ends a capture, if there is one, and tells on standard error what it came to.

@@ -15,7 +15,9 @@ use crate::datapath::{DataPath, SessionHandle};
 use crate::stream::StreamDescription;
 
 /// Tensors of a session that may wait for the model; further ones are answered with `Busy`.
-const WAITING_TENSORS: usize = 8;
+const WAITING_TENSORS: u32 = 8;
+/// What else may wait to be told to the handler: an edge that drops frames says so of each.
+const WAITING_EVENTS: usize = 256;
 /// An edge that has not asked for a session after so long is sent away.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -149,10 +151,12 @@ impl<O: Opener> Shared<O> {
         let (opener, description) = (Arc::clone(&self.opener), stream.clone());
         let handler = tokio::task::spawn_blocking(move || opener.open(&description));
         let handler = handler.await.map_err(|error| internal(&error))??;
-        let (events, inbox) = mpsc::channel(WAITING_TENSORS);
+        let (events, inbox) = mpsc::channel(WAITING_EVENTS + WAITING_TENSORS as usize);
         let from = (!self.any_source).then(|| peer.ip().to_canonical());
         let session = self.path.open(config, from, events).await;
         let session = session.map_err(|error| internal(&error))?;
+        let limited = session.limit_waiting(WAITING_TENSORS).await;
+        limited.map_err(|error| internal(&error))?;
         self.path
             .describe(&session, ConnectionId::new(connection), &stream);
         Ok(Granted {

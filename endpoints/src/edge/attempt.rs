@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use tensorwire_protocol::admission::DropReason;
 use tensorwire_protocol::wire::{FrameNumber, NoticeReason, TensorId};
-use tensorwire_protocol::{Event, Slices, Time};
+use tensorwire_protocol::{Event, Time};
 
 use super::gate::{Making, Unsent};
 use super::{Edge, Encoded};
@@ -52,7 +52,7 @@ impl Admitted {
 ///     };
 ///     // However long this takes, the edge learns what to expect of the next.
 ///     let slices = compute(&image, edge.budget(&frame).await?);
-///     match edge.try_send(frame, 0, slices).await? {
+///     match edge.try_send(frame, slices).await? {
 ///         Ok(tensor) => println!("sent as {tensor:?}"),
 ///         Err(reason) => println!("dropped: {}", reason.name()),
 ///     }
@@ -103,8 +103,9 @@ impl Edge {
         Ok(self.gate.budget(now, frame.captured(), interval, &outlook))
     }
 
-    /// Sends the tensor of a frame, in as many slices as the stream has, coded by this step of its ladder
-    /// (0 where there is no choice). Frames have to be sent in the order in which they were admitted.
+    /// Sends the tensor of a frame, in as many slices as the stream has: slices of step 0, or an
+    /// [`Encoded`] that says which step it is of. Frames have to be sent in the
+    /// order in which they were admitted.
     ///
     /// # Errors
     /// If the tensor does not fit the stream or comes out of order, or the data path has ended; inside,
@@ -113,20 +114,13 @@ impl Edge {
     pub async fn try_send(
         &mut self,
         frame: Admitted,
-        step: u8,
-        slices: Slices,
+        tensor: impl Into<Encoded>,
     ) -> Result<Result<TensorId, DropReason>> {
         let Admitted(making) = frame;
         let outlook = self.session.outlook().await?;
         let made = self.session.clock().now();
         let sent = (self.gate)
-            .send(
-                &self.session,
-                making,
-                made,
-                Encoded { step, slices },
-                &outlook,
-            )
+            .send(&self.session, making, made, tensor.into(), &outlook)
             .await?;
         let reason = match sent {
             Ok(id) => return Ok(Ok(id)),

@@ -25,7 +25,7 @@ use tensorwire_protocol::Slices;
 ///             let tensor = image.map(|byte| byte / 2);
 ///             Ok(Computed::new(move |_budget| {
 ///                 let slices = Slices::new(Bytes::copy_from_slice(&tensor), vec![4, 8])?;
-///                 Ok(Encoded { step: 0, slices })
+///                 Ok(Encoded::from(slices))
 ///             }))
 ///         })))
 ///     }
@@ -64,6 +64,13 @@ pub struct Encoded {
     pub step: u8,
     /// Its slices.
     pub slices: Slices,
+}
+
+impl From<Slices> for Encoded {
+    /// A tensor of step 0.
+    fn from(slices: Slices) -> Self {
+        Self { step: 0, slices }
+    }
 }
 
 impl Captured {

@@ -114,7 +114,7 @@ impl Gate {
         session: &SessionHandle,
         making: Making,
         made: Time,
-        Encoded { step, slices }: Encoded,
+        encoded: Encoded,
         outlook: &Outlook,
     ) -> Result<Result<TensorId, Unsent>, PathEnded> {
         self.give_up();
@@ -129,12 +129,12 @@ impl Gate {
             clippy::cast_sign_loss,
             reason = "at most three times the bytes of a tensor in memory"
         )]
-        let bytes = (slices.bytes() as f64 * (1.0 + outlook.parity)) as usize;
+        let bytes = (encoded.slices.bytes() as f64 * (1.0 + outlook.parity)) as usize;
         let tensor = OutgoingTensor {
             frame: making.frame,
             captured: making.captured,
-            step,
-            slices,
+            step: encoded.step,
+            slices: encoded.slices,
         };
         Ok(match session.send_tensor(tensor).await? {
             Ok(id) => {

@@ -4,7 +4,7 @@
 //!   processes, [`trace`] what it can lose.
 //! - [`calibrate`] makes bundles; [`split`] lists where a model can be split.
 //! - [`conceal`] measures concealment, [`quality`] the coders, both on tensors without a network.
-//! - [`replay`] runs a receiver on a capture; `inspect` prints what is in one.
+//! - [`replay`] runs a receiver on a capture; [`inspect`] prints what is in one.
 //! - [`recovery`] measures parity and retransmission, in virtual time.
 //! - [`evaluate`] runs a split model over images for them, [`parallel`] on every core; [`tally`]
 //!   counts what it got right, [`rising`] smooths what can only rise, [`loss`] draws what is missing, [`motion`] makes the image before.
@@ -15,6 +15,7 @@ pub mod calibrate;
 pub mod conceal;
 pub mod demo;
 pub mod evaluate;
+pub mod inspect;
 pub mod link;
 pub mod loss;
 pub mod motion;

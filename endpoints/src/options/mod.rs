@@ -27,7 +27,7 @@ pub use codec::{CodecOptions, CoderName, MapName, slice_bytes};
 pub(crate) use quality::{JPEG_LEVELS, LEVELS, QUALITIES};
 pub use quality::{QualityOptions, describe};
 pub use rate::{DropRuleName, RateName, RateOptions, parse_rate};
-pub use recovery::{Fec, RecoveryOptions};
+pub use recovery::{Fec, ParityOptions, RecoveryOptions};
 pub(crate) use recovery::{curve as accuracy_curve, parse_ratio};
 pub use stream::{InterleaverName, StreamOptions, interval, parse_fps};
 

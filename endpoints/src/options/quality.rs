@@ -12,8 +12,8 @@ use crate::quality::Quality;
 
 /// Levels before the JPEG coder.
 pub(crate) const JPEG_LEVELS: u16 = 256;
-/// Qualities that a calibration measures: each takes two thirds to three quarters of the bytes of the
-/// one before it.
+/// Qualities that a calibration measures: each takes half to three quarters of the bytes of the one
+/// before it.
 pub(crate) const QUALITIES: [u8; 6] = [95, 80, 60, 40, 20, 10];
 /// Levels that a calibration measures, and that serve without one: 8, 6, 4, 3 and 2 bits.
 pub(crate) const LEVELS: [u16; 5] = [256, 64, 16, 8, 4];

@@ -20,6 +20,14 @@ pub struct RecoveryOptions {
     /// 0.25 or 25%), rounded down
     #[arg(long, value_name = "PARITY", default_value = "adaptive")]
     pub fec: Fec,
+    /// What adaptive parity is to reach, and how far blocks reach.
+    #[command(flatten)]
+    pub parity: ParityOptions,
+}
+
+/// What adaptive parity is to reach, and how far blocks reach.
+#[derive(Args, Clone, Debug)]
+pub struct ParityOptions {
     /// Most parity that adaptive spends, for each source packet, 0 to 2
     #[arg(long, value_name = "RATIO", default_value_t = Adaptive::MOST, value_parser = parse_ratio)]
     pub most_parity: f64,
@@ -112,7 +120,7 @@ impl RecoveryOptions {
         format: &Format,
         side: Option<&SideInformation>,
     ) -> Result<Protection> {
-        stream.span = self.span;
+        stream.span = self.parity.span;
         let importance = side.and_then(|side| side.bundle.importance());
         let importance = importance.map(|channels| importance::of_slices(format, channels));
         if stream.interleaver == InterleaverKind::Priority as u8 {
@@ -136,7 +144,7 @@ impl RecoveryOptions {
     fn redundancy(&self, side: Option<&SideInformation>) -> Redundancy {
         let curve = side.and_then(curve);
         self.fec
-            .redundancy(self.most_parity, self.accuracy_target, curve)
+            .redundancy(self.parity.most_parity, self.parity.accuracy_target, curve)
     }
 }
 

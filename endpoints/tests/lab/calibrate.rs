@@ -80,6 +80,7 @@ fn calibration_measures_on_images_that_it_holds_out() {
         ];
         let text = printed(&[&["calibrate"][..], &options].concat());
         assert!(text.contains("120; measured on 24 held out"), "{text}");
+        assert!(text.contains("by the random map, on 120 images"), "{text}");
         Bundle::from_bytes(&fs::read(&out).unwrap()).unwrap()
     };
     let bundle = calibrate("first.twb");
@@ -106,6 +107,13 @@ fn calibration_measures_on_images_that_it_holds_out() {
     assert_eq!(of("policy").len(), policy.len());
     assert!(of("policy").iter().all(|row| row["images"] == 24));
     assert_eq!(of("accuracy").len() + 1, accuracy.points().len());
+    // The curve takes all images, each held out in its turn, and each twice or more.
+    for row in of("accuracy") {
+        assert_eq!(row["images"], 120);
+        assert!(row["samples"].as_u64().unwrap() >= 240);
+        let [low, high] = [0, 1].map(|end| row["gradual_ci95"][end].as_f64().unwrap());
+        assert!((low..=high).contains(&row["gradual_drop"].as_f64().unwrap()));
+    }
     assert_eq!(of("importance").len(), channels.len());
     let best = of("policy").into_iter().find(|row| {
         (&row["map"], &row["missing"], &row["rank"]) == (&"rows".into(), &0.3.into(), &1.into())

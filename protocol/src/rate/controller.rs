@@ -8,7 +8,7 @@ use super::dispersion::Dispersion;
 use super::loss_step::LossStep;
 use super::pacer::Pacer;
 use super::path::{IP_UDP_HEADER, Path, time_of};
-use super::window::{HEADROOM, Round, Window};
+use super::window::{HEADROOM, Round, Window, nearly_empty};
 use super::{AdaptiveRate, RateControl};
 use crate::config::Config;
 use crate::recv::feedback::MAX_DELAY;
@@ -19,6 +19,10 @@ use crate::wire::Ecn;
 const FORGET: Duration = Duration::from_secs(10);
 /// Packets sent within this time left one after another, whatever the pace.
 const TRAIN: Duration = Duration::from_millis(1);
+/// Packets that leave back to back, less one, while the bottleneck is not known, to find it.
+const FIRST_TRAIN: usize = 3;
+/// The queue is longer than this for no path.
+const LONGEST: Duration = Duration::from_secs(60);
 /// The queue may be taken for empty within this time of reports at least.
 const STANDING: Duration = Duration::from_millis(15);
 
@@ -38,8 +42,6 @@ pub(crate) struct Arrived {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Report<'a> {
     pub(crate) now: Time,
-    /// The peer's clock when it made the report, microseconds.
-    pub(crate) at: i64,
     /// DATA and REPAIR packets that it tells of for the first time, in the order of their numbers.
     pub(crate) arrived: &'a [Arrived],
     /// Bytes in flight before it.
@@ -140,7 +142,12 @@ impl Controller {
             }
         }
         if let Some(rate) = self.pace(now, sending.spread) {
-            self.pacer.sent(now, size + IP_UDP_HEADER, rate);
+            let burst = if self.dispersion.rate().is_none() {
+                FIRST_TRAIN * self.packet
+            } else {
+                0
+            };
+            self.pacer.sent(now, size + IP_UDP_HEADER, rate, burst);
         }
     }
 
@@ -157,11 +164,11 @@ impl Controller {
     }
 
     /// Whether the window has room for a packet, and the circuit is closed.
-    pub(crate) fn has_room(&self, in_flight: usize) -> bool {
+    pub(crate) fn has_room(&self, now: Time, in_flight: usize) -> bool {
         let fits = self
             .window
             .as_ref()
-            .is_none_or(|window| (in_flight + self.packet) as f64 <= window.bytes());
+            .is_none_or(|window| (in_flight + self.packet) as f64 <= window.at(now));
         fits && !self.circuit.is_open()
     }
 
@@ -177,9 +184,11 @@ impl Controller {
         if change.is_some() {
             self.forget();
         }
-        self.delay.observe(now, report.at, report.arrived);
+        let empty = nearly_empty(self.packet as f64, self.dispersion.rate());
+        self.delay.observe(now, report.arrived, empty);
         let rtt = report.least_rtt.unwrap_or_default();
-        self.queue = self.delay.least(now, (rtt / 2).max(STANDING));
+        let standing = self.delay.least(now, (rtt / 2).max(STANDING));
+        self.queue = standing.min(LONGEST);
         let train = self
             .pace(now, None)
             .map_or(TRAIN, |rate| TRAIN.max(time_of(self.packet, rate) * 2));
@@ -212,11 +221,21 @@ impl Controller {
             window.compete(&round, least, most);
         }
         window.advance(&round);
+        if let Some(emptied) = self.delay.emptied() {
+            window.drain(&round, emptied);
+        }
         change
     }
 
-    /// A DATA or REPAIR packet has met its fate.
-    pub(crate) fn resolved(&mut self, now: Time, lost: bool) {
+    /// What was sent before this time has met its fate at `now`: half a round trip after a report of it was
+    /// due, so that packets that overtake each other are not taken for losses.
+    pub(crate) fn settles(&self, now: Time) -> Option<Time> {
+        let time = self.base? + self.queue;
+        Some(now - time * 3 / 2)
+    }
+
+    /// What became of a DATA or REPAIR packet is settled.
+    pub(crate) fn settled(&mut self, now: Time, lost: bool) {
         let step = self.losses.add(lost);
         let (Some(window), Some(base)) = (&mut self.window, self.base) else {
             return;
@@ -225,8 +244,11 @@ impl Controller {
         if step {
             window.lost(now, time);
         }
-        if lost && self.queue * 2 > self.delay.most(now, Window::competition_span(time)) {
-            window.lost_in_queue();
+        if lost {
+            let most = self.delay.most(now, Window::competition_span(time));
+            if self.queue * 2 > most {
+                window.lost_in_queue(now, time, most);
+            }
         }
     }
 
@@ -264,7 +286,7 @@ impl Controller {
             waiting,
             in_flight: sending.in_flight,
             window: self.window.as_ref().map(|window| bytes(window.bytes())),
-            ready: waiting == 0 && self.next() <= now && self.has_room(sending.in_flight),
+            ready: waiting == 0 && self.next() <= now && self.has_room(now, sending.in_flight),
             competing: self.window.as_ref().is_some_and(Window::is_competing),
             silent: self.circuit.is_open(),
         }

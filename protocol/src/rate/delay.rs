@@ -25,8 +25,8 @@ struct Seen {
 pub(super) struct Delay {
     base: WindowedMin,
     recent: VecDeque<Seen>,
-    /// Mean time from a packet's arrival to its report, microseconds.
-    reporting: f64,
+    /// When the path was nearly empty last.
+    emptied: Option<Time>,
     /// The peer's clock at its newest report, extended.
     peer: Option<i64>,
 }
@@ -36,7 +36,7 @@ impl Default for Delay {
         Self {
             base: WindowedMin::new(BASE_WINDOW),
             recent: VecDeque::new(),
-            reporting: 0.0,
+            emptied: None,
             peer: None,
         }
     }
@@ -57,8 +57,9 @@ impl Delay {
         time
     }
 
-    /// The packets that a report at `now` told of for the first time.
-    pub(super) fn observe(&mut self, now: Time, report: i64, arrived: &[Arrived]) {
+    /// The packets that a report at `now` told of for the first time. The path is nearly empty where one of
+    /// them has queued no longer than `empty`.
+    pub(super) fn observe(&mut self, now: Time, arrived: &[Arrived], empty: Duration) {
         let mut seen: Option<Seen> = None;
         for packet in arrived {
             let Some(arrival) = packet.arrival else {
@@ -70,8 +71,6 @@ impl Delay {
                 seen.map_or((delay, delay), |s| (s.least.min(delay), s.most.max(delay)));
             let at = now;
             seen = Some(Seen { at, least, most });
-            let waited = report.saturating_sub(arrival).max(0) as f64;
-            self.reporting += (waited - self.reporting) / 32.0;
         }
         let Some(seen) = seen else { return };
         self.base.push(now, seen.least);
@@ -79,6 +78,9 @@ impl Delay {
             self.recent.pop_front();
         }
         self.recent.push_back(seen);
+        if self.least(now, Duration::ZERO) <= empty {
+            self.emptied = Some(now);
+        }
     }
 
     /// The least queue of the reports of the `span` before `now`, the newest report's at least.
@@ -107,9 +109,9 @@ impl Delay {
         }
     }
 
-    /// Mean time from a packet's arrival to its report.
-    pub(super) fn reporting(&self) -> Duration {
-        Duration::try_from_secs_f64(self.reporting / 1e6).unwrap_or_default()
+    /// When the path was nearly empty last.
+    pub(super) const fn emptied(&self) -> Option<Time> {
+        self.emptied
     }
 
     /// How long reports have been remembered for.
@@ -137,7 +139,7 @@ mod tests {
                 ecn: Ecn::NotEct,
             })
             .collect();
-        delay.observe(Time::from_millis(ms), ms.cast_signed() * 1_000, &arrived);
+        delay.observe(Time::from_millis(ms), &arrived, Duration::ZERO);
     }
 
     #[test]

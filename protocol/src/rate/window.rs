@@ -31,6 +31,13 @@ const BACKOFF: f64 = 0.85;
 const COMPETING_ROUNDS: u32 = 5;
 /// … but not before so long.
 const COMPETING_AFTER: Duration = Duration::from_millis(500);
+/// Time without the path nearly empty after which the queue is drained: half of the memory of the empty
+/// path.
+const DRAIN_AFTER: Duration = Duration::from_secs(3);
+/// Others that fill the queue are believed in for so long after it was drained in vain.
+const RIVALS_MEMORY: Duration = Duration::from_secs(15);
+/// A queue whose greatest length was less is not full when a packet is lost.
+const FULL: Duration = Duration::from_millis(10);
 /// A queue is nearly empty below this share of its greatest …
 const NEARLY_EMPTY: f64 = 0.1;
 /// … or this, and a packet's time.
@@ -87,7 +94,14 @@ pub(super) struct Window {
     acked: f64,
     delivered: Option<f64>,
     lost_at: Option<Time>,
-    lost_in_queue: bool,
+    /// When the queue was drained in vain last.
+    rivals: Option<Time>,
+    /// Until when it gives way, to see whether the queue empties, and the 1/δ it had before.
+    truce: Time,
+    before_truce: f64,
+    /// When it began to drain the queue last, and until when.
+    drained: Time,
+    draining: Time,
 }
 
 impl Window {
@@ -107,12 +121,49 @@ impl Window {
             acked: 0.0,
             delivered: None,
             lost_at: None,
-            lost_in_queue: false,
+            rivals: None,
+            truce: Time::ZERO,
+            before_truce: POLITE,
+            drained: Time::ZERO,
+            draining: Time::ZERO,
         }
     }
 
     pub(super) const fn bytes(&self) -> f64 {
         self.bytes
+    }
+
+    /// Bytes that may be in flight at `now`.
+    pub(super) fn at(&self, now: Time) -> f64 {
+        if now < self.draining {
+            self.bytes.min(LEAST * self.packet)
+        } else {
+            self.bytes
+        }
+    }
+
+    /// The path was nearly empty at `emptied` last. Where that is long ago the window is closed for a round
+    /// trip, so that the queue is not taken for the path (BBR's ProbeRTT). Those that share the queue have
+    /// seen it empty at the same time, and so do this at the same time.
+    pub(super) fn drain(&mut self, round: &Round, emptied: Time) {
+        let over = self.draining > Time::ZERO && self.draining + round.base <= round.now;
+        if over {
+            self.draining = Time::ZERO;
+            if emptied < self.drained {
+                self.rivals = Some(round.now);
+            }
+        }
+        let due = emptied.max(self.drained) + DRAIN_AFTER;
+        if due <= round.now && self.is_filled() {
+            self.drained = round.now;
+            self.draining = round.now + round.time() * 3 / 2;
+        }
+    }
+
+    /// Whether the application fills the window. One that it does not fill tells nothing of the path: it
+    /// may reach twice what is used.
+    fn is_filled(&self) -> bool {
+        self.bytes < 2.0 * self.used[0].max(self.used[1]) as f64
     }
 
     /// Whether the queue is filled by others.
@@ -133,22 +184,41 @@ impl Window {
         };
     }
 
-    /// Whether others fill the queue, its least and its greatest length of the last rounds being these.
+    /// Finds out whether others fill the queue, its least and its greatest length of the last rounds being
+    /// these. Streams like this one keep it short, and drain it together with this one where it never
+    /// empties: only where that was in vain there are others.
     pub(super) fn compete(&mut self, round: &Round, least: Duration, most: Duration) {
-        let packet = round
-            .bottleneck
-            .map_or(0.0, |rate| round.packet * 8.0 / rate);
-        let empty = (EMPTY.as_secs_f64() + packet).max(NEARLY_EMPTY * most.as_secs_f64());
-        let competing = least.as_secs_f64() > empty;
+        let empty = nearly_empty(round.packet, round.bottleneck);
+        let empty = empty.as_secs_f64().max(NEARLY_EMPTY * most.as_secs_f64());
+        let rivals = self.rivals.is_some_and(|at| round.now - at < RIVALS_MEMORY);
+        if !rivals {
+            self.before_truce = POLITE;
+        }
+        let competing = least.as_secs_f64() > empty && rivals && round.now >= self.truce;
         if competing && !self.competing {
-            // From the share that it has now.
+            // From the share that it has now, or had before the truce.
             let rate = self.bytes / round.time().as_secs_f64();
             let queued = rate * round.queue.as_secs_f64() / round.packet;
-            self.packets_queued = queued.clamp(POLITE, MOST_COMPETING);
+            self.packets_queued = queued.max(self.before_truce).clamp(POLITE, MOST_COMPETING);
         } else if !competing {
             self.packets_queued = POLITE;
         }
         self.competing = competing;
+    }
+
+    /// A packet was lost at `now` while the queue was long, its greatest length of the last rounds being
+    /// `most`.
+    pub(super) fn lost_in_queue(&mut self, now: Time, time: Duration, most: Duration) {
+        if most < FULL {
+            return;
+        }
+        if std::mem::take(&mut self.competing) {
+            // All that share the queue lose packets when it is full. If all give way then, and none fills
+            // it, it empties. Else half of 1/δ goes on (Copa, section 2.2).
+            self.before_truce = (self.packets_queued / 2.0).max(POLITE);
+            self.packets_queued = POLITE;
+            self.truce = now + time * 2;
+        }
     }
 
     /// Packets have been reported.
@@ -169,9 +239,7 @@ impl Window {
             self.direction = wanted;
             (self.velocity, self.steady) = (1.0, 0);
         }
-        // A window that the application does not fill tells nothing of the path: it may reach twice what
-        // is used.
-        let filled = self.bytes < 2.0 * self.used[0].max(self.used[1]) as f64;
+        let filled = self.is_filled();
         if round.now - self.round_began >= time {
             self.end_round(round, filled);
         }
@@ -207,15 +275,12 @@ impl Window {
         } else if self.steady > STEADY_ROUNDS {
             self.velocity *= 2.0;
         }
-        if self.competing {
-            // Additive increase and multiplicative decrease of 1/δ (Copa, section 2.2).
-            if std::mem::take(&mut self.lost_in_queue) {
-                self.packets_queued = (self.packets_queued / 2.0).max(POLITE);
-            } else if filled {
-                self.packets_queued = (self.packets_queued + 1.0).min(MOST_COMPETING);
-            }
+        if self.competing && filled {
+            // Increase of 1/δ: additive as in Copa, section 2.2, but in proportion where it is large, as CUBIC
+            // grows faster than by a packet a round trip on a path that holds many.
+            let more = 1.0 + self.packets_queued / 32.0;
+            self.packets_queued = (self.packets_queued + more).min(MOST_COMPETING);
         }
-        self.lost_in_queue = false;
     }
 
     fn bound(&mut self, round: &Round) {
@@ -251,11 +316,6 @@ impl Window {
         }
     }
 
-    /// A packet was lost while the queue was long.
-    pub(super) const fn lost_in_queue(&mut self) {
-        self.lost_in_queue = true;
-    }
-
     /// Whether to back off at `now`: once a round trip.
     fn backs_off(&mut self, now: Time, time: Duration) -> bool {
         let again = self.lost_at.is_none_or(|before| now - before >= time);
@@ -267,4 +327,16 @@ impl Window {
         }
         again
     }
+}
+
+/// A queue that is nearly empty whatever its greatest length.
+pub(super) fn nearly_empty(packet: f64, bottleneck: Option<f64>) -> Duration {
+    EMPTY + packet_time(packet, bottleneck)
+}
+
+/// Time that a packet takes at the bottleneck.
+fn packet_time(packet: f64, bottleneck: Option<f64>) -> Duration {
+    bottleneck.map_or(Duration::ZERO, |rate| {
+        Duration::try_from_secs_f64(packet * 8.0 / rate).unwrap_or_default()
+    })
 }

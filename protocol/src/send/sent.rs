@@ -67,6 +67,8 @@ pub(crate) struct SentPackets {
     acknowledged: u64,
     /// Bytes of DATA and REPAIR packets of unknown fate.
     in_flight: usize,
+    /// The first packet whose fate was not settled.
+    unsettled: u64,
 }
 
 impl SentPackets {
@@ -173,6 +175,22 @@ impl SentPackets {
         }
     }
 
+    /// Tells the fates of DATA and REPAIR packets sent before `time` that at least three later ones have
+    /// overtaken, each once and in order: what was taken for lost may have come by then.
+    pub(crate) fn settle(&mut self, time: Time, mut fate: impl FnMut(bool)) {
+        let overtaken = self.acknowledged.saturating_sub(PACKET_THRESHOLD);
+        self.unsettled = self.unsettled.max(self.oldest());
+        while self.unsettled < overtaken
+            && let Some(packet) = self.get(self.unsettled)
+            && packet.at < time
+        {
+            if packet.cargo != Cargo::Other && packet.fate != Fate::Unreported {
+                fate(packet.fate != Fate::Received);
+            }
+            self.unsettled += 1;
+        }
+    }
+
     /// When the oldest packet of unknown fate that calls for something was sent.
     pub(crate) fn oldest_unresolved(&self) -> Option<Time> {
         let known = usize::try_from(self.unresolved - self.oldest()).ok()?;
@@ -262,6 +280,31 @@ mod tests {
         assert_eq!(detect(&mut sent, 0, 5), [1, 2, 3, 4]);
         assert_eq!(fates(&mut sent), [false, true, true, true, true]);
         assert_eq!(sent.oldest_unresolved(), Some(Time::from_millis(5)));
+    }
+
+    #[test]
+    fn a_fate_is_settled_late_and_once() {
+        let mut sent = SentPackets::default();
+        for number in 0..10 {
+            let (tensor, index) = (number, 0);
+            sent.push(
+                Time::from_millis(number),
+                Cargo::Source { tensor, index },
+                100,
+            );
+        }
+        let settle = |sent: &mut SentPackets, millis| {
+            let mut fates = Vec::new();
+            sent.settle(Time::from_millis(millis), |lost| fates.push(lost));
+            fates
+        };
+        [0, 2, 8].map(|number| sent.acknowledge(number));
+        assert_eq!(detect(&mut sent, 0, 0), [1, 3, 4, 5]);
+        assert_eq!(sent.in_flight(), 300, "6, 7 and 9");
+        assert_eq!(settle(&mut sent, 2), [false, true]);
+        sent.acknowledge(3);
+        assert_eq!(settle(&mut sent, 9), [false, false, true, true]);
+        assert_eq!(settle(&mut sent, 9), [false; 0]);
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Session {
         if self.ping_due(now) <= now {
             return Some(self.write_ping(now, out, low));
         }
-        if self.rate.next() > now || !self.rate.has_room(self.sent.in_flight()) {
+        if self.rate.next() > now || !self.rate.has_room(now, self.sent.in_flight()) {
             return None;
         }
         let one_way = self.one_way();
@@ -91,10 +91,10 @@ impl Session {
             let took = now - packet.at;
             *detection = Some(detection.map_or(took, |mean| (mean * 7 + took) / 8));
         });
-        sent.resolve(|lost| {
-            losses.add(lost);
-            rate.resolved(now, lost);
-        });
+        sent.resolve(|lost| losses.add(lost));
+        if let Some(time) = rate.settles(now) {
+            sent.settle(time, |lost| rate.settled(now, lost));
+        }
         let outlook = self.outlook();
         self.flight.repair(now, outlook);
     }
@@ -109,7 +109,6 @@ impl Session {
             sent,
             flight,
             losses,
-            rate,
             stats,
             ..
         } = self;
@@ -118,10 +117,7 @@ impl Session {
             stats.packets_lost += 1;
             flight.unreported(packet.cargo);
         });
-        sent.resolve(|lost| {
-            losses.add(lost);
-            rate.resolved(now, lost);
-        });
+        sent.resolve(|lost| losses.add(lost));
         let outlook = self.outlook();
         self.flight.repair(now, outlook);
     }

@@ -120,6 +120,12 @@ pub struct Packet {
     pub bytes: Vec<u8>,
 }
 
+/// Whether a file that begins with these four bytes is a capture, damaged or not.
+#[must_use]
+pub fn is_capture(magic: [u8; 4]) -> bool {
+    u32::from_be_bytes(magic) == pcapng::SECTION || pcap::order(magic).is_some()
+}
+
 /// How time stamps count, and from when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Resolution {

@@ -20,13 +20,8 @@ impl State {
         input: &mut Input<R>,
         interfaces: &mut Vec<Interface>,
     ) -> Result<Option<Self>, ReadError> {
-        let is = |number: u32| {
-            [u32::from_be_bytes(magic), u32::from_le_bytes(magic)].map(|found| found == number)
-        };
-        let (resolution, [big, _]) = match (is(MICROSECONDS), is(NANOSECONDS)) {
-            ([false, false], [false, false]) => return Ok(None),
-            ([false, false], order) => (Resolution::NANOSECONDS, order),
-            (order, _) => (Resolution::MICROSECONDS, order),
+        let Some((resolution, big)) = order(magic) else {
+            return Ok(None);
         };
         let u32 = if big {
             u32::from_be_bytes
@@ -71,6 +66,17 @@ impl State {
             missed: 0,
             bytes: input.bytes(captured, "a packet")?,
         })))
+    }
+}
+
+/// How time stamps count, and whether the file is big-endian, by its magic number.
+pub(super) const fn order(magic: [u8; 4]) -> Option<(Resolution, bool)> {
+    match (u32::from_be_bytes(magic), u32::from_le_bytes(magic)) {
+        (MICROSECONDS, _) => Some((Resolution::MICROSECONDS, true)),
+        (_, MICROSECONDS) => Some((Resolution::MICROSECONDS, false)),
+        (NANOSECONDS, _) => Some((Resolution::NANOSECONDS, true)),
+        (_, NANOSECONDS) => Some((Resolution::NANOSECONDS, false)),
+        _ => None,
     }
 }
 

@@ -167,10 +167,11 @@ impl State {
         let (interface, _) = self.interface(fields.u32()?, interfaces)?;
         fields.timestamp()?;
         let mut missed = 0_u64;
-        fields.options(|option| match option {
+        fields.options(|(code, count)| {
             // By the interface, and by the operating system.
-            (5 | 7, count) => missed = missed.saturating_add(count.first_u64()),
-            _ => {}
+            if matches!(code, 5 | 7) {
+                missed = missed.saturating_add(count.first_u64());
+            }
         });
         Some(Record::Statistics { interface, missed })
     }
@@ -297,7 +298,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Each option, its code and value, as far as they are whole.
-    fn options(mut self, mut see: impl FnMut((u16, Fields<'a>))) {
+    fn options(mut self, mut see: impl FnMut((u16, Self))) {
         while let (Some(code @ 1..), Some(length)) = (self.u16(), self.u16()) {
             let length = usize::from(length);
             let Some(rest) = self.take(length) else {
@@ -325,7 +326,9 @@ impl<'a> Fields<'a> {
         self.options(|(code, value)| match code {
             1 => {
                 let comment = str::from_utf8(value.rest).ok();
-                interface.note = comment.and_then(Note::parse).or(interface.note.take());
+                if let Some(note) = comment.and_then(Note::parse) {
+                    interface.note = Some(note);
+                }
             }
             2 => interface.name = Some(String::from_utf8_lossy(value.rest).into_owned()),
             9 => {

@@ -43,7 +43,10 @@ pub(super) enum Row {
         #[serde(flatten)]
         figures: Figures,
         us_per_tensor: f64,
-        /// After smoothing: what the bundle says, points.
+        /// The drop with images that turn by degrees, a fraction.
+        gradual_drop: f64,
+        gradual_ci95: [f64; 2],
+        /// The same after smoothing: what the bundle says, points.
         drop_points: f64,
     },
     /// A channel.
@@ -117,6 +120,8 @@ pub(super) fn rows(measured: &Measured) -> Vec<Row> {
         images: point.images,
         figures: (&point.summary).into(),
         us_per_tensor: point.summary.micros,
+        gradual_drop: point.gradual.mean,
+        gradual_ci95: point.gradual.ci95(),
         drop_points: point.drop,
     });
     let channels = measured.channels.iter().enumerate();
@@ -158,10 +163,12 @@ impl fmt::Display for Text<'_> {
             )?;
         }
         if !measured.curve.is_empty() {
+            let images = measured.curve.iter().map(|point| point.images).max();
             let table = accuracy(&measured.curve);
             write!(
                 f,
-                "\n\nWhat is left to lose with the best, by the random map:\n\n{table}"
+                "\n\nWhat is left to lose with the best, by the random map, on {} images:\n\n{table}",
+                count(images.unwrap_or(0))
             )?;
         }
         if let Some(range) = importance(&measured.channels) {
@@ -257,6 +264,8 @@ fn accuracy(curve: &[curve::Measured]) -> Table {
         figures("samples"),
         figures("drop, points"),
         figures("95 % interval"),
+        figures("by degrees"),
+        figures("95 % interval"),
         figures("in the bundle"),
         figures("NMSE"),
     ]);
@@ -267,6 +276,8 @@ fn accuracy(curve: &[curve::Measured]) -> Table {
             count(accuracy.samples),
             points(accuracy.drop),
             interval(accuracy.interval()),
+            points(point.gradual.mean),
+            interval(point.gradual.interval()),
             format!("{:.2}", point.drop),
             nmse.map_or_else(|| "–".into(), |nmse| format!("{nmse:.3}")),
         ]);

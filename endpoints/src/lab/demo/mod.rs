@@ -62,6 +62,9 @@ pub struct Options {
     /// Write the figures as JSON, too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write the datagrams at the cloud as pcapng, a session for each row, replacing the file
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
 }
 
 impl Options {

@@ -16,6 +16,7 @@ use super::Options;
 use super::keep::{ANSWERING, Arrived, DemoOpener};
 use super::report::Row;
 use super::tally::{METHODS, Tally};
+use crate::capture::{self, Recorder, Role};
 use crate::classifier::{ClassifierOpener, Concealment, SideInformation, loss_kind};
 use crate::clock::Clock;
 use crate::cloud::{Cloud, CloudConfig};
@@ -36,6 +37,7 @@ const IN_FLIGHT: usize = 32;
 /// What all streams share.
 struct Setting<'a> {
     options: &'a Options,
+    clock: Clock,
     loaded: LoadedModel,
     dataset: Dataset,
     side: Option<SideInformation>,
@@ -48,17 +50,21 @@ struct Setting<'a> {
 /// Streams with each of these losses.
 pub(super) async fn all(options: &Options, models: &[(f64, LossModel)]) -> Result<Vec<Row>> {
     let stop = Stop::listen();
-    let setting = Setting::load(options)?;
+    let clock = Clock::start();
+    let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
+    let setting = Setting::load(options, clock)?;
     let bar = progress("streaming", models.len() * options.tensors as usize);
     let mut streams = vec![];
     for (run, (loss, model)) in (0..).zip(models) {
-        let streamed = setting.stream(model, run, &stop, &bar).await;
+        let streamed = setting.stream(model, run, &stop, &bar, recorder.as_ref());
+        let streamed = streamed.await;
         let streamed =
             streamed.with_context(|| format!("the stream with losses {model} failed"))?;
         ensure!(!stop.is_requested(), "interrupted");
         streams.push((*loss, streamed));
     }
     bar.finish_and_clear();
+    capture::finish(recorder)?;
     streams
         .into_iter()
         .map(|(loss, streamed)| setting.row(loss, streamed))
@@ -66,7 +72,7 @@ pub(super) async fn all(options: &Options, models: &[(f64, LossModel)]) -> Resul
 }
 
 impl<'a> Setting<'a> {
-    fn load(options: &'a Options) -> Result<Self> {
+    fn load(options: &'a Options, clock: Clock) -> Result<Self> {
         let loaded = options.model.load()?;
         let side = loaded.bundle(options.bundle.as_deref())?;
         side.as_ref().context(
@@ -78,6 +84,7 @@ impl<'a> Setting<'a> {
         let clean = clean(&loaded, &dataset, side.as_ref(), options.tensors as usize)?;
         Ok(Self {
             options,
+            clock,
             loaded,
             dataset,
             side,
@@ -94,8 +101,9 @@ impl<'a> Setting<'a> {
         run: u64,
         stop: &Stop,
         bar: &ProgressBar,
+        recorder: Option<&Recorder>,
     ) -> Result<Streamed> {
-        let clock = Clock::start();
+        let clock = self.clock;
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let cloud = CloudConfig {
             listen: local,
@@ -105,6 +113,9 @@ impl<'a> Setting<'a> {
         };
         let cloud = Cloud::bind(cloud, clock).await?;
         let (control, data) = (cloud.local_addr()?, cloud.data_addr());
+        if let Some(recorder) = recorder {
+            cloud.path().record(recorder.tap(Role::Cloud, data));
+        }
         let relay = self.relay(data, losses, run, clock).await?;
         let through = relay.local_addr()?;
 

@@ -1,5 +1,7 @@
 //! What one cell comes to.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use tensorwire_concealment::Concealer;
@@ -29,6 +31,8 @@ pub(super) struct Row {
     pub(super) k: u16,
     pub(super) method: String,
     pub(super) tensors: usize,
+    /// Of them, those that were concealed and classified, the first.
+    pub(super) classified: usize,
     pub(super) whole_share: f64,
     /// 99.9 % interval of the whole share.
     pub(super) whole_interval: [f64; 2],
@@ -43,6 +47,19 @@ pub(super) struct Row {
     pub(super) top1: f64,
     /// 95 % interval of the drop, paired and clustered by image.
     pub(super) drop_interval: [f64; 2],
+    /// The tensors by what was missing of them at their release, the least first.
+    pub(super) strata: Vec<Stratum>,
+}
+
+/// The tensors of a cell of which so many source packets were missing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Stratum {
+    pub(super) packets_missing: u16,
+    pub(super) tensors: usize,
+    pub(super) classified: usize,
+    /// Of how many of the classified the class is found from the whole tensor, and from what arrived.
+    pub(super) right_whole: usize,
+    pub(super) right: usize,
 }
 
 /// Streams a cell, conceals and classifies what is incomplete, and counts.
@@ -57,7 +74,9 @@ pub(super) fn measure(
 ) -> Result<Row> {
     let number = prepared.slices.len();
     let mut found = vec![vec![]; number];
-    let (mut whole, mut missing) = (0_usize, 0.0);
+    let (mut tensors, mut missing) = (0_usize, 0.0);
+    let classify = options.classify.unwrap_or(u32::MAX);
+    let mut strata = BTreeMap::new();
     let mut decoder = prepared.decoder();
     let counts = [options.warm_up, options.tensors].map(u64::from);
     let spent = simulate::stream(
@@ -67,18 +86,32 @@ pub(super) fn measure(
         prepared.mss,
         counts,
         |ended| {
+            let share = ended.tensor.as_ref().map_or(1.0, |tensor| {
+                let info = tensor.info();
+                if info.slices_received == info.slices {
+                    0.0
+                } else {
+                    info.missing_share()
+                }
+            });
+            missing += share;
+            tensors += 1;
+            let packets_missing = packets(share, cell.k);
+            let stratum = strata.entry(packets_missing).or_insert_with(|| Stratum {
+                packets_missing,
+                ..Stratum::default()
+            });
+            stratum.tensors += 1;
+            let counted = ended.number.saturating_sub(options.warm_up.into());
+            if counted >= classify.into() {
+                return Ok(());
+            }
             let image = usize::try_from(ended.number)? % number;
+            let right_whole = prepared.right.get(image).copied().unwrap_or(false);
             let right = match ended.tensor {
-                None => {
-                    missing += 1.0;
-                    false
-                }
-                Some(tensor) if tensor.info().slices_received == tensor.info().slices => {
-                    whole += 1;
-                    prepared.right.get(image).copied().unwrap_or(false)
-                }
+                None => false,
+                Some(_) if packets_missing == 0 => right_whole,
                 Some(tensor) => {
-                    missing += tensor.info().missing_share();
                     prepared.decode(&mut decoder, &tensor);
                     let decoded = &mut decoder.1;
                     concealer.conceal(decoded.tensor.view_mut(), decoded.mask.view())?;
@@ -86,6 +119,9 @@ pub(super) fn measure(
                     evaluation.finds(label, &decoded.tensor)?
                 }
             };
+            stratum.classified += 1;
+            stratum.right_whole += usize::from(right_whole);
+            stratum.right += usize::from(right);
             if let Some(found) = found.get_mut(image) {
                 found.push(right);
             }
@@ -99,7 +135,7 @@ pub(super) fn measure(
         }
     }
     let accuracy = tally.accuracy().context("no tensor met its end")?;
-    let tensors = accuracy.samples;
+    let whole = strata.get(&0).map_or(0, |stratum| stratum.tensors);
     let share = whole as f64 / tensors as f64;
     let interval = closed_form::interval(share, tensors);
     let per_source = |packets: u64| packets as f64 / spent.sources.max(1) as f64;
@@ -119,6 +155,7 @@ pub(super) fn measure(
         k: cell.k,
         method: options.method.name().to_owned(),
         tensors,
+        classified: accuracy.samples,
         whole_share: share,
         whole_interval: [interval.low, interval.high],
         whole_expected: expected(cell, common),
@@ -128,7 +165,19 @@ pub(super) fn measure(
         top1_clean: accuracy.top1_clean,
         top1: accuracy.top1,
         drop_interval: accuracy.ci95,
+        strata: strata.into_values().collect(),
     })
+}
+
+/// Of how many of `k` like packets `share` of a tensor is; at least one unless it is nothing.
+fn packets(share: f64, k: u16) -> u16 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of at most 1 of k"
+    )]
+    let packets = (share * f64::from(k)).round() as u16;
+    packets.max(u16::from(share > 0.0))
 }
 
 /// The whole share in closed form: independent losses, parity that does not depend on them.

@@ -67,7 +67,7 @@ A replay changes what the receiver does, not what was sent to it: packets that w
 capture whatever the options.";
 
 /// Reads a connection ID as logs and `tw-lab inspect` print it.
-pub(super) fn parse_session(text: &str) -> Result<u32, String> {
+pub(in crate::lab) fn parse_session(text: &str) -> Result<u32, String> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
     match u32::from_str_radix(digits, 16) {
         Ok(id) if id < 1 << 24 => Ok(id),
@@ -204,7 +204,11 @@ fn look(path: &Path) -> Result<Survey> {
 }
 
 /// The session with this connection ID, or the only one.
-pub(super) fn choose<'a>(path: &Path, survey: &'a Survey, id: Option<u32>) -> Result<&'a Flow> {
+pub(in crate::lab) fn choose<'a>(
+    path: &Path,
+    survey: &'a Survey,
+    id: Option<u32>,
+) -> Result<&'a Flow> {
     let path = path.display();
     let has = |flow: &&Flow| {
         let mut ids = [Some(flow.to_cloud), flow.to_edge].into_iter().flatten();

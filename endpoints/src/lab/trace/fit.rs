@@ -21,7 +21,7 @@ use crate::statistics::wilson_interval;
 #[derive(Args, Debug)]
 #[command(after_help = NOTES)]
 pub(super) struct Options {
-    /// The losses, CSV or npy; 1 is a lost packet
+    /// The losses, CSV or npy, of which 1 is a lost packet, or a capture
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// 1 is a received packet, as in the loss maps of DFTS2

@@ -1,5 +1,6 @@
 //! `tw-lab trace`: recorded losses, and the models that fit them.
 
+mod capture;
 mod fit;
 mod read;
 mod source;
@@ -19,7 +20,7 @@ pub use source::LossSource;
 use super::output::{check_folders, print, write_file};
 use super::table::{count, percent};
 
-/// Fits loss models to recorded losses, makes traces, and puts models in the words of `tc`.
+/// Fits loss models to recorded losses, makes traces, takes them from captures, and puts models in the words of `tc`.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Options {
@@ -29,6 +30,7 @@ pub struct Options {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Capture(capture::Options),
     Fit(fit::Options),
     Make(MakeOptions),
     Netem(NetemOptions),
@@ -44,11 +46,14 @@ Examples:
       a trace of 100,000 packets
   tw-lab trace netem gilbert:5%,4
       the same losses by the kernel
+  tw-lab trace capture cloud.pcapng --out losses.csv
+      what did not reach the cloud
 
 Models: none, iid:RATE, gilbert:RATE,BURST, gilbert-elliott:P,R,GOOD,BAD, periodic:EVERY,BURST[,OFFSET],
 trace:FILE (1 = lost) and received:FILE (1 = received); rates may be in per cent.
 Files: CSV with a line a packet (0 or 1, `lost` or `received`, or columns `packet,lost`), or npy of any
-shape, of which the entries in C order are 0 and 1.";
+shape, of which the entries in C order are 0 and 1; or a capture, pcapng or pcap, of which the losses on
+the way to the cloud are taken.";
 
 /// Writes the losses of a model as a trace: 1 is a lost packet.
 #[derive(Args, Debug)]
@@ -110,6 +115,7 @@ fn is_npy(path: &Path) -> bool {
 /// If a file cannot be read or written, or the model is nothing for netem.
 pub fn run(options: &Options) -> Result<()> {
     match &options.command {
+        Command::Capture(options) => capture::run(options),
         Command::Fit(options) => fit::run(options),
         Command::Make(options) => make(options),
         Command::Netem(options) => {
@@ -128,15 +134,20 @@ fn make(options: &MakeOptions) -> Result<()> {
     check_folders([&Some(options.out.clone())])?;
     let mut process = LossProcess::new(options.model.load()?, options.seed);
     let trace = LossTrace::new((0..options.packets).map(|_| process.next_is_lost()))?;
-    let bytes = if is_npy(&options.out) {
-        npy(&trace)?
+    write(&options.out, &trace)
+}
+
+/// Writes a trace, and says what is in it.
+fn write(path: &Path, trace: &LossTrace) -> Result<()> {
+    let bytes = if is_npy(path) {
+        npy(trace)?
     } else {
-        csv(&trace)?.into_bytes()
+        csv(trace)?.into_bytes()
     };
-    write_file(&options.out, &bytes)?;
+    write_file(path, &bytes)?;
     print(format!(
         "{}: {} packets, {} of them lost ({}) in {} bursts",
-        options.out.display(),
+        path.display(),
         count(trace.packets()),
         count(trace.lost()),
         percent(trace.rate()),

@@ -9,18 +9,25 @@ use ndarray::ArrayViewD;
 use ndarray_npy::{ViewElement, ViewNpyError, ViewNpyExt as _};
 use tensorwire_protocol::link::LossTrace;
 
+use super::capture::to_cloud;
+use crate::capture::is_capture;
+
 /// Bytes of a file that are read at most: 16 for each packet that a trace can have.
 const MAX_BYTES: u64 = 16 * LossTrace::MAX_PACKETS as u64;
 
 /// How npy files begin.
 const NPY: &[u8] = b"\x93NUMPY";
 
-/// Reads a trace, CSV or npy. Where the file itself does not say what 1 means, `one_is_lost` does.
+/// Reads a trace: CSV, npy, or what a capture lost on the way to the cloud. Where the file itself does not say what 1 means, `one_is_lost` does.
 pub(super) fn read_trace(path: &Path, one_is_lost: bool) -> Result<LossTrace> {
     let what = || format!("cannot read {}", path.display());
     let mut bytes = vec![];
     let file = File::open(path).with_context(what)?;
-    file.take(MAX_BYTES + 1)
+    (&file).take(4).read_to_end(&mut bytes).with_context(what)?;
+    if bytes.first_chunk().is_some_and(|magic| is_capture(*magic)) {
+        return to_cloud(path);
+    }
+    file.take(MAX_BYTES + 1 - bytes.len() as u64)
         .read_to_end(&mut bytes)
         .with_context(what)?;
     ensure!(

@@ -13,7 +13,7 @@ use super::read::read_trace;
 /// A loss model, or the file of a recorded one.
 ///
 /// In text what [`LossModel`] parses, or `trace:FILE`, in which 1 is a lost packet, or `received:FILE`,
-/// in which 1 is a received one.
+/// in which 1 is a received one. A file may be a capture, which says itself what was lost.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum LossSource {
@@ -21,7 +21,7 @@ pub enum LossSource {
     Model(LossModel),
     /// A recorded trace.
     File {
-        /// CSV or npy.
+        /// CSV, npy, or a capture.
         path: PathBuf,
         /// Whether 1 is a lost packet; else it is a received one.
         one_is_lost: bool,
