@@ -136,7 +136,7 @@ impl<O: Opener> Shared<O> {
     /// The port at which edges reach the data path.
     fn data_port(&self, carrier: Carrier) -> u16 {
         let tcp = self.tcp.as_ref().filter(|_| carrier == Carrier::Tcp);
-        tcp.map_or(self.path.local_addr(), tcp::Listener::local_addr)
+        tcp.map_or_else(|| self.path.local_addr(), tcp::Listener::local_addr)
             .port()
     }
 

@@ -254,12 +254,6 @@ impl Edge {
         self.session.watch()
     }
 
-    /// A view of the session, for whoever wants to know of its path while it streams.
-    #[must_use]
-    pub fn watch(&self) -> SessionWatch {
-        self.session.watch()
-    }
-
     /// Everything the session has counted.
     ///
     /// # Errors
