@@ -106,12 +106,12 @@ impl Actor {
                 continue;
             };
             let is_tensor = matches!(event, Event::Tensor(_));
-            let told = if is_tensor && self.load.is_full() {
+            let sent = if is_tensor && self.load.is_full() {
                 Err(mpsc::error::TrySendError::Full(event))
             } else {
                 events.try_send(event)
             };
-            match told {
+            match sent {
                 Err(mpsc::error::TrySendError::Full(Event::Tensor(tensor))) => {
                     self.busy += 1;
                     let busy = OutgoingResult {
