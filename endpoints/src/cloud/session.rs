@@ -215,9 +215,8 @@ impl Running {
                 "the model's thread failed".to_owned()
             }
         };
-        let stats = session.stats().await.ok().map(Box::new);
         // The worker's channel ends with the session.
-        session.close().await;
+        let stats = session.end().await.ok().map(Box::new);
         if !failed {
             let _ = worker.await;
         }

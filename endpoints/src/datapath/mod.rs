@@ -78,6 +78,7 @@ enum Command {
     ),
     Skip(ConnectionId, NoticeReason, FrameNumber, u64),
     Stats(ConnectionId, oneshot::Sender<PathStats>),
+    End(ConnectionId, oneshot::Sender<PathStats>),
     Close(ConnectionId),
 }
 
@@ -259,6 +260,17 @@ impl SessionHandle {
             // If the data path has ended, so has the session.
             let _ = self.send(Command::Close(self.connection)).await;
         }
+    }
+
+    /// Ends the session as [`close`](Self::close) does, and says what it had counted by then: nothing
+    /// comes between.
+    ///
+    /// # Errors
+    /// If the data path or the session has ended.
+    pub async fn end(&self) -> Result<PathStats, PathEnded> {
+        let stats = self.ask(|reply| Command::End(self.connection, reply)).await;
+        self.closed.store(true, Ordering::Relaxed);
+        stats
     }
 
     async fn send(&self, command: Command) -> Result<(), PathEnded> {
