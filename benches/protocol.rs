@@ -49,6 +49,7 @@ impl Pair {
         let tensor = OutgoingTensor {
             frame,
             captured: self.now,
+            step: 0,
             slices: self.slices.clone(),
         };
         self.edge

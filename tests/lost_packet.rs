@@ -30,6 +30,7 @@ fn send(slices: &Slices, lost: &[usize]) -> (ReceivedTensor, usize) {
         OutgoingTensor {
             frame,
             captured: Time::ZERO,
+            step: 0,
             slices,
         },
     )

@@ -20,6 +20,7 @@ pub struct Decoder {
     entries: EntryMap,
     values: [f32; 256],
     levels: Vec<u8>,
+    /// Made with the first format that needs it.
     picture: Option<PictureDecoder>,
 }
 
@@ -117,19 +118,32 @@ impl Decoder {
     /// the tensor.
     #[must_use]
     pub fn new(format: &Format) -> Self {
-        let picture = match (format.coder(), format.grid(), format.map()) {
-            (Coder::Jpeg { quality }, Some(grid), Map::Mosaic { blocks, .. }) => {
-                Some(PictureDecoder::new(format, grid, blocks, quality))
-            }
-            _ => None,
-        };
         Self {
             format: *format,
             entries: format.entry_map(),
             values: format.quantiser().values(),
             levels: Vec::new(),
-            picture,
+            picture: picture(format),
         }
+    }
+
+    /// Goes over to another format. One of the same shape and map, such as another step of a
+    /// [`Ladder`](crate::Ladder), keeps the tables and buffers, and costs next to nothing.
+    pub fn switch(&mut self, format: &Format) {
+        if self.format == *format {
+            return;
+        }
+        if !self.format.shares_map(format) {
+            *self = Self::new(format);
+            return;
+        }
+        match (&mut self.picture, format.coder()) {
+            (Some(picture), Coder::Jpeg { quality }) => picture.switch(format, quality),
+            (None, Coder::Jpeg { .. }) => self.picture = picture(format),
+            (_, Coder::Raw) => {}
+        }
+        self.values = format.quantiser().values();
+        self.format = *format;
     }
 
     /// The format of the tensors.
@@ -176,9 +190,11 @@ impl Decoder {
             refused,
             received,
         };
-        match &mut self.picture {
-            Some(picture) => picture.decode(slice, &self.entries, &mut output),
-            None => self.unpack(slice, &mut output),
+        match (&mut self.picture, self.format.coder()) {
+            (Some(picture), Coder::Jpeg { .. }) => {
+                picture.decode(slice, &self.entries, &mut output);
+            }
+            _ => self.unpack(slice, &mut output),
         }
     }
 
@@ -209,6 +225,16 @@ impl Decoder {
                 }
             }
         }
+    }
+}
+
+/// What the JPEG coder needs; none with another.
+fn picture(format: &Format) -> Option<PictureDecoder> {
+    match (format.coder(), format.grid(), format.map()) {
+        (Coder::Jpeg { quality }, Some(grid), Map::Mosaic { blocks, .. }) => {
+            Some(PictureDecoder::new(format, grid, blocks, quality))
+        }
+        _ => None,
     }
 }
 

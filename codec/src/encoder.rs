@@ -21,6 +21,7 @@ pub struct Encoder {
     entries: EntryMap,
     kernel: Kernel,
     levels: Vec<u8>,
+    /// Made with the first format that needs it.
     picture: Option<PictureEncoder>,
 }
 
@@ -64,19 +65,32 @@ impl Encoder {
     /// the tensor.
     #[must_use]
     pub fn new(format: &Format) -> Self {
-        let picture = match (format.coder(), format.grid(), format.map()) {
-            (Coder::Jpeg { quality }, Some(grid), Map::Mosaic { blocks, .. }) => {
-                Some(PictureEncoder::new(format, grid, blocks, quality))
-            }
-            _ => None,
-        };
         Self {
             format: *format,
             entries: format.entry_map(),
             kernel: format.quantiser().kernel(),
             levels: vec![0; format.shape().entries()],
-            picture,
+            picture: picture(format),
         }
+    }
+
+    /// Goes over to another format. One of the same shape and map, such as another step of a
+    /// [`Ladder`](crate::Ladder), keeps the tables and buffers, and costs next to nothing.
+    pub fn switch(&mut self, format: &Format) {
+        if self.format == *format {
+            return;
+        }
+        if !self.format.shares_map(format) {
+            *self = Self::new(format);
+            return;
+        }
+        match (&mut self.picture, format.coder()) {
+            (Some(picture), Coder::Jpeg { quality }) => picture.switch(format, quality),
+            (None, Coder::Jpeg { .. }) => self.picture = picture(format),
+            (_, Coder::Raw) => {}
+        }
+        self.kernel = format.quantiser().kernel();
+        self.format = *format;
     }
 
     /// The format of the tensors.
@@ -115,9 +129,9 @@ impl Encoder {
                 return Err(EncodeError::NotFinite { channel, y, x });
             }
         }
-        match &mut self.picture {
-            Some(picture) => picture.encode(&self.levels, &self.entries),
-            None => Ok(self.pack()),
+        match (&mut self.picture, self.format.coder()) {
+            (Some(picture), Coder::Jpeg { .. }) => picture.encode(&self.levels, &self.entries),
+            _ => Ok(self.pack()),
         }
     }
 
@@ -154,6 +168,16 @@ impl Encoder {
             ends.push(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         }
         EncodedTensor::new(bytes.into(), ends)
+    }
+}
+
+/// What the JPEG coder needs; none with another.
+fn picture(format: &Format) -> Option<PictureEncoder> {
+    match (format.coder(), format.grid(), format.map()) {
+        (Coder::Jpeg { quality }, Some(grid), Map::Mosaic { blocks, .. }) => {
+            Some(PictureEncoder::new(format, grid, blocks, quality))
+        }
+        _ => None,
     }
 }
 

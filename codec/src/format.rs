@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::entries::EntryMap;
+use crate::ladder::Step;
 use crate::map::Map;
 use crate::mosaic::Grid;
 use crate::quantiser::Quantiser;
@@ -117,6 +118,9 @@ pub enum FormatError {
     /// The tensor would have more than [`MAX_SLICES`] slices: choose larger ones.
     #[error("{0} slices are more than {limit}", limit = MAX_SLICES)]
     Slices(usize),
+    /// The ladder would have more than [`Ladder::MAX_STEPS`](crate::Ladder::MAX_STEPS) steps.
+    #[error("{0} steps of a ladder are more than {limit}", limit = crate::Ladder::MAX_STEPS)]
+    Steps(usize),
 }
 
 impl Format {
@@ -187,6 +191,29 @@ impl Format {
         })
     }
 
+    /// The same format with the levels and the coder of another step.
+    ///
+    /// # Errors
+    /// If there are no such levels, or no such coder with this map.
+    pub fn with_step(&self, step: Step) -> Result<Self, FormatError> {
+        let quantiser = Quantiser::new(self.quantiser.range(), step.levels)?;
+        Self::new(self.shape, quantiser, self.map, step.coder)
+    }
+
+    /// Levels and coder.
+    #[must_use]
+    pub const fn step(&self) -> Step {
+        Step {
+            levels: self.quantiser.levels(),
+            coder: self.coder,
+        }
+    }
+
+    /// Whether tensors of both have the same shape, and their slices the same entries.
+    pub(crate) fn shares_map(&self, other: &Self) -> bool {
+        (self.shape, self.map) == (other.shape, other.map)
+    }
+
     /// The shape of every tensor.
     #[must_use]
     pub const fn shape(&self) -> Shape {
@@ -253,6 +280,21 @@ impl Format {
             (Map::Random { entries, .. }, _) => entries as usize,
         };
         raw_bytes(entries, self.quantiser.bits())
+    }
+
+    /// The bytes of every tensor, where all have as many: with the raw coder. Costs as much as
+    /// [`Format::entry_map`].
+    #[must_use]
+    pub fn tensor_bytes(&self) -> Option<usize> {
+        let bits = self.quantiser.bits();
+        match self.coder {
+            Coder::Jpeg { .. } => None,
+            Coder::Raw => {
+                let map = self.entry_map();
+                let slices = (0..map.slices()).map(|slice| raw_bytes(map.slice(slice).len(), bits));
+                Some(slices.sum())
+            }
+        }
     }
 
     /// The mosaic's geometry, where the map has one.

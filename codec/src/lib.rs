@@ -29,18 +29,23 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! A stream whose path changes can have several formats, a [`Ladder`] that shares shape, clip range and
+//! map: a [`Chooser`] says which of its steps a tensor's bytes have room for.
+//!
 //! Everything in slices is taken to be hostile: no bytes make a [`Decoder`] panic, allocate beyond
 //! what the format needs, or change an entry of another slice.
 
 #![forbid(unsafe_code)]
 
 mod bits;
+mod chooser;
 mod classification;
 mod decoder;
 mod encoder;
 mod entries;
 mod format;
 mod jpeg;
+mod ladder;
 mod map;
 mod mosaic;
 mod quantiser;
@@ -51,11 +56,13 @@ mod shuffle;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 
+pub use chooser::{Chooser, ChooserError};
 pub use classification::{Classification, ClassificationError, MAX_CLASSES};
 pub use decoder::{Decoded, Decoder, Refusal, SliceError};
 pub use encoder::{EncodeError, EncodedTensor, Encoder};
 pub use entries::EntryMap;
 pub use format::{Coder, Format, FormatError, MAX_MOSAIC_SAMPLES, MAX_MOSAIC_SIDE, MAX_SLICES};
+pub use ladder::{Ladder, Step};
 pub use map::Map;
 pub use quantiser::Quantiser;
 pub use range::{ClipRange, RangeError};

@@ -58,8 +58,9 @@ mod metrics;
 mod number;
 
 pub use bundle::{
-    AccuracyCurve, AccuracyPoint, AltecTable, Bundle, BundleError, ClipRange, ImageDigest,
-    Importance, Policy, PolicyRow, Section, SectionError, Summary,
+    AccuracyCurve, AccuracyPoint, AltecTable, Bundle, BundleError, ClipRange, CodingLadder,
+    CodingStep, ImageDigest, Importance, Policy, PolicyRow, Section, SectionError, StepCoder,
+    Summary,
 };
 pub use calibration::{Calibration, CalibrationError, ClipRule};
 pub use concealer::{ConcealError, Concealer};

@@ -35,6 +35,9 @@ pub const MAX_ACCURACY_POINTS: usize = 256;
 /// Most rows of a policy.
 pub const MAX_POLICY_ROWS: usize = 4_096;
 
+/// Most steps of a ladder, those of all coders together.
+pub const MAX_LADDER_STEPS: usize = 128;
+
 /// Number of entries of a shape within the limits, or `None`.
 pub(crate) fn entries((channels, height, width): (usize, usize, usize)) -> Option<usize> {
     if [channels, height, width]

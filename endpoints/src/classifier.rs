@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tensorwire_codec::{Classification, Decoded, Decoder, Format, Map};
+use tensorwire_codec::{Classification, Decoded, Decoder, Format, Ladder, Map};
 use tensorwire_concealment::{Bundle, ConcealError, Concealer, LossKind, Method};
 use tensorwire_protocol::ReceivedTensor;
 use tensorwire_protocol::wire::ResultStatus;
@@ -15,6 +15,7 @@ use crate::cloud::{Answer, Opener, TensorHandler};
 use crate::control::{Refuse, RefuseCode};
 use crate::digest::Digest;
 use crate::model::{CloudModel, Model, top_k};
+use crate::stand_in;
 use crate::stream::StreamDescription;
 
 /// Classes in a result.
@@ -128,7 +129,13 @@ impl ClassifierOpener {
     pub fn classifier(&self, stream: &StreamDescription) -> Result<Classifier, Refuse> {
         let describe =
             |error: &dyn std::fmt::Display| Refuse::new(RefuseCode::Description, error.to_string());
-        let format = stream.format().map_err(|error| describe(&error))?;
+        if stand_in::is_stand_in(stream) {
+            let reason =
+                "the edge streams no model's tensors; start this cloud with --stand-in, too";
+            return Err(Refuse::new(RefuseCode::Model, reason));
+        }
+        let ladder = stream.ladder().map_err(|error| describe(&error))?;
+        let format = *ladder.best();
         let digest = Digest::from_bytes(stream.model);
         if digest != self.model.digest() {
             let have = self.model.digest();
@@ -156,6 +163,7 @@ impl ClassifierOpener {
         Ok(Classifier {
             decoded: Decoded::new(format.shape()),
             decoder: Decoder::new(&format),
+            ladder,
             concealer,
             cloud,
         })
@@ -222,6 +230,8 @@ impl Opener for ClassifierOpener {
 /// One session's classifier. It conceals with an eye on the tensors before.
 #[derive(Debug)]
 pub struct Classifier {
+    ladder: Ladder,
+    /// Goes from step to step of the ladder.
     decoder: Decoder,
     decoded: Decoded,
     concealer: Concealer,
@@ -231,8 +241,13 @@ pub struct Classifier {
 impl Classifier {
     /// Decodes what arrived of a tensor. What is missing is 0 in the tensor and false in the mask.
     pub fn decode(&mut self, tensor: &ReceivedTensor) -> &mut Decoded {
-        self.decoder
-            .decode_into(|index| tensor.slice(index), &mut self.decoded);
+        let format = self.ladder.format(tensor.info().step);
+        if let Some(format) = format {
+            self.decoder.switch(format);
+        }
+        // The session takes no tensor of another step.
+        let slice = |index| format.and_then(|_| tensor.slice(index));
+        self.decoder.decode_into(slice, &mut self.decoded);
         &mut self.decoded
     }
 

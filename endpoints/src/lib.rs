@@ -2,9 +2,12 @@
 //!
 //! - [`edge`] and [`cloud`]: the two ends of a session; [`classifier`] is the cloud's model.
 //! - [`stream`], [`control`], [`quic`]: what they agree on, and how they say it.
-//! - [`datapath`]: the UDP socket and the only loop that drives sessions; [`clock`], its clock.
+//! - [`carrier`]: what tensors travel on, and the sessions that are not TSP.
+//! - [`datapath`]: the UDP socket and the only loop that drives TSP sessions; [`clock`], its clock.
 //! - [`options`]: the command line that the binaries share; [`embedded`]: what is built in.
+//! - [`quality`]: coding tensors by the step that there is room for.
 //! - [`source`]: frames from images; [`shutdown`]: how programs end.
+//! - [`stand_in`]: streams without a model, to measure the network.
 //! - [`relay`]: a link emulator between UDP sockets; [`capture`]: datagrams in files.
 //! - [`model`]: ONNX classifiers, split in two at a named tensor.
 //! - [`description`]: what a model's images have to look like, and what its classes are called.
@@ -15,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 pub mod capture;
+pub mod carrier;
 mod caught;
 pub mod classifier;
 pub mod clock;
@@ -30,9 +34,11 @@ pub mod images;
 pub mod lab;
 pub mod model;
 pub mod options;
+pub mod quality;
 pub mod quic;
 pub mod relay;
 pub mod shutdown;
 pub mod source;
+pub mod stand_in;
 pub mod statistics;
 pub mod stream;

@@ -1,18 +1,18 @@
 //! Frames from a set of images: read, prepare, run the edge's part of the model, encode.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
-use tensorwire_codec::{EncodedTensor, Encoder, Format};
+use tensorwire_codec::EncodedTensor;
 use tensorwire_protocol::Slices;
 
 use crate::classifier::SideInformation;
 use crate::description::Input;
-use crate::edge::{FrameSource, Produced};
+use crate::edge::{Captured, Computed, Encoded, FrameSource};
 use crate::images::Dataset;
 use crate::model::EdgeModel;
 use crate::options::{LoadedModel, check_unseen};
+use crate::quality::Quality;
 
 /// The images of a set as frames, over and over until there are as many as wanted.
 #[derive(Debug)]
@@ -20,27 +20,27 @@ pub struct ImageSource {
     dataset: Dataset,
     input: Input,
     model: EdgeModel,
-    encoder: Mutex<Encoder>,
+    quality: Mutex<Quality>,
     side: Option<SideInformation>,
     frames: u64,
 }
 
 impl ImageSource {
-    /// `frames` frames from `dataset`. Images that the bundle was made from are refused, one by one.
+    /// `frames` frames from `dataset`, coded by `quality`. Images that the bundle was made from are refused, one by one.
     ///
     /// # Errors
     /// If the edge's part of the model cannot be made.
     pub fn new(
         loaded: &LoadedModel,
         dataset: Dataset,
-        format: &Format,
+        quality: Quality,
         side: Option<SideInformation>,
         frames: u64,
     ) -> Result<Self> {
         Ok(Self {
             model: loaded.model.edge(&loaded.split)?,
             input: loaded.description.input.clone(),
-            encoder: Mutex::new(Encoder::new(format)),
+            quality: Mutex::new(quality),
             dataset,
             side,
             frames,
@@ -49,28 +49,25 @@ impl ImageSource {
 }
 
 impl FrameSource for ImageSource {
-    fn produce(&self, number: u64) -> Result<Option<Produced>> {
+    fn capture(self: Arc<Self>, number: u64) -> Result<Option<Captured>> {
         if number >= self.frames {
             return Ok(None);
         }
         let index = usize::try_from(number % self.dataset.len() as u64)?;
         let sample = self.dataset.get(index)?;
         check_unseen(self.side.as_ref(), &sample.name, &sample.digest)?;
-        let start = Instant::now();
-        let image = self.input.prepare(sample.image)?;
-        let tensor = self.model.run(image.view())?;
-        let model = start.elapsed();
-        let start = Instant::now();
-        let mut encoder = self.encoder.lock().unwrap_or_else(PoisonError::into_inner);
-        let slices = slices(encoder.encode(tensor.view())?)?;
-        let encode = start.elapsed();
-        Ok(Some(Produced {
-            name: sample.name,
-            label: sample.label,
-            slices,
-            model,
-            encode,
-        }))
+        let image = sample.image;
+        Ok(Some(Captured::new(sample.name, sample.label, move || {
+            let tensor = self.model.run(self.input.prepare(image)?.view())?;
+            Ok(Computed::new(move |budget| {
+                let mut quality = self.quality.lock().unwrap_or_else(PoisonError::into_inner);
+                let coded = quality.encode(tensor.view(), budget)?;
+                Ok(Encoded {
+                    step: coded.step,
+                    slices: slices(coded.tensor)?,
+                })
+            }))
+        })))
     }
 }
 

@@ -3,6 +3,9 @@
 /// Standard normal quantile of a two-sided 95 % interval.
 const Z_95: f64 = 1.959_963_984_540_054;
 
+/// What a two-sided 95 % interval leaves out on either side.
+const TAIL: f64 = 0.025;
+
 /// An interval that covers the true value in 95 of 100 experiments.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
@@ -179,6 +182,43 @@ impl Percentiles {
         let rank = (percent * self.sorted.len() as f64 / 100.0).ceil() as usize;
         self.sorted.get(rank.saturating_sub(1)).copied()
     }
+
+    /// A 95 % interval of the population's percentile, between two of the measurements; an end is `None`
+    /// where there are too few of them to bound that side.
+    ///
+    /// Of n independent measurements, the number below the percentile is binomial with q = percent/100,
+    /// whatever the distribution (David and Nagaraja, Order Statistics, section 7.1). The interval goes
+    /// from measurement l to measurement u in rising order, counted from 1, with P(fewer than l below) ≤
+    /// 2.5 % and P(u or more below) ≤ 2.5 %. Latencies of one stream are not independent where they share
+    /// a queue; then the interval is too narrow. Costs O(n).
+    ///
+    /// `None` if there are no measurements or `percent` is not between 0 and 100.
+    pub fn bounds(&self, percent: f64) -> Option<(Option<f64>, Option<f64>)> {
+        if self.sorted.is_empty() || percent <= 0.0 || !(percent < 100.0) {
+            return None;
+        }
+        let (n, q) = (self.sorted.len(), percent / 100.0);
+        // From the probability of none below, factor by factor; logarithms, as it may underflow.
+        let mut log = n as f64 * (1.0 - q).ln();
+        let step = q.ln() - (1.0 - q).ln();
+        let (mut below, mut low, mut high) = (0.0, None, None);
+        for count in 0..n {
+            // `below` is P(fewer than `count`), which measurement number `count` needs to be a lower end.
+            if below <= TAIL {
+                low = count.checked_sub(1);
+            }
+            below += log.exp();
+            if high.is_none() && below >= 1.0 - TAIL {
+                high = Some(count);
+            }
+            log += step + ((n - count) as f64).ln() - ((count + 1) as f64).ln();
+        }
+        if below <= TAIL {
+            low = n.checked_sub(1);
+        }
+        let value = |index: Option<usize>| self.sorted.get(index?).copied();
+        Some((value(low), value(high)))
+    }
 }
 
 #[cfg(test)]
@@ -269,7 +309,36 @@ mod tests {
         assert_eq!(many.at(99.0), Some(297.0));
     }
 
+    #[test]
+    fn bounds_of_percentiles_by_hand() {
+        let of = |n: u16| Percentiles::of((1..=n).map(f64::from).collect());
+        // Binomial(10, 1/2): P(B < 2) = 11/1024 = 1.07 %, P(B < 3) = 5.47 %.
+        assert_eq!(of(10).bounds(50.0), Some((Some(2.0), Some(9.0))));
+        // Of five, even the least exceeds the median in 1 of 32 cases, which is more than 2.5 %.
+        assert_eq!(of(5).bounds(50.0), Some((None, None)));
+        assert_eq!(of(6).bounds(50.0), Some((Some(1.0), Some(6.0))));
+        // The largest of 100 is below the 99th percentile in 36.6 % of cases.
+        assert_eq!(of(100).bounds(99.0), Some((Some(97.0), None)));
+        // Binomial(3000, 0.99): 95 % of its weight is from 2,959 to 2,980.
+        let (low, high) = of(3_000).bounds(99.0).unwrap();
+        assert_eq!((low, high), (Some(2_959.0), Some(2_981.0)));
+        assert_eq!(of(0).bounds(50.0), None);
+        assert_eq!([0.0, 100.0, f64::NAN].map(|p| of(9).bounds(p)), [None; 3]);
+    }
+
     proptest! {
+        #[test]
+        fn bounds_hold_the_percentile(
+            values in proptest::collection::vec(-1e6..1e6_f64, 1..2_000),
+            percent in 0.1..=99.9_f64,
+        ) {
+            let percentiles = Percentiles::of(values);
+            let value = percentiles.at(percent).unwrap();
+            let (low, high) = percentiles.bounds(percent).unwrap();
+            prop_assert!(low.is_none_or(|low| low <= value), "{low:?} {value}");
+            prop_assert!(high.is_none_or(|high| high >= value), "{value} {high:?}");
+        }
+
         #[test]
         fn wilson_holds_the_proportion(trials in 1_usize..10_000, misses in 0_usize..10_000) {
             let hits = trials.saturating_sub(misses);

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
-use tensorwire_codec::{ClipRange, Coder, Format, FormatError, Map, Quantiser, RangeError, Shape};
+use tensorwire_codec::{
+    ClipRange, Coder, Format, FormatError, Ladder, Map, Quantiser, RangeError, Shape, Step,
+};
 use tensorwire_protocol::wire::InterleaverKind;
 use tensorwire_protocol::{Config, ConfigError, Interleaving};
 
@@ -87,6 +89,22 @@ pub struct StreamDescription {
     #[cbor(n(19), with = "minicbor::bytes")]
     #[serde(default, with = "hex::option")]
     pub priority: Option<Vec<u8>>,
+    /// The ladder, if tensors can be coded in more than one way: step 0 is what levels and coder say.
+    #[n(20)]
+    #[serde(default)]
+    pub ladder: Option<Vec<StepDescription>>,
+}
+
+/// A step of the ladder on the wire: what its tensors have other than those of step 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct StepDescription {
+    /// Levels of the quantiser, 2 to 256.
+    #[n(0)]
+    pub levels: u16,
+    /// How slices become bytes.
+    #[n(1)]
+    pub coder: CoderDescription,
 }
 
 /// A map on the wire (payload-format.md, section 5).
@@ -156,6 +174,9 @@ pub enum StreamError {
     /// No such interleaver.
     #[error("interleaver {0}; known are 0 (sequential), 1 (stride), 2 (random) and 3 (priority)")]
     Interleaver(u8),
+    /// The ladder has no step, or its first is not what levels and coder say.
+    #[error("step 0 of the ladder must be what levels and coder say")]
+    Ladder,
     /// A map or coder that has no description.
     #[error("this version cannot describe that {0}")]
     Unknown(&'static str),
@@ -195,10 +216,46 @@ impl StreamDescription {
             retransmission: defaults.retransmission,
             span: defaults.span,
             priority: None,
+            ladder: None,
         })
     }
 
-    /// The format of the tensors.
+    /// The description of a stream whose tensors are coded by the steps of `ladder`.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_ladder(
+        ladder: &Ladder,
+        split: &str,
+        model: Digest,
+        bundle: Option<Digest>,
+    ) -> Result<Self, StreamError> {
+        let mut stream = Self::new(ladder.best(), split, model, bundle)?;
+        if ladder.len() > 1 {
+            let steps = ladder.formats().iter().map(StepDescription::of);
+            stream.ladder = Some(steps.collect::<Result<_, _>>()?);
+        }
+        Ok(stream)
+    }
+
+    /// The formats of the tensors, by step.
+    ///
+    /// # Errors
+    /// If one is none, or the first step is not what levels and coder say.
+    pub fn ladder(&self) -> Result<Ladder, StreamError> {
+        let best = self.format()?;
+        let Some(steps) = &self.ladder else {
+            return Ok(Ladder::from(best));
+        };
+        let further = match steps.split_first() {
+            Some((first, further)) if first.step() == best.step() => further,
+            _ => return Err(StreamError::Ladder),
+        };
+        let further: Vec<Step> = further.iter().map(StepDescription::step).collect();
+        Ok(Ladder::new(best, &further)?)
+    }
+
+    /// The format of the tensors of step 0.
     ///
     /// # Errors
     /// If shape, quantiser, map and coder do not go together.
@@ -210,24 +267,22 @@ impl StreamDescription {
             MapDescription::Mosaic { columns, blocks } => Map::Mosaic { columns, blocks },
             MapDescription::Random { seed, entries } => Map::Random { seed, entries },
         };
-        let coder = match self.coder {
-            CoderDescription::Raw => Coder::Raw,
-            CoderDescription::Jpeg { quality } => Coder::Jpeg { quality },
-        };
-        Ok(Format::new(shape, quantiser, map, coder)?)
+        Ok(Format::new(shape, quantiser, map, self.coder.coder())?)
     }
 
     /// The configuration of the session, connection IDs aside.
     ///
     /// # Errors
-    /// If the format is none, or a parameter is out of range.
+    /// If a format is none, or a parameter is out of range.
     pub fn config(&self) -> Result<Config, StreamError> {
-        let format = self.format()?;
-        let mut config = Config::new(format.slice_count());
-        // The largest tensor of the format has to fit, with the book-keeping of its slices.
-        let slices = usize::from(format.slice_count());
+        let ladder = self.ladder()?;
+        let slices = ladder.best().slice_count();
+        let mut config = Config::new(slices);
+        config.steps = ladder.len();
+        // The largest tensor of any step has to fit, with the book-keeping of its slices.
+        let slices = usize::from(slices);
         let largest =
-            (slices * (format.max_slice_bytes() + SLICE_BOOK_KEEPING)).min(MAX_TENSOR_BYTES);
+            (slices * (ladder.max_slice_bytes() + SLICE_BOOK_KEEPING)).min(MAX_TENSOR_BYTES);
         let limits = &mut config.limits;
         limits.tensor_bytes = limits.tensor_bytes.max(largest);
         limits.bytes_in_progress = limits.bytes_in_progress.max(4 * limits.tensor_bytes);
@@ -284,6 +339,28 @@ impl CoderDescription {
             _ => return Err(StreamError::Unknown("coder")),
         })
     }
+
+    const fn coder(self) -> Coder {
+        match self {
+            Self::Raw => Coder::Raw,
+            Self::Jpeg { quality } => Coder::Jpeg { quality },
+        }
+    }
+}
+
+impl StepDescription {
+    fn of(format: &Format) -> Result<Self, StreamError> {
+        let Step { levels, coder } = format.step();
+        let coder = CoderDescription::of(coder)?;
+        Ok(Self { levels, coder })
+    }
+
+    const fn step(&self) -> Step {
+        Step {
+            levels: self.levels,
+            coder: self.coder.coder(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -317,6 +394,63 @@ mod tests {
         let again =
             StreamDescription::new(&format, "add_3", Digest::from_bytes([7; 32]), None).unwrap();
         assert_eq!(again, stream);
+    }
+
+    fn on_mosaic() -> Ladder {
+        let shape = Shape::new(48, 14, 14).unwrap();
+        let quantiser = Quantiser::new(ClipRange::new(-4.0, 4.0).unwrap(), 256).unwrap();
+        let jpeg = |quality| Coder::Jpeg { quality };
+        let map = Map::mosaic_for(shape, 256, jpeg(95), Map::JPEG_SLICE_BYTES);
+        let best = Format::new(shape, quantiser, map, jpeg(95)).unwrap();
+        let step = |levels, coder| Step { levels, coder };
+        let further = [
+            step(256, jpeg(40)),
+            step(16, Coder::Raw),
+            step(256, jpeg(7)),
+        ];
+        Ladder::new(best, &further).unwrap()
+    }
+
+    #[test]
+    fn both_sides_make_the_same_ladder_of_it() {
+        let ladder = on_mosaic();
+        let digest = Digest::from_bytes([7; 32]);
+        let stream = StreamDescription::with_ladder(&ladder, "add_3", digest, None).unwrap();
+        assert_eq!(stream.ladder().unwrap(), ladder);
+        assert_eq!(stream.format().unwrap(), *ladder.best());
+        let config = stream.config().unwrap();
+        assert_eq!(
+            (config.steps, config.slices),
+            (4, ladder.best().slice_count())
+        );
+        // A ladder of one step goes without saying.
+        let single = Ladder::from(*ladder.best());
+        let plain = StreamDescription::with_ladder(&single, "add_3", digest, None).unwrap();
+        assert_eq!(plain.ladder, None);
+        assert_eq!(plain.ladder().unwrap(), single);
+        assert_eq!(plain.config().unwrap().steps, 1);
+    }
+
+    #[test]
+    fn a_ladder_that_cannot_be_is_refused() {
+        let ladder = on_mosaic();
+        let digest = Digest::from_bytes([7; 32]);
+        let stream = StreamDescription::with_ladder(&ladder, "add_3", digest, None).unwrap();
+        let changes: [fn(&mut StreamDescription, &mut Vec<StepDescription>); 6] = [
+            |_, steps| steps.clear(),
+            |_, steps| steps.swap(0, 1),
+            |_, steps| steps[2].levels = 257,
+            |_, steps| steps[3].coder = CoderDescription::Jpeg { quality: 101 },
+            |_, steps| steps.extend([steps[1]; 125]),
+            |stream, _| stream.map = MapDescription::ChannelRows { rows: 7 },
+        ];
+        for (i, change) in changes.into_iter().enumerate() {
+            let mut stream = stream.clone();
+            let mut steps = stream.ladder.take().unwrap();
+            change(&mut stream, &mut steps);
+            stream.ladder = Some(steps);
+            assert!(stream.config().is_err(), "change {i}");
+        }
     }
 
     #[test]

@@ -17,14 +17,18 @@ fn recovery(arguments: &[&str]) -> Output {
 
 /// The rows of a small run: 20 images, 200 tensors a cell.
 fn rows(arguments: &[&str]) -> Vec<Value> {
+    report(arguments)["rows"].as_array().unwrap().clone()
+}
+
+/// What a small run writes.
+fn report(arguments: &[&str]) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let json = folder.path().join("rows.json");
     let common = ["--limit", "20", "--tensors", "200", "--warm-up", "30"];
     let output = recovery(&[&common, arguments, &["--json", json.to_str().unwrap()]].concat());
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{errors}");
-    let file: Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
-    file["rows"].as_array().unwrap().clone()
+    serde_json::from_slice(&fs::read(json).unwrap()).unwrap()
 }
 
 fn number(row: &Value, field: &str) -> f64 {
@@ -84,9 +88,51 @@ fn a_seed_decides_everything_and_losses_may_change() {
 }
 
 #[test]
+fn adaptive_parity_is_put_beside_every_fixed_ratio() {
+    let cell = ["--loss", "20%", "--burst", "1", "--rtt", "80", "--k", "6"];
+    let repair = ["--fec", "every,adaptive", "--most-parity", "50%"];
+    let file = report(&[&cell[..], &repair, &["--accuracy-target", "0.02"]].concat());
+    let rows = file["rows"].as_array().unwrap();
+    let names: Vec<&str> = rows.iter().filter_map(|row| row["fec"].as_str()).collect();
+    let fixed = ["off", "fixed:16.6667%", "fixed:33.3333%", "fixed:50%"];
+    assert_eq!(names, [&fixed[..], &["adaptive"]].concat());
+    for (packets, row) in rows.iter().take(4).enumerate() {
+        assert!((number(row, "parity_ratio") - packets as f64 / 6.0).abs() < 1e-9);
+        let strata = row["strata"].as_array().unwrap();
+        let of = |field: &str| {
+            strata
+                .iter()
+                .map(|stratum| number(stratum, field))
+                .sum::<f64>()
+        };
+        assert_eq!(of("tensors"), 200.0);
+        assert!((of("right") / 200.0 - number(row, "top1")).abs() < 1e-9);
+        let missing = strata.iter().map(|stratum| {
+            number(stratum, "packets_missing") / 6.0 * number(stratum, "tensors") / 200.0
+        });
+        assert!((missing.sum::<f64>() - number(row, "missing_share")).abs() < 0.01);
+    }
+    let thrift = file["thrift"].as_array().unwrap();
+    assert_eq!(thrift.len(), 1);
+    let spent = number(&thrift[0], "parity_ratio");
+    assert_eq!(spent, number(&rows[4], "parity_ratio"));
+    assert!(number(&thrift[0], "drop") <= number(&thrift[0], "drop_without"));
+    if let Some(fixed) = thrift[0]["fixed"]["parity_ratio"].as_f64() {
+        assert!(spent <= fixed, "{thrift:?}");
+    }
+    assert_eq!(
+        report(&[&cell[..], &["--fec", "off"]].concat())["thrift"],
+        Value::Array(vec![])
+    );
+}
+
+#[test]
 fn what_cannot_be_measured_is_said_plainly() {
     for (arguments, code, says) in [
         (&["--fec", "some"][..], 2, "off, fixed:RATIO"),
+        (&["--most-parity", "3"], 2, "0 to 2"),
+        (&["--accuracy-target", "-1"], 2, "0 to 100"),
+        (&["--span", "17"], 2, "1..=16"),
         (&["--loss", "1.5"], 2, "a share of 0 to 1"),
         (&["--burst", "0.5"], 1, "at least 1 packet"),
         (&["--method", "magic"], 2, "unknown method"),

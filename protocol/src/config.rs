@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::interleave::Interleaving;
+use crate::rate::RateControl;
 use crate::redundancy::Redundancy;
 use crate::wire::{self, ConnectionId, InterleaverKind, MAX_DATAGRAM};
 
@@ -21,6 +22,9 @@ pub struct Config {
     pub mss: u16,
     /// Slices of each tensor, 1 to 65,535.
     pub slices: u16,
+    /// Steps of the ladder by which tensors can be coded, 1 to 128; default 1. A tensor names its step,
+    /// and one of a step beyond is refused.
+    pub steps: u8,
     /// How this endpoint orders the slices of the tensors it sends, and the parameters by which
     /// it undoes the peer's order.
     pub interleaving: Interleaving,
@@ -45,6 +49,12 @@ pub struct Config {
     /// against bursts, but what it repairs comes up to so many frames later. Both sides keep the bytes
     /// of so many tensors.
     pub span: u8,
+    /// What bounds the rate of this endpoint's DATA and REPAIR packets; default off.
+    pub rate: RateControl,
+    /// Whether this endpoint's DATA and REPAIR packets ask routers to mark them rather than to drop them,
+    /// ECT(0) of RFC 3168; default false. The caller has to send them with the codepoint of
+    /// [`Transmit::ecn`](crate::Transmit::ecn).
+    pub ecn: bool,
     /// Tensors that may wait to be sent, 1 to 1,024; default 8. Each keeps its coded bytes.
     pub send_queue: usize,
     /// Bounds on what the peer can make this endpoint keep.
@@ -95,6 +105,9 @@ pub enum ConfigError {
     /// A tensor must have at least one slice.
     #[error("a tensor of no slices; the map must give at least one")]
     NoSlices,
+    /// The number of steps of the ladder is out of range.
+    #[error("a ladder of {0} steps; it must have 1 to 128")]
+    Steps(u8),
     /// The stride of the interleaver is out of range.
     #[error("stride {stride} with {slices} slices; it must be 1 to the number of slices")]
     Stride {
@@ -126,6 +139,9 @@ pub enum ConfigError {
     /// The span of source blocks is out of range.
     #[error("blocks that span {0} tensors; it must be 1 to 16")]
     Span(u8),
+    /// A rate is out of range, or the bounds of an adaptive one are out of order.
+    #[error("rate of {0} bit/s; it must be 10 kbit/s to 100 Gbit/s, and least <= start <= most")]
+    Rate(u64),
     /// A limit is out of range.
     #[error("limit `{name}` of {value}; it must be 1 to {most}")]
     Limit {
@@ -144,6 +160,8 @@ impl Config {
     /// The default MSS.
     pub const DEFAULT_MSS: u16 = 1_200;
 
+    /// The most steps of a ladder.
+    pub const MAX_STEPS: u8 = wire::Coding::MAX_STEPS;
     /// The most tensors that a source block spans.
     pub const MAX_SPAN: u8 = wire::MAX_SPAN;
 
@@ -154,6 +172,7 @@ impl Config {
             remote_connection: ConnectionId::default(),
             mss: Self::DEFAULT_MSS,
             slices,
+            steps: 1,
             interleaving: Interleaving::default(),
             priority: None,
             importance: None,
@@ -162,6 +181,8 @@ impl Config {
             redundancy: Redundancy::Off,
             retransmission: false,
             span: 1,
+            rate: RateControl::Off,
+            ecn: false,
             send_queue: 8,
             limits: Limits::default(),
         }
@@ -178,6 +199,9 @@ impl Config {
         if self.slices == 0 {
             return Err(ConfigError::NoSlices);
         }
+        if self.steps == 0 || self.steps > Self::MAX_STEPS {
+            return Err(ConfigError::Steps(self.steps));
+        }
         let stride = self.interleaving.stride;
         if stride == 0 || stride > self.slices {
             return Err(ConfigError::Stride {
@@ -192,6 +216,9 @@ impl Config {
         self.redundancy.validate()?;
         if self.span == 0 || self.span > Self::MAX_SPAN {
             return Err(ConfigError::Span(self.span));
+        }
+        if let Some(rate) = self.rate.invalid() {
+            return Err(ConfigError::Rate(rate));
         }
         let limits = &self.limits;
         for (name, value, most) in [
@@ -245,6 +272,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rate::AdaptiveRate;
 
     #[test]
     fn defaults_are_valid() {
@@ -270,7 +298,19 @@ mod tests {
         assert!(with(|c| c.deadline = Duration::ZERO).is_err());
         assert!(with(|c| c.limits.results = 0).is_err());
         assert!(with(|c| c.send_queue = 2_000).is_err());
+        assert_eq!(with(|c| c.steps = 0), Err(ConfigError::Steps(0)));
+        assert_eq!(with(|c| c.steps = 129), Err(ConfigError::Steps(129)));
         assert_eq!(with(|c| c.span = 0), Err(ConfigError::Span(0)));
+        let rates = |start, least, most| {
+            let mut config = Config::new(10);
+            config.rate = RateControl::Adaptive(AdaptiveRate { start, least, most });
+            config.validate()
+        };
+        assert_eq!(rates(20_000, 10_000, 20_000), Ok(()));
+        for (start, least, most) in [(20_000, 9_999, 30_000), (20_000, 30_000, 40_000)] {
+            assert!(rates(start, least, most).is_err());
+        }
+        assert!(with(|c| c.rate = RateControl::Fixed { bits_per_second: 0 }).is_err());
         assert!(with(|c| c.redundancy = Redundancy::Fixed { ratio: 2.1 }).is_err());
     }
 }

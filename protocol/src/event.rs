@@ -86,6 +86,8 @@ pub struct TensorInfo {
     pub frame: FrameNumber,
     /// When that frame was captured, mapped to this endpoint's clock.
     pub captured: Time,
+    /// The step of the stream's ladder that it is coded by, below [`Config::steps`](crate::Config::steps).
+    pub step: u8,
     /// When its first packet arrived.
     pub first_arrival: Time,
     /// When it was released.
@@ -105,6 +107,25 @@ pub struct TensorInfo {
 }
 
 impl TensorInfo {
+    /// A tensor of which nothing is known but its numbers and its slices, for receivers that are no
+    /// [`Session`](crate::Session): every count is 0, every time the epoch, the reason `Lost`.
+    pub const fn new(id: TensorId, frame: FrameNumber, slices: u16) -> Self {
+        Self {
+            id,
+            frame,
+            captured: Time::ZERO,
+            step: 0,
+            first_arrival: Time::ZERO,
+            released: Time::ZERO,
+            reason: ReleaseReason::Lost,
+            packets_received: 0,
+            packets_recovered: 0,
+            packets: 0,
+            slices_received: 0,
+            slices,
+        }
+    }
+
     /// Missing slices as a share of all, 0 to 1.
     pub fn missing_share(&self) -> f64 {
         f64::from(self.slices - self.slices_received) / f64::from(self.slices)
@@ -131,6 +152,18 @@ pub struct ReceivedTensor {
 }
 
 impl ReceivedTensor {
+    /// A tensor whose slices lie in `bytes` at these offsets and lengths, missing ones being none, for
+    /// receivers that are no [`Session`](crate::Session). None if there are not as many as `info` says,
+    /// or one reaches beyond the bytes.
+    pub fn new(info: TensorInfo, bytes: Bytes, spans: Vec<Option<(u32, u32)>>) -> Option<Self> {
+        let inside =
+            |&(offset, len): &(u32, u32)| u64::from(offset) + u64::from(len) <= bytes.len() as u64;
+        let right = spans.len() == usize::from(info.slices)
+            && spans.iter().flatten().count() == usize::from(info.slices_received)
+            && spans.iter().flatten().all(inside);
+        right.then_some(Self { info, bytes, spans })
+    }
+
     /// Number, times, reason and counts.
     pub const fn info(&self) -> &TensorInfo {
         &self.info
@@ -168,6 +201,22 @@ pub struct ReceivedResult {
     pub payload: Bytes,
 }
 
+impl ReceivedResult {
+    /// A result without payload for a tensor that was whole, for receivers that are no
+    /// [`Session`](crate::Session).
+    pub const fn new(tensor: TensorId, frame: FrameNumber, status: ResultStatus) -> Self {
+        Self {
+            tensor,
+            frame,
+            reason: ReleaseReason::Complete,
+            missing_share: 0.0,
+            status,
+            compute: Duration::ZERO,
+            payload: Bytes::new(),
+        }
+    }
+}
+
 /// What happened. Poll until there is no more after every call that changes a session.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
@@ -203,6 +252,14 @@ pub enum Event {
     },
     /// A result came back.
     Result(ReceivedResult),
+    /// Nothing was heard of the peer since a packet that was sent so long ago: DATA and REPAIR packets are
+    /// held back, tensors are abandoned at their deadlines, and PINGs go on.
+    CircuitOpened {
+        /// Time since that packet.
+        silence: Duration,
+    },
+    /// The peer was heard of again, and sending goes on as on a new path.
+    CircuitClosed,
     /// The peer reports how a tensor of ours ended there.
     Delivery {
         /// The tensor.
@@ -223,6 +280,7 @@ mod tests {
             id: TensorId(0),
             frame: FrameNumber(0),
             captured: Time::ZERO,
+            step: 0,
             first_arrival: Time::ZERO,
             released: Time::ZERO,
             reason: ReleaseReason::Deadline,
@@ -232,6 +290,18 @@ mod tests {
             slices_received,
             slices,
         }
+    }
+
+    #[test]
+    fn a_tensor_is_made_only_of_slices_that_are_there() {
+        let bytes = Bytes::from_static(b"abcdef");
+        let tensor = |received, spans| ReceivedTensor::new(info(received, 2), bytes.clone(), spans);
+        let made = tensor(1, vec![None, Some((4, 2))]).unwrap();
+        assert_eq!(made.slices().collect::<Vec<_>>(), [None, Some(&b"ef"[..])]);
+        assert_eq!(tensor(1, vec![None, Some((4, 3))]), None);
+        assert_eq!(tensor(1, vec![None, Some((u32::MAX, 2))]), None);
+        assert_eq!(tensor(2, vec![None, Some((4, 2))]), None);
+        assert_eq!(tensor(1, vec![Some((0, 6))]), None);
     }
 
     #[test]

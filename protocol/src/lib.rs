@@ -19,7 +19,7 @@
 //! let mut cloud = Session::new(Config::new(4), now)?;
 //!
 //! let slices = Slices::new(Bytes::from_static(b"one two three four"), vec![4, 8, 14, 18])?;
-//! edge.send_tensor(now, OutgoingTensor { frame: FrameNumber(0), captured: now, slices })?;
+//! edge.send_tensor(now, OutgoingTensor { frame: FrameNumber(0), captured: now, step: 0, slices })?;
 //!
 //! // The run loop of an endpoint, with a network that delivers at once.
 //! let mut buffer = Vec::new();
@@ -45,6 +45,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admission;
 mod config;
 mod event;
 pub mod fec;
@@ -52,6 +53,7 @@ pub mod fec;
 pub mod fuzzing;
 mod interleave;
 pub mod link;
+pub mod rate;
 pub mod recv;
 mod redundancy;
 pub mod send;
@@ -65,6 +67,7 @@ pub mod wire;
 pub use config::{Config, ConfigError, Limits};
 pub use event::{Event, ReceivedResult, ReceivedTensor, ReleaseReason, TensorInfo};
 pub use interleave::Interleaving;
+pub use rate::{AdaptiveRate, Path, PeerLoad, RateControl};
 pub use redundancy::{AccuracyCurve, Adaptive, Redundancy};
 pub use send::results::{OutgoingResult, ResultError};
 pub use send::{Loss, OutgoingTensor, SendError, SliceError, Slices};

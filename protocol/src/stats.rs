@@ -20,6 +20,10 @@ pub struct Stats {
     pub packets_retransmitted: u64,
     /// Packets of ours that FEEDBACK showed, or its silence suggested, to be lost.
     pub packets_lost: u64,
+    /// Packets of ours that arrived with a mark of congestion.
+    pub packets_marked: u64,
+    /// Times that the circuit breaker opened: the peer was not heard of.
+    pub circuit_breaks: u64,
     /// Frames that the caller skipped.
     pub frames_skipped: u64,
     /// Notices given up before they were said three times: too many waited.

@@ -14,6 +14,8 @@ pub struct Time(u64);
 impl Time {
     /// The epoch.
     pub const ZERO: Self = Self(0);
+    /// Later than any other.
+    pub(crate) const MAX: Self = Self(u64::MAX);
 
     /// The moment `micros` microseconds after the epoch.
     pub const fn from_micros(micros: u64) -> Self {

@@ -15,6 +15,10 @@ pub enum Timer {
     Feedback,
     /// When to take packets for lost of which no report tells.
     Loss,
+    /// When the pacer lets the next DATA or REPAIR packet leave.
+    Pace,
+    /// When to stop sending because nothing has been heard.
+    Circuit,
     /// When to send a result again.
     Result,
     /// When to ask for FEEDBACK, for a sample of the round-trip time.
@@ -22,7 +26,7 @@ pub enum Timer {
 }
 
 impl Timer {
-    const COUNT: usize = 6;
+    const COUNT: usize = 8;
 }
 
 /// When each timer expires.
@@ -43,6 +47,8 @@ impl TimerTable {
             Timer::Tail,
             Timer::Feedback,
             Timer::Loss,
+            Timer::Pace,
+            Timer::Circuit,
             Timer::Result,
             Timer::Ping,
         ];

@@ -1,6 +1,8 @@
 //! What the scenarios share: two sessions on a virtual clock over a seeded link, and tensors to send.
 
 mod clock;
+mod cubic;
+mod dumbbell;
 mod packets;
 mod pair;
 mod tap;
@@ -8,6 +10,8 @@ mod tensors;
 pub mod vectors;
 
 pub use clock::Clock;
+pub use cubic::Cubic;
+pub use dumbbell::{Dumbbell, Passed, SLICES, Source, Stream};
 pub use packets::{Packet, everything, numbered, packet};
 pub use pair::{CLOUD, EDGE, Pair, Path, configs, stream};
 pub use tap::Tap;

@@ -39,6 +39,7 @@ pub fn outgoing(frame: u64, captured: Time, slices: Slices) -> OutgoingTensor {
     OutgoingTensor {
         frame: FrameNumber(frame),
         captured,
+        step: 0,
         slices,
     }
 }

@@ -2,20 +2,19 @@
 
 use super::tables::{AC, DC, ZIGZAG, quantisation};
 
-/// Start of image, quantisation table, frame header, Huffman tables, restart interval and scan
-/// header of a grey baseline picture.
-pub(super) fn header(height: u16, width: u16, quality: u8, interval: u16) -> Vec<u8> {
-    let mut bytes = vec![0xFF, 0xD8];
+/// Appends start of image, quantisation table, frame header, Huffman tables, restart interval and
+/// scan header of a grey baseline picture.
+pub(super) fn header(height: u16, width: u16, quality: u8, interval: u16, bytes: &mut Vec<u8>) {
+    bytes.extend_from_slice(&[0xFF, 0xD8]);
     let table = quantisation(quality);
     let steps = ZIGZAG.map(|place| table[usize::from(place)]);
-    segment(&mut bytes, 0xDB, &[&[0], &steps]);
+    segment(bytes, 0xDB, &[&[0], &steps]);
     let [height, width, interval] = [height, width, interval].map(u16::to_be_bytes);
-    segment(&mut bytes, 0xC0, &[&[8], &height, &width, &[1, 1, 0x11, 0]]);
-    segment(&mut bytes, 0xC4, &[&[0x00], &DC.0, &DC.1]);
-    segment(&mut bytes, 0xC4, &[&[0x10], &AC.0, &AC.1]);
-    segment(&mut bytes, 0xDD, &[&interval]);
-    segment(&mut bytes, 0xDA, &[&[1, 1, 0x00, 0, 63, 0]]);
-    bytes
+    segment(bytes, 0xC0, &[&[8], &height, &width, &[1, 1, 0x11, 0]]);
+    segment(bytes, 0xC4, &[&[0x00], &DC.0, &DC.1]);
+    segment(bytes, 0xC4, &[&[0x10], &AC.0, &AC.1]);
+    segment(bytes, 0xDD, &[&interval]);
+    segment(bytes, 0xDA, &[&[1, 1, 0x00, 0, 63, 0]]);
 }
 
 /// A marker segment: marker, length (its own two bytes included), parameters.
@@ -60,7 +59,8 @@ mod tests {
             encoder
                 .encode(&[77; 24 * 16], 24, 16, jpeg_encoder::ColorType::Luma)
                 .unwrap();
-            let ours = header(16, 24, quality, 3);
+            let mut ours = Vec::new();
+            header(16, 24, quality, 3, &mut ours);
             // Theirs defines a chrominance quantisation table too.
             assert_eq!(
                 segments(&theirs, 0xDB)[0],

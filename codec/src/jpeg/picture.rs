@@ -86,6 +86,12 @@ impl PictureEncoder {
         }
     }
 
+    /// Goes over to a format that differs in levels, clip range or quality alone.
+    pub(crate) fn switch(&mut self, format: &Format, quality: u8) {
+        self.quality = quality;
+        self.samples = format.quantiser().samples();
+    }
+
     /// Encodes the levels of all entries, in their order.
     pub(crate) fn encode(
         &mut self,
@@ -152,6 +158,8 @@ pub(crate) struct PictureDecoder {
     tiles: Tiles,
     /// Value of every sample.
     values: [f32; 256],
+    /// Blocks of a slice, as the picture has them.
+    interval: u16,
     /// Blocks of a slice, and of the last.
     blocks: (usize, usize),
     /// A slice of grey blocks, and the last.
@@ -170,12 +178,15 @@ impl PictureDecoder {
     pub(crate) fn new(format: &Format, grid: Grid, blocks: u16, quality: u8) -> Self {
         let tiles = Tiles::new(format, grid);
         let (height, width) = tiles.sides();
-        let jpeg = header(height, width, quality, blocks);
+        let mut jpeg = Vec::new();
+        header(height, width, quality, blocks, &mut jpeg);
+        let interval = blocks;
         let blocks = usize::from(blocks);
         let slices = usize::from(format.slice_count());
         let last = grid.blocks() - (slices - 1) * blocks;
         Self {
             values: format.quantiser().sample_values(),
+            interval,
             blocks: (blocks, last),
             grey: (grey(blocks), grey(last)),
             header: jpeg.len(),
@@ -185,6 +196,15 @@ impl PictureDecoder {
             accepted: Vec::with_capacity(slices),
             tiles,
         }
+    }
+
+    /// Goes over to a format that differs in levels, clip range or quality alone.
+    pub(crate) fn switch(&mut self, format: &Format, quality: u8) {
+        let (height, width) = self.tiles.sides();
+        self.values = format.quantiser().sample_values();
+        self.jpeg.clear();
+        header(height, width, quality, self.interval, &mut self.jpeg);
+        self.header = self.jpeg.len();
     }
 
     /// Decodes the valid ones of the slices into `output`, which holds nothing yet.

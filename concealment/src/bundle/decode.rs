@@ -7,8 +7,8 @@
 #![deny(clippy::indexing_slicing)]
 
 use super::{
-    AccuracyCurve, AltecTable, Bundle, BundleError, ClipRange, Fields, ImageDigest, Importance,
-    Optional, Policy, Section, Summary,
+    AccuracyCurve, AltecTable, Bundle, BundleError, ClipRange, CodingLadder, Fields, ImageDigest,
+    Importance, Optional, Policy, Section, Summary,
     bytes::{read_floats, read_rows, size, wrong_length},
     section::{CHECKSUM_SIZE, HEADER_SIZE, MAGIC, VERSION},
 };
@@ -155,6 +155,10 @@ fn optional(
             .map(|content| Importance::decode(content, shape.0))
             .transpose()?,
         policy: find(Section::Policy).map(Policy::decode).transpose()?,
+        ladder: find(Section::Ladder)
+            .map(CodingLadder::decode)
+            .transpose()?
+            .flatten(),
     })
 }
 

@@ -77,6 +77,7 @@ fn content(bundle: &Bundle, section: Section) -> Option<Vec<u8>> {
         Section::Accuracy => optional.accuracy.as_ref()?.encode(),
         Section::Importance => floats(optional.importance.as_ref()?.channels()),
         Section::Policy => optional.policy.as_ref()?.encode(),
+        Section::Ladder => optional.ladder.as_ref()?.encode(),
     })
 }
 

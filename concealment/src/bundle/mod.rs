@@ -8,6 +8,7 @@ mod encode;
 mod error;
 mod image;
 mod importance;
+mod ladder;
 mod optional;
 mod policy;
 mod section;
@@ -20,6 +21,7 @@ pub use altec::AltecTable;
 pub use error::{BundleError, SectionError};
 pub use image::ImageDigest;
 pub use importance::Importance;
+pub use ladder::{CodingLadder, CodingStep, StepCoder};
 pub use policy::{Policy, PolicyRow};
 pub use section::Section;
 

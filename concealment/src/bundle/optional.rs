@@ -1,6 +1,8 @@
 //! The sections that a bundle may be without: reading them and putting them in.
 
-use super::{AccuracyCurve, AltecTable, Bundle, Importance, Policy, Section, SectionError};
+use super::{
+    AccuracyCurve, AltecTable, Bundle, CodingLadder, Importance, Policy, Section, SectionError,
+};
 use crate::{covariance::Covariance, limits};
 
 /// What a bundle holds beyond its required sections. Each is checked by its own type.
@@ -11,6 +13,7 @@ pub(crate) struct Optional {
     pub(crate) accuracy: Option<AccuracyCurve>,
     pub(crate) importance: Option<Importance>,
     pub(crate) policy: Option<Policy>,
+    pub(crate) ladder: Option<CodingLadder>,
 }
 
 impl Optional {
@@ -67,6 +70,12 @@ impl Bundle {
     #[must_use]
     pub const fn policy(&self) -> Option<&Policy> {
         self.optional.policy.as_ref()
+    }
+
+    /// What each way of coding takes in bytes and costs in accuracy, if somebody measured it.
+    #[must_use]
+    pub const fn ladder(&self) -> Option<&CodingLadder> {
+        self.optional.ladder.as_ref()
     }
 
     /// The bundle with this covariance in place of any that it had.
@@ -127,6 +136,16 @@ impl Bundle {
     pub fn with_policy(mut self, policy: Policy) -> Result<Self, SectionError> {
         self.optional.policy = Some(policy);
         self.checked(Section::Policy)
+    }
+
+    /// The bundle with this ladder in place of any that it had.
+    ///
+    /// # Errors
+    ///
+    /// As of [`with_accuracy`](Self::with_accuracy).
+    pub fn with_ladder(mut self, ladder: CodingLadder) -> Result<Self, SectionError> {
+        self.optional.ladder = Some(ladder);
+        self.checked(Section::Ladder)
     }
 
     fn checked(self, changed: Section) -> Result<Self, SectionError> {

@@ -46,11 +46,13 @@ pub enum Section {
     Importance = 11,
     /// Which method conceals which loss best, as measured. Optional.
     Policy = 12,
+    /// What each way of coding takes and costs. Optional.
+    Ladder = 13,
 }
 
 impl Section {
     /// All sections in the order in which they are written.
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Origin,
         Self::Shape,
         Self::Summary,
@@ -63,6 +65,7 @@ impl Section {
         Self::Accuracy,
         Self::Importance,
         Self::Policy,
+        Self::Ladder,
     ];
 
     /// The type on file.
@@ -92,6 +95,7 @@ impl fmt::Display for Section {
             Self::Accuracy => "ACCURACY",
             Self::Importance => "IMPORTANCE",
             Self::Policy => "POLICY",
+            Self::Ladder => "LADDER",
         })
     }
 }

@@ -177,6 +177,14 @@ fn invalid_vectors_are_refused_for_their_fault() {
         ("policy-share", value(Section::Policy)),
         ("policy-drop", value(Section::Policy)),
         ("policy-length", length(Section::Policy, 33)),
+        ("ladder-none", value(Section::Ladder)),
+        ("ladder-length", length(Section::Ladder, 29)),
+        ("ladder-order", value(Section::Ladder)),
+        ("ladder-drop", value(Section::Ladder)),
+        ("ladder-coder", value(Section::Ladder)),
+        ("ladder-quality", value(Section::Ladder)),
+        ("ladder-images", value(Section::Ladder)),
+        ("ladder-unmeasured", value(Section::Ladder)),
     ];
     for (name, expected) in cases {
         let error = Bundle::from_bytes(&vector(&format!("invalid/{name}"))).unwrap_err();

@@ -12,77 +12,55 @@
 //!   its own nearest; and what the best channel lacks is taken from the next best;
 //! - a channel of which nothing arrived takes its ground.
 
-use std::{iter, ops::Range};
+mod line;
+mod packet;
 
-use super::{Holes, channel_mean::received_mean, holes::fill_from};
-use crate::{mask::received_count, number::dot};
+use std::{mem, ops::Range};
 
-/// Least entries of a packet whose rows the losses tell: correlations over fewer would pick channels
-/// by chance.
-const LEAST_ENTRIES: usize = 48;
+use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
+use pulp::Arch;
 
-/// Least entries of a packet if no whole rows were lost.
-const LEAST_ENTRIES_SCATTERED: usize = 192;
+use self::{
+    line::{Flagged, Sums},
+    packet::{Grid, NO_HELP, Packet, packet_rows},
+};
+use super::{Holes, holes::fill_from};
 
 /// Channels from which one packet is filled at most: each takes what the better ones lack.
 const CANDIDATES: usize = 8;
 
+/// Gaps whose packets are multiplied with those of all channels in one matrix product.
+const BATCH: usize = 64;
+
 /// Memory of the method.
 #[derive(Debug, Default)]
 pub(crate) struct Caltec {
+    arch: Arch,
     /// Received entries less the mean over their packet's, zero where nothing arrived.
     centred: Vec<f32>,
-    /// Of each channel in turn.
+    /// Those of all channels with the first number, then those with the next.
     packets: Vec<Packet>,
-    /// Channels with the magnitude of their correlation, best first.
-    candidates: Vec<(f32, usize)>,
-    /// The entries of the packet at hand that are still to be filled.
-    open: Vec<bool>,
+    /// For each of these, the inverse norm of its centred entries; zero for a constant packet, which
+    /// tells nothing, and [`NO_HELP`] for one that was not received.
+    weights: Vec<f32>,
+    /// By the packet that tells them, so that its products are computed for many at once.
+    gaps: Vec<Gap>,
+    /// Working memory of the products: the packets of a batch.
+    telling: Vec<f32>,
+    /// For each gap of a batch, how well the packets of all channels correlate with the gap's nearest,
+    /// in which the gap's own channel counts nothing.
+    scores: Vec<f32>,
+    /// The places in the packet at hand that are still to be filled.
+    open: Vec<usize>,
 }
 
-/// What is known of a packet before anything is filled.
-#[derive(Debug, Clone, Copy)]
-struct Packet {
-    mean: f32,
-    /// Sum of the squares of the centred entries.
-    energy: f32,
-    received: usize,
-    size: usize,
-}
-
-impl Packet {
-    const fn is_received(&self) -> bool {
-        2 * self.received >= self.size
-    }
-}
-
-/// How channels are divided into packets.
-#[derive(Debug, Clone, Copy)]
-struct Grid {
-    channels: usize,
-    plane: usize,
-    /// Entries of a packet; the last of a channel may have fewer.
-    size: usize,
-    /// Packets a channel.
-    number: usize,
-}
-
-impl Grid {
-    fn entries(&self, channel: usize, packet: usize) -> Range<usize> {
-        let end = (packet + 1) * self.size;
-        channel * self.plane + packet * self.size..channel * self.plane + end.min(self.plane)
-    }
-
-    /// The packets of a channel by their distance from one, itself first.
-    fn nearest(self, packet: usize) -> impl Iterator<Item = usize> {
-        (0..self.number).flat_map(move |distance| {
-            let after = (distance > 0).then_some(packet + distance);
-            iter::chain(
-                packet.checked_sub(distance),
-                after.filter(|&packet| packet < self.number),
-            )
-        })
-    }
+/// A packet of which something is missing, and what tells which channel to fill it from: the nearest
+/// received packet of its channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Gap {
+    near: usize,
+    channel: usize,
+    packet: usize,
 }
 
 impl Caltec {
@@ -99,223 +77,234 @@ impl Caltec {
             number: height.div_ceil(rows),
         };
         self.measure(&holes, grid);
+        self.find_gaps(grid);
         // The ground first: it stays where nothing better is found.
         fill_from(holes.entries, holes.received, ground);
-        for channel in 0..channels {
-            for packet in 0..grid.number {
-                let is_whole = |packet: Packet| packet.received == packet.size;
-                if !self.packet(grid, channel, packet).is_some_and(is_whole) {
-                    self.fill_packet(&mut holes, grid, channel, packet);
+        let gaps = mem::take(&mut self.gaps);
+        for gaps in gaps.chunk_by(|one, next| one.near == next.near) {
+            for gaps in gaps.chunks(BATCH) {
+                self.multiply(grid, gaps);
+                self.rate(grid, gaps);
+                for (number, &gap) in gaps.iter().enumerate() {
+                    self.fill_gap(&mut holes, grid, gap, number);
                 }
             }
         }
+        self.gaps = gaps;
     }
 
     fn measure(&mut self, holes: &Holes<'_>, grid: Grid) {
-        self.centred.clear();
-        self.packets.clear();
+        self.centred.resize(holes.entries.len(), 0.0);
+        self.packets
+            .resize(grid.channels * grid.number, Packet::default());
+        self.weights.resize(self.packets.len(), NO_HELP);
         let channels = holes
             .entries
             .chunks_exact(grid.plane)
-            .zip(holes.received.chunks_exact(grid.plane));
-        for (entries, received) in channels {
-            for (entries, received) in entries.chunks(grid.size).zip(received.chunks(grid.size)) {
-                let start = self.centred.len();
-                let mean = received_mean(entries, received).unwrap_or(0.0);
-                let values = entries.iter().zip(received);
-                self.centred.extend(values.map(
-                    |(&entry, &received)| {
-                        if received { entry - mean } else { 0.0 }
-                    },
-                ));
-                let centred = self.centred.get(start..).unwrap_or_default();
-                self.packets.push(Packet {
-                    mean,
-                    energy: dot(centred, centred),
-                    received: received_count(received),
-                    size: entries.len(),
-                });
+            .zip(holes.received.chunks_exact(grid.plane))
+            .zip(self.centred.chunks_exact_mut(grid.plane));
+        for (channel, ((entries, received), centred)) in channels.enumerate() {
+            let packets = entries
+                .chunks(grid.size)
+                .zip(received.chunks(grid.size))
+                .zip(centred.chunks_mut(grid.size));
+            let places = self.packets.iter_mut().zip(&mut self.weights);
+            let of_channel = places.skip(channel).step_by(grid.channels);
+            for (((entries, received), centred), (packet, weight)) in packets.zip(of_channel) {
+                *packet = Packet::of(entries, received);
+                *weight = packet.centre(entries, received, centred);
             }
         }
+    }
+
+    /// The packets of all channels with a number.
+    fn packets(&self, grid: Grid, packet: usize) -> &[Packet] {
+        let start = packet * grid.channels;
+        self.packets
+            .get(start..start + grid.channels)
+            .unwrap_or_default()
     }
 
     fn packet(&self, grid: Grid, channel: usize, packet: usize) -> Option<Packet> {
-        self.packets.get(channel * grid.number + packet).copied()
+        self.packets(grid, packet).get(channel).copied()
     }
 
-    fn fill_packet(&mut self, holes: &mut Holes<'_>, grid: Grid, channel: usize, packet: usize) {
-        let place = grid.entries(channel, packet);
-        for near in grid.nearest(packet) {
-            let own = self.packet(grid, channel, near);
-            let Some(own) = own.filter(Packet::is_received) else {
-                continue;
-            };
-            self.rank(grid, channel, packet, near, own);
-            if self.candidates.is_empty() {
-                continue;
+    /// Lists the packets of which something is missing and for which there is a channel that can
+    /// help, by the nearest packet that tells it.
+    fn find_gaps(&mut self, grid: Grid) {
+        let mut gaps = mem::take(&mut self.gaps);
+        gaps.clear();
+        for packet in 0..grid.number {
+            let ours = self.packets(grid, packet).iter().enumerate();
+            for (channel, _) in ours.filter(|(_, ours)| !ours.is_whole()) {
+                let near = grid
+                    .nearest(packet)
+                    .find(|&near| self.can_tell(grid, channel, packet, near));
+                gaps.extend(near.map(|near| Gap {
+                    near,
+                    channel,
+                    packet,
+                }));
             }
-            self.open.clear();
-            let missing = holes.received.get(place.clone()).unwrap_or_default();
-            self.open.extend(missing.iter().map(|&received| !received));
-            for &(_, other) in &self.candidates {
-                let fit = self.fit(holes.received, grid, near, (channel, other));
-                let source = grid.entries(other, packet);
-                if !copy(holes, place.clone(), source, fit, &mut self.open) {
-                    break;
-                }
-            }
-            if let Some(entries) = holes.entries.get_mut(place) {
-                let open = entries.iter_mut().zip(&self.open);
-                open.filter(|&(_, &open)| open)
-                    .for_each(|(entry, _)| *entry = own.mean);
-            }
+        }
+        gaps.sort_unstable();
+        self.gaps = gaps;
+    }
+
+    /// Whether the channel has packet `near`, and another has both that and `packet`.
+    fn can_tell(&self, grid: Grid, channel: usize, packet: usize, near: usize) -> bool {
+        let (near, at) = (self.packets(grid, near), self.packets(grid, packet));
+        let mut both = near.iter().zip(at).enumerate();
+        near.get(channel).is_some_and(Packet::is_received)
+            && both.any(|(other, (near, at))| {
+                other != channel && near.is_received() && at.is_received()
+            })
+    }
+
+    /// Computes the products of the gaps' nearest packets, which have the same number, with those
+    /// of all channels.
+    fn multiply(&mut self, grid: Grid, gaps: &[Gap]) {
+        let Some(&Gap { near, .. }) = gaps.first() else {
             return;
-        }
-    }
-
-    /// Finds the channels whose packet `near` correlates best with that of `channel` and that have
-    /// the packet to be filled.
-    fn rank(&mut self, grid: Grid, channel: usize, packet: usize, near: usize, own: Packet) {
-        self.candidates.clear();
-        let own_entries = self.centred.get(grid.entries(channel, near));
-        for other in (0..grid.channels).filter(|&other| other != channel) {
-            let has = |packet| self.packet(grid, other, packet).filter(Packet::is_received);
-            let (Some(_), Some(theirs)) = (has(packet), has(near)) else {
-                continue;
-            };
-            let their_entries = self.centred.get(grid.entries(other, near));
-            let product = dot(
-                own_entries.unwrap_or_default(),
-                their_entries.unwrap_or_default(),
-            );
-            // The channel's own energy is the same for all. A constant packet tells nothing.
-            let score = if theirs.energy > 0.0 && own.energy > 0.0 {
-                product.abs() / theirs.energy.sqrt()
-            } else {
-                0.0
-            };
-            let is_full = self.candidates.len() == CANDIDATES;
-            if is_full
-                && self
-                    .candidates
-                    .last()
-                    .is_some_and(|&(worst, _)| score <= worst)
-            {
-                continue;
-            }
-            let rank = self
-                .candidates
-                .partition_point(|&(better, _)| better >= score);
-            if rank < CANDIDATES {
-                self.candidates.truncate(CANDIDATES - 1);
-                self.candidates.insert(rank, (score, other));
-            }
-        }
-    }
-
-    /// Slope and offset of the least-squares line of one channel's packet on the other's, over the
-    /// entries that both have.
-    fn fit(
-        &self,
-        received: &[bool],
-        grid: Grid,
-        packet: usize,
-        (channel, other): (usize, usize),
-    ) -> (f32, f32) {
-        let (of_y, of_x) = (grid.entries(channel, packet), grid.entries(other, packet));
-        let side = |range: Range<usize>| {
-            let values = self.centred.get(range.clone()).unwrap_or_default();
-            values.iter().zip(received.get(range).unwrap_or_default())
         };
-        let [mut n, mut x1, mut y1, mut xx, mut xy] = [0.0_f32; 5];
-        for ((&y, &y_in), (&x, &x_in)) in side(of_y).zip(side(of_x)) {
-            let one = if x_in & y_in { 1.0 } else { 0.0 };
-            let (x, y) = (one * x, one * y);
-            n += one;
-            x1 += x;
-            y1 += y;
-            xx += x * x;
-            xy += x * y;
+        let size = grid.entries(0, near).len();
+        self.telling.clear();
+        for gap in gaps {
+            let entries = self.centred.get(grid.entries(gap.channel, near));
+            self.telling.extend_from_slice(entries.unwrap_or_default());
         }
+        self.scores.resize(grid.channels * gaps.len(), 0.0);
+        let all = self.centred.get(near * grid.size..).unwrap_or_default();
+        matmul(
+            MatMut::from_column_major_slice_mut(&mut self.scores, grid.channels, gaps.len()),
+            Accum::Replace,
+            MatRef::from_column_major_slice_with_stride(all, size, grid.channels, grid.plane)
+                .transpose(),
+            MatRef::from_column_major_slice(&self.telling, size, gaps.len()),
+            1.0,
+            Par::Seq,
+        );
+    }
+
+    /// Turns the products into scores: of the channels that have both the nearest packet and the one to
+    /// be filled.
+    fn rate(&mut self, grid: Grid, gaps: &[Gap]) {
+        let weights = &self.weights;
+        let of_packet = |packet| weights.chunks_exact(grid.channels).nth(packet);
+        let scores = self.scores.chunks_exact_mut(grid.channels);
+        for (scores, gap) in scores.zip(gaps) {
+            if let (Some(near), Some(at)) = (of_packet(gap.near), of_packet(gap.packet)) {
+                // Code for AVX ends by clearing the upper halves of the vector registers, which the
+                // matrix product does not. While they are in use, code for SSE takes twice as long.
+                self.arch.dispatch(
+                    #[inline(always)]
+                    || rate(scores, near, at),
+                );
+            }
+            if let Some(own) = scores.get_mut(gap.channel) {
+                *own = NO_HELP;
+            }
+        }
+    }
+
+    /// The channel of the highest score for a gap, the first of equals, which it loses.
+    fn take_best(&mut self, grid: Grid, number: usize) -> Option<usize> {
+        let scores = self.scores.chunks_exact_mut(grid.channels).nth(number)?;
+        let mut best = (NO_HELP, 0);
+        for (channel, &score) in scores.iter().enumerate() {
+            if score > best.0 {
+                best = (score, channel);
+            }
+        }
+        *scores.get_mut(best.1)? = NO_HELP;
+        (best.0 > NO_HELP).then_some(best.1)
+    }
+
+    fn fill_gap(&mut self, holes: &mut Holes<'_>, grid: Grid, gap: Gap, number: usize) {
+        let place = grid.entries(gap.channel, gap.packet);
+        self.open.clear();
+        let received = holes.received.get(place.clone()).unwrap_or_default();
+        let missing = received
+            .iter()
+            .enumerate()
+            .filter(|&(_, received)| !received);
+        self.open.extend(missing.map(|(step, _)| step));
+        for _ in 0..CANDIDATES {
+            if self.open.is_empty() {
+                return;
+            }
+            let Some(other) = self.take_best(grid, number) else {
+                break;
+            };
+            let line = self.fit(holes.received, grid, gap, other);
+            let source = grid.entries(other, gap.packet);
+            copy(holes, place.start, source, line, &mut self.open);
+        }
+        let own = self.packet(grid, gap.channel, gap.near);
+        let level = own.map_or(0.0, |own| own.mean);
+        for &step in &self.open {
+            if let Some(entry) = holes.entries.get_mut(place.start + step) {
+                *entry = level;
+            }
+        }
+    }
+
+    /// Slope and offset of the least-squares line of the gap's nearest packet on another channel's,
+    /// over the entries that both have.
+    fn fit(&self, received: &[bool], grid: Grid, gap: Gap, other: usize) -> (f32, f32) {
+        let (of_y, of_x) = (
+            grid.entries(gap.channel, gap.near),
+            grid.entries(other, gap.near),
+        );
         let mean = |channel| {
-            self.packet(grid, channel, packet)
+            self.packet(grid, channel, gap.near)
                 .map_or(0.0, |packet| packet.mean)
         };
-        let (x_mean, y_mean) = (mean(other), mean(channel));
-        if n == 0.0 {
-            return (0.0, y_mean);
-        }
-        let variance = xx - x1 * x1 / n;
-        let slope = if variance > f32::EPSILON * xx {
-            (xy - x1 * y1 / n) / variance
-        } else {
-            0.0
+        let flagged = |range: Range<usize>| Flagged {
+            entries: self.centred.get(range.clone()).unwrap_or_default(),
+            received: received.get(range).unwrap_or_default(),
         };
-        (slope, (y_mean + y1 / n) - slope * (x_mean + x1 / n))
+        let (x, y) = (flagged(of_x), flagged(of_y));
+        self.arch
+            .dispatch(
+                #[inline(always)]
+                || Sums::of(x, y),
+            )
+            .line(mean(other), mean(gap.channel))
     }
 }
 
-/// Writes the line's value of the entries at `source` into those at `place` that are open, where
-/// the source was received. Returns whether any are left open.
+/// Turns products with packets into scores, given the weights of these and of those to fill from.
+#[inline(always)]
+fn rate(scores: &mut [f32], near: &[f32], at: &[f32]) {
+    for ((score, &near), &at) in scores.iter_mut().zip(near).zip(at) {
+        let has_both = (near >= 0.0) & (at >= 0.0);
+        *score = if has_both {
+            score.abs() * near
+        } else {
+            NO_HELP
+        };
+    }
+}
+
+/// Writes the line's value of the entries at `source` into those from `start` on that are open, where
+/// the source was received; these are then open no more.
 fn copy(
     holes: &mut Holes<'_>,
-    place: Range<usize>,
+    start: usize,
     source: Range<usize>,
     (slope, offset): (f32, f32),
-    open: &mut [bool],
-) -> bool {
-    let length = place.len().min(source.len());
-    let mut left = false;
-    for (step, open) in open.iter_mut().enumerate().take(length) {
-        if !*open {
-            continue;
-        }
-        let (to, from) = (place.start + step, source.start + step);
+    open: &mut Vec<usize>,
+) {
+    open.retain(|&step| {
+        let from = source.start + step;
         if holes.received.get(from) != Some(&true) {
-            left = true;
-            continue;
+            return true;
         }
         let value = holes.entries.get(from).copied().unwrap_or_default();
-        if let Some(entry) = holes.entries.get_mut(to) {
+        if let Some(entry) = holes.entries.get_mut(start + step) {
             *entry = slope * value + offset;
-            *open = false;
         }
-    }
-    left
-}
-
-/// Rows of a packet, judged from the losses.
-///
-/// The greatest common divisor of the places where runs of wholly lost rows begin and end, channels
-/// of which nothing arrived left out; the bottom of a channel says nothing. Where that makes packets
-/// of fewer than [`LEAST_ENTRIES`], the smallest multiple that does not. Where no row is wholly lost,
-/// as few rows as have [`LEAST_ENTRIES_SCATTERED`].
-pub(crate) fn packet_rows(received: &[bool], (_, height, width): (usize, usize, usize)) -> usize {
-    let mut divisor = 0;
-    for channel in received.chunks_exact(height * width) {
-        if !channel.contains(&true) {
-            continue;
-        }
-        let mut above = false;
-        for (number, row) in channel.chunks_exact(width).enumerate() {
-            let lost = !row.contains(&true);
-            if lost != above {
-                divisor = greatest_common_divisor(divisor, number);
-            }
-            above = lost;
-        }
-    }
-    let (unit, least) = if divisor == 0 {
-        (1, LEAST_ENTRIES_SCATTERED)
-    } else {
-        (divisor, LEAST_ENTRIES)
-    };
-    unit * least.div_ceil(unit * width)
-}
-
-const fn greatest_common_divisor(mut a: usize, mut b: usize) -> usize {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
+        false
+    });
 }

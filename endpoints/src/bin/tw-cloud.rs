@@ -1,5 +1,6 @@
 //! The cloud endpoint.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,25 +9,37 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
+use serde::Serialize;
 use tensorwire_concealment::Method;
 use tensorwire_endpoints::capture::{self, Recorder, Role};
+use tensorwire_endpoints::carrier::Carrier;
 use tensorwire_endpoints::classifier::{ClassifierOpener, Concealment, advice};
 use tensorwire_endpoints::clock::Clock;
 use tensorwire_endpoints::cloud::{Cloud, CloudConfig, CloudNotice};
 use tensorwire_endpoints::datapath::PathStats;
+use tensorwire_endpoints::lab::output::write_file;
 use tensorwire_endpoints::options::ModelOptions;
 use tensorwire_endpoints::shutdown::{self, Stop};
+use tensorwire_endpoints::stand_in::handler::{Ledger, StandInOpener};
+use tensorwire_endpoints::stand_in::report::SessionReport;
+use tensorwire_protocol::wire::ConnectionId;
 
-/// Receives feature tensors over UDP, fills what was lost, finishes the inference, sends results back.
+/// Receives feature tensors, fills what was lost, finishes the inference, sends results back.
 #[derive(Parser, Debug)]
 #[command(name = "tw-cloud", version, after_help = EXAMPLES)]
 struct Options {
     /// Address of the control connections (QUIC over UDP)
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4433")]
     listen: SocketAddr,
-    /// Address of the data path (plain UDP) [default: the port after --listen]
+    /// Address of the data path (plain UDP, and TCP at the same port) [default: the port after --listen]
     #[arg(long, value_name = "ADDR")]
     data: Option<SocketAddr>,
+    /// Carriers that edges may choose from, with commas between [default: all]
+    #[arg(long, value_enum, value_name = "NAMES", value_delimiter = ',', default_values_t = Carrier::ALL, hide_default_value = true)]
+    carriers: Vec<Carrier>,
+    /// Let datagrams that are due at once leave in one system call (generic segmentation offload)
+    #[arg(long)]
+    gso: bool,
     #[command(flatten)]
     model: ModelOptions,
     /// Side-information bundle, made by `tw-lab calibrate` [default: the built-in one, if it fits]
@@ -48,7 +61,17 @@ struct Options {
     /// Sessions at a time, 1 to 256
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
     sessions: u16,
-    /// Write the datagrams of the data path as pcapng, replacing the file (`tw-lab inspect` and `tw-lab
+    /// Load no model: serve edges that were started with --stand-in, and no others, to measure the
+    /// network
+    #[arg(long, conflicts_with_all = ["model", "split", "bundle", "conceal", "conceal_budget_ms"])]
+    stand_in: bool,
+    /// Time that each tensor takes, as a model would, milliseconds [default: none]
+    #[arg(long, value_name = "MS", requires = "stand_in", value_parser = parse_budget)]
+    service_ms: Option<Duration>,
+    /// Write a record of each session to this file at the end
+    #[arg(long, value_name = "FILE", requires = "stand_in")]
+    json: Option<PathBuf>,
+    /// Write the datagrams of the data path (udp and quic-datagram) as pcapng, replacing the file (`tw-lab inspect` and `tw-lab
     /// replay` read it)
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
@@ -80,14 +103,11 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn run(options: Options) -> Result<()> {
     let stop = Stop::listen();
-    let loaded = options.model.load()?;
-    let side = loaded.bundle(options.bundle.as_deref())?;
-    let mut concealment = Concealment::new(options.conceal);
-    concealment.budget = options.conceal_budget_ms;
-    let bundle = side.as_ref().map(|side| Arc::clone(&side.bundle));
-    concealment
-        .concealer(loaded.shape()?.as_tuple(), None, bundle)
-        .map_err(|error| anyhow::anyhow!(advice(&error)))?;
+    let model = if options.stand_in {
+        None
+    } else {
+        Some(Serving::prepare(&options)?)
+    };
     let mut data = options.listen;
     data.set_port(if data.port() == 0 {
         0
@@ -97,6 +117,8 @@ async fn run(options: Options) -> Result<()> {
     let config = CloudConfig {
         listen: options.listen,
         data: options.data.unwrap_or(data),
+        carriers: options.carriers.iter().copied().collect(),
+        gso: options.gso,
         sessions: usize::from(options.sessions),
         any_source: options.any_source,
     };
@@ -109,12 +131,10 @@ async fn run(options: Options) -> Result<()> {
             .record(recorder.tap(Role::Cloud, cloud.data_addr()));
     }
 
-    eprintln!(
-        "model       {} ({})",
-        loaded.description.name,
-        loaded.model.digest()
-    );
-    eprintln!("concealment {}", options.conceal);
+    match &model {
+        Some(serving) => eprintln!("{}", serving.banner),
+        None => eprintln!("model       none: a stand-in, to measure the network"),
+    }
     eprintln!("control     {} (QUIC)", cloud.local_addr()?);
     eprintln!(
         "certificate self-signed, for development: SHA-256 {}",
@@ -124,24 +144,43 @@ async fn run(options: Options) -> Result<()> {
         "data        {} (plain UDP: neither encrypted nor authenticated)",
         cloud.data_addr()
     );
+    if let Some(address) = cloud.tcp_addr() {
+        eprintln!("data        {address} (plain TCP: not encrypted)");
+    }
+    eprintln!("carriers    {}", config.carriers);
     if !config.listen.ip().is_loopback() || !config.data.ip().is_loopback() {
         eprintln!("warning     anyone who reaches these addresses can stream to this cloud");
     }
     eprintln!("Ctrl-C ends.");
 
     let (notices, mut inbox) = Cloud::notices();
+    let ledger = Ledger::default();
+    let mut sessions = Sessions::new(ledger.clone());
     let log = tokio::spawn(async move {
         let mut totals = Totals::default();
         while let Some(notice) = inbox.recv().await {
             totals.add(&notice);
+            sessions.add(&notice);
             log(&notice);
         }
-        totals
+        (totals, sessions)
     });
     let path = cloud.path().clone();
-    let opener = Arc::new(ClassifierOpener::new(loaded.model, side, concealment));
-    cloud.serve(opener, notices, stop.requested()).await;
-    let totals = log.await?;
+    match model {
+        Some(serving) => {
+            let opener = Arc::new(serving.opener);
+            cloud.serve(opener, notices, stop.requested()).await;
+        }
+        None => {
+            let service = options.service_ms.unwrap_or_default();
+            let opener = Arc::new(StandInOpener::new(clock, service, ledger));
+            cloud.serve(opener, notices, stop.requested()).await;
+        }
+    }
+    let (totals, sessions) = log.await?;
+    if let Some(path) = &options.json {
+        write_file(path, &serde_json::to_vec(&sessions)?)?;
+    }
     eprintln!(
         "{} sessions, {} refused; {} tensors; {} datagrams that named no session",
         totals.sessions,
@@ -150,6 +189,80 @@ async fn run(options: Options) -> Result<()> {
         path.strays()
     );
     capture::finish(recorder)
+}
+
+/// A model to serve.
+struct Serving {
+    opener: ClassifierOpener,
+    banner: String,
+}
+
+impl Serving {
+    fn prepare(options: &Options) -> Result<Self> {
+        let loaded = options.model.load()?;
+        let side = loaded.bundle(options.bundle.as_deref())?;
+        let mut concealment = Concealment::new(options.conceal);
+        concealment.budget = options.conceal_budget_ms;
+        let bundle = side.as_ref().map(|side| Arc::clone(&side.bundle));
+        concealment
+            .concealer(loaded.shape()?.as_tuple(), None, bundle)
+            .map_err(|error| anyhow::anyhow!(advice(&error)))?;
+        let banner = format!(
+            "model       {} ({})\nconcealment {}",
+            loaded.description.name,
+            loaded.model.digest(),
+            options.conceal
+        );
+        Ok(Self {
+            opener: ClassifierOpener::new(loaded.model, side, concealment),
+            banner,
+        })
+    }
+}
+
+/// The records of sessions with stand-ins, as they are written down.
+#[derive(Serialize)]
+struct Sessions {
+    #[serde(skip)]
+    ledger: Ledger,
+    /// Names of the streams of open sessions.
+    #[serde(skip)]
+    open: HashMap<ConnectionId, String>,
+    sessions: Vec<SessionReport>,
+}
+
+impl Sessions {
+    fn new(ledger: Ledger) -> Self {
+        Self {
+            ledger,
+            open: HashMap::new(),
+            sessions: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, notice: &CloudNotice) {
+        match notice {
+            CloudNotice::Opened {
+                connection, stream, ..
+            } => {
+                self.open.insert(*connection, stream.split.clone());
+            }
+            CloudNotice::Closed {
+                connection,
+                stats,
+                reason,
+            } => {
+                let Some(stream) = self.open.remove(connection) else {
+                    return;
+                };
+                if let Some(record) = self.ledger.record(&stream) {
+                    let report = SessionReport::new(&stream, &record, reason, stats.as_deref());
+                    self.sessions.push(report);
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// What a cloud did in all.
@@ -182,10 +295,12 @@ fn log(notice: &CloudNotice) {
         CloudNotice::Opened {
             connection,
             peer,
+            carrier,
             stream,
         } => eprintln!(
-            "session {:06x} opened by {peer}: `{}` {}×{}×{}, deadline {} ms, MSS {}",
+            "session {:06x} opened by {peer} over {}: `{}` {}×{}×{}, deadline {} ms, MSS {}",
             connection.value(),
+            carrier.name(),
             stream.split,
             stream.channels,
             stream.height,

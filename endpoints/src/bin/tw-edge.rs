@@ -1,5 +1,6 @@
 //! The edge endpoint.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -11,18 +12,23 @@ use clap::Parser;
 use serde::Serialize;
 use tensorwire_codec::Classification;
 use tensorwire_endpoints::capture::{self, Recorder};
+use tensorwire_endpoints::carrier::Carrier;
 use tensorwire_endpoints::clock::{Clock, millis};
 use tensorwire_endpoints::datapath::PathStats;
 use tensorwire_endpoints::description::Description;
-use tensorwire_endpoints::edge::{Edge, Outcome, Pace, Protection, SentTensor};
+use tensorwire_endpoints::edge::{Edge, FrameSource, Outcome, Pace, Protection, Route, SentTensor};
+use tensorwire_endpoints::lab::output::write_file;
 use tensorwire_endpoints::options::{
-    CodecOptions, ImageOptions, ModelOptions, RecoveryOptions, StreamOptions, interval, parse_fps,
+    CarrierOptions, CodecOptions, ImageOptions, ModelOptions, QualityOptions, RateOptions,
+    RecoveryOptions, StreamOptions, describe, interval, parse_fps,
 };
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::source::ImageSource;
+use tensorwire_endpoints::stand_in::{self, OnWire, report::EdgeReport, source::StandInSource};
 use tensorwire_endpoints::statistics::Percentiles;
 use tensorwire_endpoints::stream::StreamDescription;
 use tensorwire_protocol::ReceivedResult;
+use tensorwire_protocol::admission::{DropReason, DropRule};
 use tensorwire_protocol::wire::ResultStatus;
 
 /// Runs the first part of a model on images, streams the feature tensors to a cloud, prints what it
@@ -33,9 +39,11 @@ struct Options {
     /// The cloud's control address, HOST:PORT
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4433")]
     connect: String,
-    /// Send the data path here instead of where the cloud says (to a link emulator, say)
+    /// Send the data path (UDP or TCP) here instead of where the cloud says (to a link emulator, say)
     #[arg(long, value_name = "ADDR")]
     data: Option<SocketAddr>,
+    #[command(flatten)]
+    carrier: CarrierOptions,
     #[command(flatten)]
     model: ModelOptions,
     #[command(flatten)]
@@ -47,21 +55,36 @@ struct Options {
     #[command(flatten)]
     codec: CodecOptions,
     #[command(flatten)]
+    quality: QualityOptions,
+    #[command(flatten)]
     stream: StreamOptions,
     #[command(flatten)]
     recovery: RecoveryOptions,
-    /// Frames a second; 0 for as fast as the cloud answers
+    #[command(flatten)]
+    rate: RateOptions,
+    /// Frames a second; 0 for as fast as the session takes them
     #[arg(long, default_value_t = 30.0, value_parser = parse_fps)]
     fps: f64,
     /// Frames to stream; the images start again when they end [default: each image once]
     #[arg(long, value_name = "N")]
     frames: Option<u64>,
-    /// Unanswered tensors at a time, 1 to 1024; the next capture waits while there are as many
+    /// Frames in the making or unanswered at a time, 1 to 1024; the next capture waits while there are as
+    /// many
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1_024))]
     in_flight: u16,
     /// Print no line a frame
     #[arg(long)]
     quiet: bool,
+    /// Stream pseudo-random tensors of so many bytes (8 to 16777215) instead of a model's, to a cloud
+    /// that was started with --stand-in, until Ctrl-C or --frames: measures the network
+    #[arg(long, value_name = "BYTES", num_args = 0..=1, default_missing_value = "12000",
+        conflicts_with_all = ["model", "split", "images", "bundle"],
+        value_parser = clap::value_parser!(u32).range(8..=16_777_215))]
+    stand_in: Option<u32>,
+    /// Write a summary to this file at the end, as JSON: frames, tensors by outcome, frames skipped by
+    /// reason
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
     /// Write the datagrams of the data path as pcapng, replacing the file (`tw-lab inspect` reads it)
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
@@ -73,8 +96,14 @@ Examples:
       streams the built-in 1,000 images to a cloud on this machine
   tw-edge --connect 192.0.2.7:4433 --fps 15 --coder jpeg --quality 60 --deadline-ms 50
       sends JPEG slices, and has tensors released at most 50 ms after capture
+  tw-edge --rate-control 5mbit --drop-rule predictive --deadline-ms 60 --json summary.json
+      sends at 5 Mbit/s at most, computes no frame that would come too late, says why in the lines
+      and in the summary
   tw-edge --model m.onnx --description m.toml --split add_4 --bundle m.twb --images photos
       a model and images of your own (the cloud needs the same model and bundle)
+
+  tw-edge --carrier tcp --congestion bbr
+      sends tensors over TCP instead, to compare, or where UDP does not get through
 
 Exit status: 0 when done or after Ctrl-C, 1 on failure, 2 on wrong usage.";
 
@@ -89,55 +118,141 @@ async fn run(options: &Options) -> Result<()> {
     let addresses: Vec<SocketAddr> = addresses
         .with_context(|| format!("`{}` is no address; give HOST:PORT", options.connect))?
         .collect();
-    let loaded = options.model.load()?;
-    let side = loaded.bundle(options.bundle.as_deref())?;
-    let dataset = loaded.images(&options.images)?;
-    let format = options.codec.format(loaded.shape()?, side.as_ref())?;
-    let digest = side.as_ref().map(|side| side.digest);
-    let mut stream = StreamDescription::new(&format, &loaded.split, loaded.model.digest(), digest)?;
-    options.stream.apply(&mut stream);
-    let protection = options
-        .recovery
-        .apply(&mut stream, &format, side.as_ref())?;
-    let frames = options.frames.unwrap_or(dataset.len() as u64);
-    let source = ImageSource::new(&loaded, dataset, &format, side, frames)?;
+    let Prepared {
+        stream,
+        protection,
+        source,
+        description,
+    } = match options.stand_in {
+        Some(bytes) => Prepared::stand_in(bytes, options)?,
+        None => Prepared::model(options)?,
+    };
+    let mut counted = match options.stand_in {
+        Some(_) => Some(EdgeReport::new(&stream.split, OnWire::of(&stream)?)),
+        None => None,
+    };
+    let ladder = stream.ladder()?;
+    let format = *ladder.best();
 
+    let route = options.carrier.route(options.data);
     let clock = Clock::start();
     let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
     let (mut edge, cloud) = tokio::select! {
-        connected = connect(&addresses, options.data, &stream, &protection, clock, recorder.as_ref()) => {
+        connected = connect(&addresses, route, &stream, &protection, clock, recorder.as_ref()) => {
             connected?
         }
         () = stop.requested() => return Ok(()),
     };
     eprintln!(
-        "streaming `{}` {} in {} slices to {cloud}; the data path is plain UDP, neither encrypted nor \
-         authenticated, and the cloud's certificate is not checked",
-        loaded.split,
+        "streaming `{}` {} in {} slices to {cloud}; {}, and the cloud's certificate is not checked",
+        stream.split,
         format.shape(),
-        format.slice_count()
+        format.slice_count(),
+        protection_of(route.carrier)
     );
-    let mut report = Report::new(loaded.description, options.quiet);
+    if ladder.len() > 1 {
+        eprintln!("adaptive quality: {}", describe(&ladder));
+    }
+    let rule = options.rate.drop_rule.rule();
+    edge.set_drop_rule(rule, usize::from(options.rate.queue));
+    let mut report = Report::new(description, options.quiet, ladder.len());
     let pace = Pace {
         interval: interval(options.fps),
         in_flight: usize::from(options.in_flight),
     };
     let streamed = edge
-        .stream(Arc::new(source), pace, stop.requested(), |outcome| {
-            report.tell(outcome)
+        .stream(source, pace, stop.requested(), |outcome| {
+            if let Some(counted) = &mut counted {
+                counted.tell(&outcome);
+            }
+            report.tell(outcome);
         })
         .await;
-    let stats = edge.stats().await;
+    let stats = edge.stats().await.ok();
     edge.close().await;
-    report.summary(stats.ok().as_ref());
-    let captured = capture::finish(recorder);
-    streamed.and(captured)
+    let written = options.json.as_deref().map(|path| {
+        let json = match &mut counted {
+            Some(counted) => {
+                counted.finish(stats.as_ref());
+                serde_json::to_vec_pretty(counted)
+            }
+            None => serde_json::to_vec_pretty(&report.counted(rule)),
+        };
+        write_file(path, &json?)
+    });
+    report.summary(stats.as_ref());
+    let written = written.unwrap_or(Ok(()));
+    streamed.and(written).and(capture::finish(recorder))
+}
+
+/// What keeps others from reading and forging tensors.
+const fn protection_of(carrier: Carrier) -> &'static str {
+    match carrier {
+        Carrier::Udp => "the data path is plain UDP, neither encrypted nor authenticated",
+        Carrier::Tcp => "the data path is plain TCP, not encrypted",
+        _ => "the data path is QUIC, encrypted",
+    }
+}
+
+/// What there is to stream.
+struct Prepared {
+    stream: StreamDescription,
+    protection: Protection,
+    source: Arc<dyn FrameSource>,
+    /// What the classes are called, where there are any.
+    description: Option<Description>,
+}
+
+impl Prepared {
+    /// The tensors of a model.
+    fn model(options: &Options) -> Result<Self> {
+        let loaded = options.model.load()?;
+        let side = loaded.bundle(options.bundle.as_deref())?;
+        let dataset = loaded.images(&options.images)?;
+        let quality = options
+            .quality
+            .quality(&options.codec, loaded.shape()?, side.as_ref())?;
+        let ladder = quality.ladder().clone();
+        let format = *ladder.best();
+        let digest = side.as_ref().map(|side| side.digest);
+        let mut stream =
+            StreamDescription::with_ladder(&ladder, &loaded.split, loaded.model.digest(), digest)?;
+        options.stream.apply(&mut stream);
+        let mut protection = options
+            .recovery
+            .apply(&mut stream, &format, side.as_ref())?;
+        protection.rate = options.rate.rate_control.0;
+        let frames = options.frames.unwrap_or(dataset.len() as u64);
+        let source = ImageSource::new(&loaded, dataset, quality, side, frames)?;
+        Ok(Self {
+            stream,
+            protection,
+            source: Arc::new(source),
+            description: Some(loaded.description),
+        })
+    }
+
+    /// Tensors of `bytes` bytes that stand in for a model's.
+    fn stand_in(bytes: u32, options: &Options) -> Result<Self> {
+        let format = stand_in::format(bytes)?;
+        let mut stream = stand_in::describe(&format)?;
+        options.stream.apply(&mut stream);
+        let mut protection = options.recovery.apply(&mut stream, &format, None)?;
+        protection.rate = options.rate.rate_control.0;
+        let frames = options.frames.unwrap_or(u64::MAX);
+        Ok(Self {
+            stream,
+            protection,
+            source: Arc::new(StandInSource::new(format.shape().entries(), frames)),
+            description: None,
+        })
+    }
 }
 
 /// Connects to the first of a name's addresses at which a cloud answers.
 async fn connect(
     addresses: &[SocketAddr],
-    data: Option<SocketAddr>,
+    route: Route,
     stream: &StreamDescription,
     protection: &Protection,
     clock: Clock,
@@ -146,7 +261,7 @@ async fn connect(
     let mut failed = anyhow::anyhow!("the name has no address");
     for &address in addresses {
         let (stream, protection) = (stream.clone(), protection.clone());
-        let edge = Edge::connect_recorded(address, data, stream, protection, clock, recorder);
+        let edge = Edge::connect_recorded(address, route, stream, protection, clock, recorder);
         match edge.await {
             Ok(edge) => return Ok((edge, address)),
             Err(error) => failed = error,
@@ -167,6 +282,9 @@ struct Line<'a> {
     reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<usize>,
+    /// The step of the ladder, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     missing_share: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -186,10 +304,43 @@ struct Prediction {
     score: f32,
 }
 
+/// The summary for programs.
+#[derive(Serialize)]
+struct Counted<'a> {
+    drop_rule: &'static str,
+    /// Frames captured; each is in exactly one of the counts that follow.
+    frames: usize,
+    answered: usize,
+    /// Refused or not computed by the cloud.
+    failed: usize,
+    /// Lost on the way or superseded there.
+    dropped: usize,
+    unanswered: usize,
+    /// Not sent, by reason: rate, deadline, server-busy, superseded, or failed.
+    skipped: &'a BTreeMap<&'static str, usize>,
+    /// Answered tensors that were whole.
+    whole: usize,
+    labelled: usize,
+    correct: usize,
+    /// Of the coded tensors.
+    bytes: usize,
+    latency_ms: LatencyMs,
+}
+
+/// From capture to answer.
+#[derive(Serialize)]
+struct LatencyMs {
+    p50: Option<f64>,
+    p95: Option<f64>,
+    p99: Option<f64>,
+}
+
 /// What the user sees of a stream.
 struct Report {
-    description: Description,
+    description: Option<Description>,
     quiet: bool,
+    /// Tensors sent by each step of the ladder.
+    steps: Vec<usize>,
     latencies: Vec<f64>,
     model: Vec<f64>,
     encode: Vec<f64>,
@@ -202,14 +353,16 @@ struct Report {
     failed: usize,
     dropped: usize,
     unanswered: usize,
-    skipped: usize,
+    /// By reason.
+    skipped: BTreeMap<&'static str, usize>,
 }
 
 impl Report {
-    const fn new(description: Description, quiet: bool) -> Self {
+    fn new(description: Option<Description>, quiet: bool, steps: u8) -> Self {
         Self {
             description,
             quiet,
+            steps: vec![0; usize::from(steps)],
             latencies: Vec::new(),
             model: Vec::new(),
             encode: Vec::new(),
@@ -222,7 +375,7 @@ impl Report {
             failed: 0,
             dropped: 0,
             unanswered: 0,
-            skipped: 0,
+            skipped: BTreeMap::new(),
         }
     }
 
@@ -246,8 +399,14 @@ impl Report {
                 self.unanswered += 1;
                 self.lost(&sent, "unanswered", None);
             }
-            Outcome::Skipped { frame, reason } => {
-                self.skipped += 1;
+            Outcome::Skipped {
+                frame,
+                notice,
+                reason,
+            } => {
+                let dropped = DropReason::ALL.iter().find(|r| r.notice() == notice);
+                let name = dropped.map_or("failed", |reason| reason.name());
+                *self.skipped.entry(name).or_default() += 1;
                 let line = Line {
                     frame: frame.0,
                     outcome: "skipped",
@@ -262,6 +421,9 @@ impl Report {
 
     fn sent(&mut self, sent: &SentTensor) {
         self.bytes += sent.bytes;
+        if let Some(tensors) = self.steps.get_mut(usize::from(sent.step)) {
+            *tensors += 1;
+        }
         self.model.push(millis(sent.model));
         self.encode.push(millis(sent.encode));
         self.labelled += usize::from(sent.label.is_some());
@@ -296,6 +458,7 @@ impl Report {
             },
             reason: Some(failure.unwrap_or_else(|| result.reason.name())),
             bytes: Some(sent.bytes),
+            step: self.step(sent),
             missing_share: Some(result.missing_share),
             inference_ms: Some(millis(result.compute)),
             latency_ms: Some(latency),
@@ -312,14 +475,22 @@ impl Report {
             outcome,
             reason,
             bytes: Some(sent.bytes),
+            step: self.step(sent),
             label: sent.label.map(|class| self.name(class)),
             ..Line::default()
         };
         self.print(&line);
     }
 
+    fn step(&self, sent: &SentTensor) -> Option<u8> {
+        (self.steps.len() > 1).then_some(sent.step)
+    }
+
     fn name(&self, class: u32) -> String {
-        self.description.label(class as usize).into_owned()
+        match &self.description {
+            Some(description) => description.label(class as usize).into_owned(),
+            None => class.to_string(),
+        }
     }
 
     fn print(&self, line: &Line<'_>) {
@@ -331,15 +502,54 @@ impl Report {
         }
     }
 
+    fn counted(&self, rule: DropRule) -> Counted<'_> {
+        let latencies = Percentiles::of(self.latencies.clone());
+        let sent = self.answered + self.failed + self.dropped + self.unanswered;
+        Counted {
+            drop_rule: rule.name(),
+            frames: sent + self.skipped.values().sum::<usize>(),
+            answered: self.answered,
+            failed: self.failed,
+            dropped: self.dropped,
+            unanswered: self.unanswered,
+            skipped: &self.skipped,
+            whole: self.whole,
+            labelled: self.labelled,
+            correct: self.correct,
+            bytes: self.bytes,
+            latency_ms: LatencyMs {
+                p50: latencies.at(50.0),
+                p95: latencies.at(95.0),
+                p99: latencies.at(99.0),
+            },
+        }
+    }
+
     fn summary(self, stats: Option<&PathStats>) {
         let sent = self.answered + self.failed + self.dropped + self.unanswered;
+        let reasons: Vec<_> = (self.skipped.iter())
+            .map(|(reason, count)| format!("{reason} {count}"))
+            .collect();
+        let reasons = if reasons.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", reasons.join(", "))
+        };
         eprintln!(
             "{sent} tensors sent: {} answered ({} of them whole), {} failed or refused by the cloud, {} lost on \
-             the way or superseded, {} unanswered; {} frames skipped",
-            self.answered, self.whole, self.failed, self.dropped, self.unanswered, self.skipped
+             the way or superseded, {} unanswered; {} frames skipped{reasons}",
+            self.answered,
+            self.whole,
+            self.failed,
+            self.dropped,
+            self.unanswered,
+            self.skipped.values().sum::<usize>()
         );
         if sent > 0 && sent == self.unanswered {
-            eprintln!("nothing came back: is UDP let through to the cloud's data port, and back?");
+            eprintln!(
+                "nothing came back: is UDP let through to the cloud's data port, and back? `--carrier tcp` \
+                 or `quic-stream` may get through where it is not"
+            );
         }
         if self.labelled > 0 {
             let share = 100.0 * self.correct as f64 / self.labelled as f64;
@@ -350,6 +560,11 @@ impl Report {
         }
         if let Some(bytes) = self.bytes.checked_div(sent) {
             eprintln!("{bytes} bytes a tensor");
+        }
+        if self.steps.len() > 1 {
+            let steps = self.steps.iter().enumerate();
+            let steps: Vec<String> = steps.map(|(step, n)| format!("{step}: {n}")).collect();
+            eprintln!("tensors by step: {}", steps.join(", "));
         }
         for (name, values) in [
             ("edge model", self.model),

@@ -1,17 +1,22 @@
-//! The data path: one UDP socket, the sessions on it, and the only loop that drives them.
+//! The data path: TSP sessions on a UDP socket or in QUIC datagrams, and the only loop that drives them;
+//! and the handle that applications have of a session, whatever carries it.
 
 mod driver;
+mod load;
+mod quic;
+mod socket;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use tensorwire_protocol::wire::{ConnectionId, FrameNumber, NoticeReason, TensorId};
 use tensorwire_protocol::{
-    Config, ConfigError, Event, OutgoingResult, OutgoingTensor, ResultError, SendError, Stats,
+    Config, ConfigError, Event, OutgoingResult, OutgoingTensor, Path, PeerLoad, ResultError,
+    SendError, Stats,
 };
-use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::capture::Tap;
@@ -19,9 +24,11 @@ use crate::clock::Clock;
 use crate::stream::StreamDescription;
 
 use driver::Driver;
+pub(crate) use load::LoadMeter;
+use socket::Socket;
 
 /// Commands that may wait for the loop; senders wait beyond.
-const COMMANDS: usize = 64;
+pub(crate) const COMMANDS: usize = 64;
 /// The largest UDP payload there can be.
 pub(crate) const MAX_UDP: usize = 65_535;
 
@@ -44,21 +51,36 @@ pub struct PathStats {
     pub session: Stats,
     /// Tensors answered with `Busy`, because the application was behind.
     pub busy: u64,
-    /// Datagrams that the system did not send.
+    /// Datagrams that the system, or QUIC, did not send.
     pub send_failed: u64,
 }
 
-/// A session on a data path. Dropping it ends the session.
+/// What a session knows that decides which frames are worth computing.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Outlook {
+    /// The path to the peer.
+    pub path: Path,
+    /// The load that the peer told last; none before it told any.
+    pub load: Option<PeerLoad>,
+    /// REPAIR packets for each source packet that tensors get ahead of losses.
+    pub parity: f64,
+}
+
+/// A session, whatever carries it. Dropping it ends the session.
 #[derive(Debug)]
 pub struct SessionHandle {
     connection: ConnectionId,
-    path: DataPath,
+    commands: mpsc::Sender<Command>,
+    clock: Clock,
     closed: AtomicBool,
+    /// Why the session ended, where its carrier ended it.
+    ended: Arc<OnceLock<String>>,
 }
 
-/// What handles ask of the driver.
+/// What handles ask of whoever drives their session.
 #[derive(Debug)]
-enum Command {
+pub(crate) enum Command {
     Open {
         config: Box<Config>,
         from: Option<IpAddr>,
@@ -66,6 +88,12 @@ enum Command {
         reply: oneshot::Sender<Result<ConnectionId, OpenError>>,
     },
     Attach(ConnectionId, ConnectionId, Option<SocketAddr>),
+    /// The session's datagrams travel in this QUIC connection.
+    AttachQuic(ConnectionId, ConnectionId, QuicPath),
+    /// A datagram came in a session's QUIC connection.
+    Datagram(ConnectionId, Bytes),
+    /// A session's QUIC connection takes datagrams again.
+    Room(ConnectionId, Result<(), quinn::SendDatagramError>),
     Tensor(
         ConnectionId,
         OutgoingTensor,
@@ -77,9 +105,18 @@ enum Command {
         oneshot::Sender<Result<(), ResultError>>,
     ),
     Skip(ConnectionId, NoticeReason, FrameNumber, u64),
+    Outlook(ConnectionId, oneshot::Sender<Outlook>),
     Stats(ConnectionId, oneshot::Sender<PathStats>),
     End(ConnectionId, oneshot::Sender<PathStats>),
     Close(ConnectionId),
+}
+
+/// A QUIC connection that carries a session's datagrams.
+#[derive(Debug)]
+pub(crate) struct QuicPath {
+    connection: quinn::Connection,
+    /// How those that wait for the connection reach the driver, which they do not keep alive.
+    driver: mpsc::WeakSender<Command>,
 }
 
 /// The data path is gone: the runtime shuts down.
@@ -103,33 +140,72 @@ pub enum OpenError {
 }
 
 impl DataPath {
-    /// Binds `address` and drives its sessions on the current runtime.
+    /// Binds `address` and drives its sessions on the current runtime. Each datagram leaves in a system
+    /// call of its own.
     ///
     /// # Errors
     /// If the address cannot be bound.
     pub async fn bind(address: SocketAddr, clock: Clock) -> io::Result<Self> {
-        let socket = UdpSocket::bind(address).await?;
+        Self::bind_with(address, clock, false).await
+    }
+
+    /// The same; with `gso`, datagrams that are due at once leave in one call (generic segmentation
+    /// offload). Cheaper, but the network sees them as a burst, and netem as one packet.
+    ///
+    /// # Errors
+    /// If the address cannot be bound.
+    pub async fn bind_with(address: SocketAddr, clock: Clock, gso: bool) -> io::Result<Self> {
+        let socket = Socket::bind(address, gso).await?;
         let local = socket.local_addr()?;
+        Ok(Self::start(Some(socket), local, clock))
+    }
+
+    /// A data path without a socket, for sessions whose datagrams travel in QUIC connections.
+    #[must_use]
+    pub fn without_socket(clock: Clock) -> Self {
+        Self::start(None, ([0, 0, 0, 0], 0).into(), clock)
+    }
+
+    fn start(socket: Option<Socket>, local: SocketAddr, clock: Clock) -> Self {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let strays = Arc::new(AtomicU64::new(0));
         let tap = Arc::default();
         let driver = Driver::new(socket, clock, Arc::clone(&strays), Arc::clone(&tap));
         tokio::spawn(driver.run(inbox));
-        Ok(Self {
+        Self {
             commands,
             local,
             clock,
             strays,
             tap,
-        })
+        }
     }
 
-    /// Hands what the socket sends and receives from now on to a capture; only the first tap counts.
+    /// Hands what the sessions send and receive from now on to a capture; only the first tap counts.
     pub fn record(&self, tap: Tap) {
         let _ = self.tap.set(tap);
     }
 
-    /// The address of the socket.
+    /// Tells the capture, if there is one, what a session on this path streams, so that it can be
+    /// replayed. To be called before the peer knows of the session; `remote` is the ID that the peer chose.
+    pub fn describe(
+        &self,
+        session: &SessionHandle,
+        remote: ConnectionId,
+        stream: &StreamDescription,
+    ) {
+        if let Some(tap) = self.tap.get() {
+            tap.session(self.clock.now(), session.connection, remote, stream);
+        }
+    }
+
+    /// The clock that its sessions count by.
+    #[must_use]
+    pub const fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// The address of the socket; unspecified, with port 0, where there is none.
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {
         self.local
@@ -165,15 +241,39 @@ impl DataPath {
         };
         self.commands.send(command).await.map_err(|_| PathEnded)?;
         let connection = answer.await.map_err(|_| PathEnded)??;
-        Ok(SessionHandle {
+        Ok(SessionHandle::new(
             connection,
-            path: self.clone(),
-            closed: AtomicBool::new(false),
-        })
+            self.commands.clone(),
+            self.clock,
+            Arc::default(),
+        ))
     }
 }
 
 impl SessionHandle {
+    pub(crate) const fn new(
+        connection: ConnectionId,
+        commands: mpsc::Sender<Command>,
+        clock: Clock,
+        ended: Arc<OnceLock<String>>,
+    ) -> Self {
+        Self {
+            connection,
+            commands,
+            clock,
+            closed: AtomicBool::new(false),
+            ended,
+        }
+    }
+
+    /// Why the session ended, once its events have.
+    #[must_use]
+    pub fn end_reason(&self) -> &str {
+        self.ended
+            .get()
+            .map_or("the data path has ended", String::as_str)
+    }
+
     /// The ID that datagrams to this session carry.
     #[must_use]
     pub const fn connection(&self) -> ConnectionId {
@@ -183,7 +283,7 @@ impl SessionHandle {
     /// The clock that the session counts by.
     #[must_use]
     pub const fn clock(&self) -> Clock {
-        self.path.clock
+        self.clock
     }
 
     /// Tells the session which ID the peer chose, and where the peer is, if that is known.
@@ -199,12 +299,20 @@ impl SessionHandle {
             .await
     }
 
-    /// Tells the capture, if there is one, what this session streams, so that it can be replayed. To be
-    /// called before the peer knows of the session; `remote` is the ID that the peer chose.
-    pub fn describe(&self, remote: ConnectionId, stream: &StreamDescription) {
-        if let Some(tap) = self.path.tap.get() {
-            tap.session(self.clock().now(), self.connection, remote, stream);
-        }
+    /// Tells the session which ID the peer chose, and that its datagrams travel in `connection`, both ways:
+    /// it takes none from elsewhere any more.
+    ///
+    /// # Errors
+    /// If the data path has ended.
+    pub async fn attach_quic(
+        &self,
+        remote: ConnectionId,
+        connection: quinn::Connection,
+    ) -> Result<(), PathEnded> {
+        let driver = self.commands.downgrade();
+        let path = QuicPath { connection, driver };
+        self.send(Command::AttachQuic(self.connection, remote, path))
+            .await
     }
 
     /// Sends a tensor.
@@ -245,6 +353,15 @@ impl SessionHandle {
             .await
     }
 
+    /// What the session knows of path and peer at the moment.
+    ///
+    /// # Errors
+    /// If the data path has ended.
+    pub async fn outlook(&self) -> Result<Outlook, PathEnded> {
+        self.ask(|reply| Command::Outlook(self.connection, reply))
+            .await
+    }
+
     /// Everything the session has counted.
     ///
     /// # Errors
@@ -274,11 +391,7 @@ impl SessionHandle {
     }
 
     async fn send(&self, command: Command) -> Result<(), PathEnded> {
-        self.path
-            .commands
-            .send(command)
-            .await
-            .map_err(|_| PathEnded)
+        self.commands.send(command).await.map_err(|_| PathEnded)
     }
 
     async fn ask<T>(
@@ -297,10 +410,10 @@ impl Drop for SessionHandle {
             return;
         }
         let close = Command::Close(self.connection);
-        if let Err(mpsc::error::TrySendError::Full(close)) = self.path.commands.try_send(close)
+        if let Err(mpsc::error::TrySendError::Full(close)) = self.commands.try_send(close)
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            let commands = self.path.commands.clone();
+            let commands = self.commands.clone();
             runtime.spawn(async move { commands.send(close).await });
         }
     }

@@ -1,30 +1,40 @@
 //! The edge: opens a session, streams the tensors of its frames, and hears what became of each.
 
-mod streamer;
+mod answers;
+mod attempt;
+mod frame;
+mod gate;
+mod pipeline;
+mod route;
+mod worker;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use tensorwire_protocol::wire::{ConnectionId, FrameNumber};
-use tensorwire_protocol::{Event, ReceivedResult, Redundancy, ReleaseReason, Slices, Time};
+use tensorwire_protocol::admission::DropRule;
+use tensorwire_protocol::wire::{FrameNumber, NoticeReason};
+use tensorwire_protocol::{Event, RateControl, ReceivedResult, Redundancy, ReleaseReason, Time};
 use tokio::sync::mpsc;
 
-use crate::capture::{Recorder, Role};
+use crate::capture::Recorder;
 use crate::clock::Clock;
-use crate::control::{self, Close, ControlError, Message, Open};
-use crate::datapath::{DataPath, PathStats, SessionHandle};
+use crate::control::{self, Close, ControlError, Message};
+use crate::datapath::{PathStats, SessionHandle};
 use crate::quic;
 use crate::stream::StreamDescription;
 
-use streamer::Streamer;
+use gate::Gate;
+use pipeline::Pipeline;
+use route::Opening;
+
+pub use attempt::Admitted;
+pub use frame::{Captured, Computed, Encoded, FrameSource};
+pub use route::Route;
 
 /// Events that may wait for the application.
 const EVENTS: usize = 1_024;
-/// The control exchange may take so long: the cloud may have to load a model.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A session as the edge sees it.
 #[derive(Debug)]
@@ -36,34 +46,12 @@ pub struct Edge {
     session: SessionHandle,
     events: mpsc::Receiver<Event>,
     deadline: Duration,
+    gate: Gate,
+    /// Frames that may wait between two stages of the pipeline.
+    queue: usize,
 }
 
-/// What an edge makes of one frame.
-#[derive(Debug)]
-#[expect(clippy::exhaustive_structs, reason = "made by sources, field by field")]
-pub struct Produced {
-    /// What the frame is called.
-    pub name: String,
-    /// Its class, if it is known.
-    pub label: Option<u32>,
-    /// The coded tensor.
-    pub slices: Slices,
-    /// Time that the model took.
-    pub model: Duration,
-    /// Time that the coder took.
-    pub encode: Duration,
-}
-
-/// Where frames come from: called in a thread of its own, with frame numbers from 0.
-pub trait FrameSource: Send + Sync + 'static {
-    /// Captures frame `number` and makes its tensor; none after the last one.
-    ///
-    /// # Errors
-    /// If the frame cannot be read or computed: the frame is skipped, and the stream goes on.
-    fn produce(&self, number: u64) -> Result<Option<Produced>>;
-}
-
-/// How an edge protects its tensors from losses.
+/// How an edge protects its tensors from losses, and the path from its tensors.
 #[derive(Clone, Debug, Default)]
 #[expect(
     clippy::exhaustive_structs,
@@ -74,6 +62,8 @@ pub struct Protection {
     pub redundancy: Redundancy,
     /// What losing each slice costs, relative to the others; default none: all are alike.
     pub importance: Option<Arc<[f32]>>,
+    /// What bounds the rate at which it sends; default off.
+    pub rate: RateControl,
 }
 
 /// How fast an edge streams.
@@ -83,9 +73,10 @@ pub struct Protection {
     reason = "made by the caller, field by field"
 )]
 pub struct Pace {
-    /// Time between captures; zero for as fast as possible.
+    /// Time between captures; zero for as fast as the session takes frames.
     pub interval: Duration,
-    /// Tensors that may be unanswered, at least 1; a capture waits while there are as many.
+    /// Frames that may be in the making or unanswered, at least 1; a capture waits while there are as
+    /// many.
     pub in_flight: usize,
 }
 
@@ -99,6 +90,8 @@ pub struct SentTensor {
     pub name: String,
     /// Its class, if it is known.
     pub label: Option<u32>,
+    /// The step of the stream's ladder that the tensor is coded by.
+    pub step: u8,
     /// Bytes of the coded tensor.
     pub bytes: usize,
     /// When its frame was captured.
@@ -140,34 +133,36 @@ pub enum Outcome {
     Skipped {
         /// The frame.
         frame: FrameNumber,
-        /// Why, in words.
+        /// Why, as the cloud is told.
+        notice: NoticeReason,
+        /// Why: the name of a [`DropReason`](tensorwire_protocol::admission::DropReason), or what went
+        /// wrong, in words.
         reason: String,
     },
 }
 
 impl Edge {
-    /// Opens a session with the cloud at `cloud`. Datagrams go to `data` where it is given (a link
-    /// emulator, say), else to where the cloud says.
+    /// Opens a session with the cloud at `cloud`, whose tensors take this route.
     ///
     /// # Errors
     /// If nobody answers, or the cloud refuses: the message says why.
     pub async fn connect(
         cloud: SocketAddr,
-        data: Option<SocketAddr>,
+        route: Route,
         stream: StreamDescription,
         protection: Protection,
         clock: Clock,
     ) -> Result<Self> {
-        Self::connect_recorded(cloud, data, stream, protection, clock, None).await
+        Self::connect_recorded(cloud, route, stream, protection, clock, None).await
     }
 
-    /// The same, with the datagrams in a capture, if there is one.
+    /// The same, with the datagrams in a capture, if there is one: of a carrier that has datagrams.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
     pub async fn connect_recorded(
         cloud: SocketAddr,
-        data: Option<SocketAddr>,
+        route: Route,
         stream: StreamDescription,
         protection: Protection,
         clock: Clock,
@@ -176,50 +171,61 @@ impl Edge {
         let mut config = stream.config().context("the stream cannot be")?;
         config.redundancy = protection.redundancy;
         config.importance = protection.importance;
+        config.rate = protection.rate;
         let deadline = config.deadline;
         let any: SocketAddr = match cloud {
             SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
             SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
         };
-        let path = DataPath::bind(any, clock)
-            .await
-            .context("cannot open a UDP socket")?;
-        if let Some(recorder) = recorder {
-            path.record(recorder.tap(Role::Edge, path.local_addr()));
-        }
-        let (sender, events) = mpsc::channel(EVENTS);
-        let session = path.open(config, None, sender).await?;
-        let endpoint = quic::client(any)?;
+        let endpoint = quic::client(any, route.tuning(recorder.is_some())?)?;
         let connection = quic::connect(&endpoint, cloud).await?;
-        let open = Open::new(stream.clone(), session.connection().value());
-        let negotiated = tokio::time::timeout(OPEN_TIMEOUT, negotiate(&connection, open)).await;
-        let negotiated = negotiated.context("the cloud does not answer our request for a session");
-        let (control, replies, accept) = match negotiated.and_then(|granted| granted) {
-            Ok(granted) => granted,
+        let (sender, events) = mpsc::channel(EVENTS);
+        let opening = Opening {
+            route,
+            connection: &connection,
+            local: endpoint.local_addr()?,
+            stream,
+            config,
+            events: sender,
+            clock,
+            recorder,
+        };
+        match opening.open().await {
+            Ok((session, (control, replies))) => Ok(Self {
+                endpoint,
+                connection,
+                control,
+                _replies: replies,
+                session,
+                events,
+                deadline,
+                gate: Gate::new(DropRule::Off, deadline),
+                queue: 1,
+            }),
             Err(error) => {
                 connection.close(1_u32.into(), b"no session");
                 endpoint.wait_idle().await;
-                return Err(error);
+                Err(error)
             }
-        };
-        let mut peer = cloud;
-        peer.set_port(accept.data_port);
-        let remote = ConnectionId::new(accept.connection);
-        session.describe(remote, &stream);
-        session.attach(remote, Some(data.unwrap_or(peer))).await?;
-        Ok(Self {
-            endpoint,
-            connection,
-            control,
-            _replies: replies,
-            session,
-            events,
-            deadline,
-        })
+        }
+    }
+
+    /// Sets how it is decided which frames are worth computing, and how many may wait between two stages
+    /// of the pipeline; default [`DropRule::Off`] and 1.
+    ///
+    /// Without a rule every frame is made and sent: capture waits while the pipeline is full. With one, a
+    /// frame is captured when its time has come, decided upon when the model is free for it, and dropped
+    /// where a newer one comes before its next stage does. Where frames come as fast as the session takes
+    /// them, none is dropped: the rule says when the next is captured.
+    pub fn set_drop_rule(&mut self, rule: DropRule, queue: usize) {
+        self.gate.set_rule(rule);
+        self.queue = queue;
     }
 
     /// Streams the frames of `source` until it ends or `stop` is ready, waits for the last answers,
-    /// and tells `tell` of every frame once, also of those that are unanswered when the cloud goes away.
+    /// and tells `tell` of every frame once, also of those that are dropped, and of those that are
+    /// unanswered when the cloud goes away. Frames are numbered as they are captured, and told as they
+    /// meet their end.
     ///
     /// # Errors
     /// If the cloud goes away.
@@ -230,60 +236,12 @@ impl Edge {
         stop: impl Future<Output = ()>,
         mut tell: impl FnMut(Outcome),
     ) -> Result<()> {
-        let mut streamer = Streamer {
-            clock: self.session.clock(),
-            deadline: self.deadline,
-            next_frame: 0,
-            job: None,
-            waiting: BTreeMap::new(),
-            ended: false,
-        };
-        let streamed = self
-            .drive(&mut streamer, &source, pace, stop, &mut tell)
-            .await;
-        streamer
-            .waiting
-            .into_values()
-            .for_each(|sent| tell(Outcome::Unanswered { sent }));
+        let (session, sizes) = (&self.session, (self.queue, self.deadline));
+        let mut pipeline = Pipeline::new(session, &mut self.gate, source, pace, sizes);
+        let peer = (&mut self.events, &self.connection);
+        let streamed = drive(&mut pipeline, peer, stop, &mut tell).await;
+        pipeline.end(&mut tell);
         streamed
-    }
-
-    async fn drive(
-        &mut self,
-        streamer: &mut Streamer,
-        source: &Arc<dyn FrameSource>,
-        pace: Pace,
-        stop: impl Future<Output = ()>,
-        tell: &mut impl FnMut(Outcome),
-    ) -> Result<()> {
-        let clock = self.session.clock();
-        let mut stop = std::pin::pin!(stop);
-        let mut capture_at = clock.now();
-        while !streamer.ended || streamer.job.is_some() || !streamer.waiting.is_empty() {
-            let may_capture = streamer.job.is_none()
-                && !streamer.ended
-                && streamer.waiting.len() < pace.in_flight;
-            let overdue = streamer.first_overdue();
-            tokio::select! {
-                event = self.events.recv() => match event {
-                    Some(event) => streamer.take(event, tell),
-                    None => bail!("the data path has ended"),
-                },
-                () = clock.sleep_until(Some(capture_at)), if may_capture => {
-                    capture_at = (capture_at + pace.interval).max(clock.now());
-                    streamer.capture(source);
-                }
-                (captured, produced) = streamer.produced(), if streamer.job.is_some() => {
-                    streamer.send(&self.session, captured, produced, tell).await?;
-                }
-                () = clock.sleep_until(overdue) => streamer.give_up(tell),
-                () = &mut stop, if !streamer.ended => streamer.ended = true,
-                error = self.connection.closed() => {
-                    return Err(ControlError::ended(&error)).context("the cloud went away");
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Everything the session has counted.
@@ -307,21 +265,37 @@ impl Edge {
     }
 }
 
-async fn negotiate(
-    connection: &quinn::Connection,
-    open: Open,
-) -> Result<(quinn::SendStream, quinn::RecvStream, control::Accept)> {
-    let (mut send, mut receive) = connection.open_bi().await?;
-    control::send(&mut send, &Message::Open(open)).await?;
-    match control::receive(&mut receive).await? {
-        Message::Accept(accept) if accept.data_port == 0 || accept.connection > 0x00FF_FFFF => {
-            bail!("the cloud accepts with a port or connection ID that cannot be")
+/// Keeps every stage at work until the stream is done.
+async fn drive(
+    pipeline: &mut Pipeline<'_>,
+    (events, connection): (&mut mpsc::Receiver<Event>, &quinn::Connection),
+    stop: impl Future<Output = ()>,
+    tell: &mut impl FnMut(Outcome),
+) -> Result<()> {
+    let clock = pipeline.clock();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        pipeline.advance(tell).await?;
+        if pipeline.is_done() {
+            return Ok(());
         }
-        Message::Accept(accept) => Ok((send, receive, accept)),
-        Message::Refuse(refuse) => bail!("the cloud refuses: {}", refuse.shown()),
-        _ => Err(ControlError::Unexpected {
-            expected: "Accept or Refuse",
+        let (capture_at, ask_again) = (pipeline.capture_at(), pipeline.ask_again());
+        let overdue = pipeline.answers.first_overdue();
+        tokio::select! {
+            event = events.recv() => match event {
+                Some(event) => pipeline.answers.take(event, tell),
+                None => bail!("{}", pipeline.end_reason()),
+            },
+            () = clock.sleep_until(capture_at) => pipeline.capture().await?,
+            done = pipeline.camera.done() => pipeline.captured(done, tell).await?,
+            done = pipeline.model.done() => pipeline.computed(done, tell).await?,
+            done = pipeline.encoder.done() => pipeline.encoded(done, tell).await?,
+            () = clock.sleep_until(ask_again) => {}
+            () = clock.sleep_until(overdue) => pipeline.answers.give_up(tell),
+            () = &mut stop, if !pipeline.ended => pipeline.ended = true,
+            error = connection.closed() => {
+                return Err(ControlError::ended(&error)).context("the cloud went away");
+            }
         }
-        .into()),
     }
 }

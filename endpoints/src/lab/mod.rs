@@ -7,7 +7,7 @@
 //! - [`replay`] runs a receiver on a capture; [`inspect`] prints what is in one.
 //! - [`recovery`] measures parity and retransmission, in virtual time.
 //! - [`evaluate`] runs a split model over images for them, [`parallel`] on every core; [`tally`]
-//!   counts what it got right, [`loss`] draws what is missing, [`motion`] makes the image before.
+//!   counts what it got right, [`rising`] smooths what can only rise, [`loss`] draws what is missing, [`motion`] makes the image before.
 //! - [`table`], [`plot`] and [`output`]: what people and programs get to read; [`resume`] keeps the
 //!   finished cells of long runs.
 
@@ -26,6 +26,7 @@ pub mod quality;
 pub mod recovery;
 pub mod replay;
 pub mod resume;
+pub mod rising;
 pub mod split;
 pub mod table;
 pub mod tally;

@@ -1,7 +1,10 @@
 //! Command-line options that the binaries share, and what they mean.
 
+mod carrier;
 mod codec;
 mod importance;
+mod quality;
+mod rate;
 mod recovery;
 mod stream;
 
@@ -20,9 +23,13 @@ use crate::embedded;
 use crate::images::{Dataset, Rows};
 use crate::model::{Dimensions, Model};
 
+pub use carrier::CarrierOptions;
 pub(crate) use codec::parse_clip;
 pub use codec::{CodecOptions, CoderName, MapName, slice_bytes};
-pub use recovery::{Fec, RecoveryOptions};
+pub(crate) use quality::{JPEG_LEVELS, LEVELS, QUALITIES};
+pub use quality::{QualityOptions, describe};
+pub use rate::{DropRuleName, RateName, RateOptions, parse_rate};
+pub use recovery::{Fec, ParityOptions, RecoveryOptions};
 pub(crate) use recovery::{curve as accuracy_curve, parse_ratio};
 pub use stream::{InterleaverName, StreamOptions, interval, parse_fps};
 

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use tensorwire_codec::Format;
 use tensorwire_protocol::wire::InterleaverKind;
-use tensorwire_protocol::{AccuracyCurve, Adaptive, Redundancy};
+use tensorwire_protocol::{AccuracyCurve, Adaptive, RateControl, Redundancy};
 
 use super::importance;
 use crate::classifier::SideInformation;
@@ -20,6 +20,14 @@ pub struct RecoveryOptions {
     /// 0.25 or 25%), rounded down
     #[arg(long, value_name = "PARITY", default_value = "adaptive")]
     pub fec: Fec,
+    /// What adaptive parity is to reach, and how far blocks reach.
+    #[command(flatten)]
+    pub parity: ParityOptions,
+}
+
+/// What adaptive parity is to reach, and how far blocks reach.
+#[derive(Args, Clone, Debug)]
+pub struct ParityOptions {
     /// Most parity that adaptive spends, for each source packet, 0 to 2
     #[arg(long, value_name = "RATIO", default_value_t = Adaptive::MOST, value_parser = parse_ratio)]
     pub most_parity: f64,
@@ -112,7 +120,7 @@ impl RecoveryOptions {
         format: &Format,
         side: Option<&SideInformation>,
     ) -> Result<Protection> {
-        stream.span = self.span;
+        stream.span = self.parity.span;
         let importance = side.and_then(|side| side.bundle.importance());
         let importance = importance.map(|channels| importance::of_slices(format, channels));
         if stream.interleaver == InterleaverKind::Priority as u8 {
@@ -128,13 +136,14 @@ impl RecoveryOptions {
         Ok(Protection {
             redundancy: self.redundancy(side),
             importance: importance.map(Into::into),
+            rate: RateControl::Off,
         })
     }
 
     fn redundancy(&self, side: Option<&SideInformation>) -> Redundancy {
         let curve = side.and_then(curve);
         self.fec
-            .redundancy(self.most_parity, self.accuracy_target, curve)
+            .redundancy(self.parity.most_parity, self.parity.accuracy_target, curve)
     }
 }
 

@@ -50,6 +50,7 @@ fn check(datagram: &[u8]) {
         let tensor = OutgoingTensor {
             frame,
             captured: now,
+            step: 0,
             slices,
         };
         let _ = session.send_tensor(now, tensor);

@@ -15,6 +15,9 @@ use crate::{
 /// Datagrams kept on the way in one direction.
 const MOST_IN_FLIGHT: usize = 400;
 
+/// Steps of the ladder; the frames take turns.
+const STEPS: u8 = 3;
+
 /// Lets the bytes choose a stream, and then operation after operation.
 ///
 /// # Panics
@@ -39,7 +42,8 @@ struct World {
     up: Vec<Vec<u8>>,
     down: Vec<Vec<u8>>,
     frame: u64,
-    sent: BTreeMap<u64, Slices>,
+    /// Step and slices of each tensor.
+    sent: BTreeMap<u64, (u8, Slices)>,
     /// Ranges of tensors that have met their end: first, and one more than the last.
     ended: BTreeMap<u64, u64>,
     answers: BTreeSet<u64>,
@@ -55,6 +59,7 @@ impl World {
         config.mss = 576 + 8 * u16::from(input.byte());
         let flags = input.byte();
         config.latest_only = flags & 1 != 0;
+        config.steps = STEPS;
         config.interleaving = Interleaving {
             kind: match flags >> 1 & 3 {
                 0 => InterleaverKind::Sequential,
@@ -150,13 +155,15 @@ impl World {
         let Some(slices) = slices(lengths, self.frame) else {
             return;
         };
+        let step = u8::try_from(self.frame % u64::from(STEPS)).unwrap_or(0);
         let tensor = OutgoingTensor {
             frame: FrameNumber(self.frame),
             captured: self.now - Duration::from_micros(input.below(30_000) as u64),
+            step,
             slices: slices.clone(),
         };
         if let Ok(id) = self.edge.send_tensor(self.now, tensor) {
-            self.sent.insert(id.0, slices);
+            self.sent.insert(id.0, (step, slices));
             self.frame += 1;
         }
     }
@@ -271,11 +278,14 @@ impl World {
             }
             _ => assert_eq!(reason, None, "whole, and released as {:?}", info.reason),
         }
+        assert!(info.step < STEPS, "step {}", info.step);
         if self.forged {
             return;
         }
+        let sent = self.sent.get(&info.id.0);
+        assert_eq!(sent.map(|(step, _)| *step), Some(info.step));
         for (index, slice) in tensor.slices().enumerate() {
-            let sent = self.sent.get(&info.id.0).and_then(|s| s.get(index));
+            let sent = sent.and_then(|(_, slices)| slices.get(index));
             assert!(
                 slice.is_none() || slice == sent,
                 "slice {index} of {info:?}"

@@ -4,7 +4,9 @@
 //! This is no part of the protocol. It lives beside the core so that the tests on a virtual clock, the
 //! simulator and the link emulator between real sockets all share one model.
 
+mod codel;
 mod loss;
+mod queue;
 
 use std::collections::BinaryHeap;
 use std::time::Duration;
@@ -12,12 +14,15 @@ use std::time::Duration;
 use rand_core::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
+pub use codel::CoDel;
 pub use loss::{
     Fit, Fitted, LossError, LossModel, LossProcess, LossSpecError, LossTrace, NetemError,
     TraceError, fit, uniform,
 };
 
 use crate::time::Time;
+use crate::wire::Ecn;
+use queue::{Bottleneck, Waiting};
 
 /// One direction of a path.
 #[derive(Clone, PartialEq, Debug)]
@@ -36,6 +41,8 @@ pub struct LinkConfig {
     pub rate: Option<u64>,
     /// Bytes that wait before the bottleneck; a packet that does not fit is dropped (tail drop).
     pub queue: usize,
+    /// Active management of that queue; default none.
+    pub codel: Option<CoDel>,
     /// Bytes that each packet takes on the link beyond its UDP payload: 28 for IPv4 and UDP.
     pub overhead: usize,
     /// Seed of loss and jitter. With seed 0 a recorded trace is replayed from its first packet.
@@ -51,6 +58,7 @@ impl Default for LinkConfig {
             jitter: Duration::ZERO,
             rate: None,
             queue: 256 << 10,
+            codel: None,
             overhead: 28,
             seed: 0,
         }
@@ -67,8 +75,10 @@ pub struct LinkStats {
     pub delivered: u64,
     /// Packets lost by the loss model.
     pub lost: u64,
-    /// Packets that did not fit into the queue.
+    /// Packets that did not fit into the queue, or that CoDel dropped.
     pub overflowed: u64,
+    /// Packets that were marked instead of dropped.
+    pub marked: u64,
 }
 
 /// One direction of a path at work, carrying packets of type `P`.
@@ -77,8 +87,8 @@ pub struct Link<P> {
     config: LinkConfig,
     loss: LossProcess,
     random: Xoshiro256PlusPlus,
-    /// When the bottleneck has sent everything it has taken.
-    busy_until: Time,
+    /// None while the rate has no limit.
+    bottleneck: Option<Bottleneck<P>>,
     in_flight: BinaryHeap<InFlight<P>>,
     order: u64,
     stats: LinkStats,
@@ -88,6 +98,7 @@ pub struct Link<P> {
 struct InFlight<P> {
     arrival: Time,
     order: u64,
+    ecn: Ecn,
     packet: P,
 }
 
@@ -97,8 +108,8 @@ impl<P: AsRef<[u8]>> Link<P> {
         Self {
             loss: LossProcess::new(config.loss.clone(), config.seed),
             random: Xoshiro256PlusPlus::seed_from_u64(config.seed ^ 0x6A09_E667_F3BC_C908),
+            bottleneck: bottleneck(&config),
             config,
-            busy_until: Time::ZERO,
             in_flight: BinaryHeap::new(),
             order: 0,
             stats: LinkStats::default(),
@@ -111,24 +122,68 @@ impl<P: AsRef<[u8]>> Link<P> {
         self.config.loss = loss;
     }
 
-    /// Puts a packet in at `now`.
+    /// From `now` on the bottleneck has another rate: what waits is sent at that.
+    pub fn set_rate(&mut self, now: Time, rate: Option<u64>) {
+        self.advance(now);
+        self.config.rate = rate;
+        match (&mut self.bottleneck, rate) {
+            (Some(bottleneck), Some(rate)) => bottleneck.set_rate(now, rate),
+            (Some(waiting), None) => {
+                waiting.set_rate(now, u64::MAX);
+                // A bit takes no time, but the whole microsecond that a packet takes is rounded up.
+                while let Some((_, packet)) =
+                    self.bottleneck.as_mut().and_then(|b| b.pop(Time::MAX))
+                {
+                    self.depart(now, packet);
+                }
+                self.advance(now);
+                self.bottleneck = None;
+            }
+            (None, _) => self.bottleneck = bottleneck(&self.config),
+        }
+    }
+
+    /// Puts a packet in at `now` that is not ECN-capable.
     pub fn send(&mut self, now: Time, packet: P) {
+        self.send_marked(now, packet, Ecn::NotEct);
+    }
+
+    /// Puts a packet in at `now`, its IP header having the ECN codepoint `ecn`.
+    pub fn send_marked(&mut self, now: Time, packet: P, ecn: Ecn) {
+        self.advance(now);
         self.stats.offered += 1;
         let lost = self.loss.next_is_lost();
-        let size = packet.as_ref().len() + self.config.overhead;
-        let mut departure = now;
-        if let Some(rate) = self.config.rate {
-            let rate = rate.max(1);
-            let waiting = self.busy_until - now;
-            if bytes_in(waiting, rate) + size as u64 > self.config.queue as u64 {
-                self.stats.overflowed += 1;
-                return;
+        let waiting = Waiting {
+            size: packet.as_ref().len() + self.config.overhead,
+            packet,
+            ecn,
+            lost,
+            entered: now,
+        };
+        match &mut self.bottleneck {
+            None => self.depart(now, waiting),
+            Some(bottleneck) => {
+                if !bottleneck.push(now, waiting) {
+                    self.stats.overflowed += 1;
+                }
             }
-            let time = Duration::from_micros((size as u64 * 8_000_000).div_ceil(rate));
-            departure = self.busy_until.max(now) + time;
-            self.busy_until = departure;
         }
-        if lost {
+    }
+
+    /// Lets everything leave the bottleneck that has by `now`.
+    fn advance(&mut self, now: Time) {
+        while let Some((at, packet)) = self.bottleneck.as_mut().and_then(|b| b.pop(now)) {
+            self.depart(at, packet);
+        }
+        if let Some(bottleneck) = &mut self.bottleneck {
+            let (marked, dropped) = bottleneck.take_managed();
+            self.stats.marked += marked;
+            self.stats.overflowed += dropped;
+        }
+    }
+
+    fn depart(&mut self, departure: Time, left: Waiting<P>) {
+        if left.lost {
             self.stats.lost += 1;
             return;
         }
@@ -137,26 +192,49 @@ impl<P: AsRef<[u8]>> Link<P> {
         self.in_flight.push(InFlight {
             arrival,
             order: self.order,
-            packet,
+            ecn: left.ecn,
+            packet: left.packet,
         });
         self.order += 1;
     }
 
-    /// When the next packet arrives.
+    /// Bytes that wait before the bottleneck at `now`.
+    pub fn backlog(&mut self, now: Time) -> usize {
+        self.advance(now);
+        self.bottleneck.as_ref().map_or(0, |b| b.backlog(now))
+    }
+
+    /// When to ask for the next packet: it arrives then, or, where it is lost or has jitter, not yet.
     pub fn next_arrival(&self) -> Option<Time> {
-        self.in_flight.peek().map(|next| next.arrival)
+        let leaves = self
+            .bottleneck
+            .as_ref()
+            .and_then(Bottleneck::next_departure);
+        let arrives = self.in_flight.peek().map(|next| next.arrival);
+        let leaves = leaves.map(|at| at + self.config.delay);
+        leaves.into_iter().chain(arrives).min()
     }
 
     /// The next packet that has arrived by `now`, and when it did.
     pub fn receive(&mut self, now: Time) -> Option<(Time, P)> {
-        if self.next_arrival()? > now {
+        let (at, packet, _) = self.receive_marked(now)?;
+        Some((at, packet))
+    }
+
+    /// The next packet that has arrived by `now`, when it did, and with which ECN codepoint.
+    pub fn receive_marked(&mut self, now: Time) -> Option<(Time, P, Ecn)> {
+        self.advance(now);
+        if self.in_flight.peek()?.arrival > now {
             return None;
         }
         let InFlight {
-            arrival, packet, ..
+            arrival,
+            packet,
+            ecn,
+            ..
         } = self.in_flight.pop()?;
         self.stats.delivered += 1;
-        Some((arrival, packet))
+        Some((arrival, packet, ecn))
     }
 
     /// What became of the packets so far.
@@ -165,10 +243,9 @@ impl<P: AsRef<[u8]>> Link<P> {
     }
 }
 
-/// Bytes that a link of `rate` bits a second sends in `time`.
-fn bytes_in(time: Duration, rate: u64) -> u64 {
-    let bits = u128::from(rate) * time.as_micros() / 1_000_000;
-    u64::try_from(bits / 8).unwrap_or(u64::MAX)
+fn bottleneck<P>(config: &LinkConfig) -> Option<Bottleneck<P>> {
+    let rate = config.rate?;
+    Some(Bottleneck::new(rate, config.queue, config.codel))
 }
 
 impl<P> Ord for InFlight<P> {
@@ -271,5 +348,48 @@ mod tests {
         );
         assert!(stats.lost > 0);
         assert_eq!(run(), (got, stats));
+    }
+
+    #[test]
+    fn what_waits_is_sent_at_the_rate_of_the_time() {
+        let mut link = Link::new(LinkConfig {
+            rate: Some(8_000_000),
+            overhead: 0,
+            ..LinkConfig::default()
+        });
+        (0..3).for_each(|i| link.send(Time::ZERO, vec![i; 1_000]));
+        assert_eq!(link.backlog(Time::from_micros(500)), 2_500);
+        link.set_rate(Time::from_micros(1_500), Some(4_000_000));
+        assert_eq!(link.backlog(Time::from_micros(2_500)), 1_000);
+        assert_eq!(drain(&mut link), [(1_000, 0), (2_500, 1), (4_500, 2)]);
+        link.send(Time::from_millis(10), vec![7; 1_000]);
+        link.set_rate(Time::from_millis(10), None);
+        link.send(Time::from_millis(10), vec![8; 1_000]);
+        assert_eq!(drain(&mut link), [(10_000, 7), (10_000, 8)]);
+    }
+
+    #[test]
+    fn codel_marks_what_asks_for_it_and_drops_the_rest() {
+        for ecn in [Ecn::Ect0, Ecn::NotEct] {
+            let mut link = Link::new(LinkConfig {
+                rate: Some(8_000_000),
+                codel: Some(CoDel::default()),
+                overhead: 0,
+                ..LinkConfig::default()
+            });
+            let (mut marked, mut got) = (0, 0);
+            for ms in 0..1_000 {
+                let now = Time::from_millis(ms);
+                (0..2).for_each(|_| link.send_marked(now, vec![0; 600], ecn));
+                while let Some((_, _, ecn)) = link.receive_marked(now) {
+                    got += 1;
+                    marked += u64::from(ecn == Ecn::Ce);
+                }
+            }
+            let stats = link.stats();
+            assert_eq!((stats.delivered, stats.marked), (got, marked));
+            assert_eq!(marked > 0, ecn == Ecn::Ect0);
+            assert_eq!(stats.overflowed > 0, ecn == Ecn::NotEct);
+        }
     }
 }

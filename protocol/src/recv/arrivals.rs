@@ -1,18 +1,18 @@
 //! Which packet numbers have arrived, and when (wire-format.md, sections 2.4.1 and 8.1).
 
 use crate::time::Time;
-use crate::wire::{Refusal, extend};
+use crate::wire::{Ecn, Refusal, extend};
 
 /// Packet numbers remembered: older ones are refused.
 const SLOTS: usize = 1_024;
 const WINDOW: u64 = SLOTS as u64;
 
-/// The newest packet numbers of one direction and their times of arrival.
+/// The newest packet numbers of one direction, their times of arrival and how they were marked.
 #[derive(Debug)]
 pub(crate) struct PacketArrivals {
     /// One more than the greatest number received.
     end: u64,
-    slots: Box<[Option<Time>; SLOTS]>,
+    slots: Box<[Option<(Time, Ecn)>; SLOTS]>,
 }
 
 impl Default for PacketArrivals {
@@ -42,7 +42,7 @@ impl PacketArrivals {
     }
 
     /// Records the arrival of a number that passed the check.
-    pub(crate) fn record(&mut self, number: u64, now: Time) {
+    pub(crate) fn record(&mut self, number: u64, now: Time, ecn: Ecn) {
         if number >= self.end {
             let skipped = (number - self.end).min(WINDOW);
             for skipped in number - skipped..number {
@@ -50,11 +50,16 @@ impl PacketArrivals {
             }
             self.end = number + 1;
         }
-        *self.slot(number) = Some(now);
+        *self.slot(number) = Some((now, ecn));
     }
 
     /// When the packet with this number arrived; none if it did not, or is older than the window.
     pub(crate) fn arrival(&self, number: u64) -> Option<Time> {
+        self.marked_arrival(number).map(|(at, _)| at)
+    }
+
+    /// The same with the ECN codepoint that it arrived with.
+    pub(crate) fn marked_arrival(&self, number: u64) -> Option<(Time, Ecn)> {
         if number >= self.end || number + WINDOW < self.end {
             return None;
         }
@@ -64,7 +69,7 @@ impl PacketArrivals {
             .flatten()
     }
 
-    fn slot(&mut self, number: u64) -> &mut Option<Time> {
+    fn slot(&mut self, number: u64) -> &mut Option<(Time, Ecn)> {
         &mut self.slots[(number % WINDOW) as usize]
     }
 }
@@ -78,7 +83,7 @@ mod tests {
         let mut arrivals = PacketArrivals::default();
         for low in [5, 3, 9, 4] {
             let number = arrivals.check(low).unwrap();
-            arrivals.record(number, Time::from_millis(number));
+            arrivals.record(number, Time::from_millis(number), Ecn::NotEct);
             assert_eq!(arrivals.check(low), Err(Refusal::Replay));
         }
         assert_eq!(arrivals.end(), 10);
@@ -90,10 +95,10 @@ mod tests {
     #[test]
     fn numbers_older_than_the_window_are_refused() {
         let mut arrivals = PacketArrivals::default();
-        arrivals.record(2_000, Time::ZERO);
+        arrivals.record(2_000, Time::ZERO, Ecn::NotEct);
         assert_eq!(arrivals.check(976), Err(Refusal::Replay));
         assert_eq!(arrivals.check(977), Ok(977));
-        arrivals.record(3_100, Time::ZERO);
+        arrivals.record(3_100, Time::ZERO, Ecn::NotEct);
         assert_eq!(arrivals.arrival(2_000), None);
         assert_eq!(arrivals.check(3_024), Ok(3_024), "same slot as 2,000");
     }
@@ -101,7 +106,7 @@ mod tests {
     #[test]
     fn numbers_wrap_at_32_bits() {
         let mut arrivals = PacketArrivals::default();
-        arrivals.record(0xFFFF_FFFE, Time::ZERO);
+        arrivals.record(0xFFFF_FFFE, Time::ZERO, Ecn::NotEct);
         assert_eq!(arrivals.check(1), Ok(0x1_0000_0001));
     }
 }

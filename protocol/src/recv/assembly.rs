@@ -111,6 +111,7 @@ pub(crate) struct Assembly {
     capture_timestamp: u32,
     packet_count: u32,
     interleaver: InterleaverKind,
+    step: u8,
     slices: u16,
     packets: Bits,
     recovered: u32,
@@ -158,6 +159,7 @@ impl Assembly {
             capture_timestamp: data.capture_timestamp(),
             packet_count: data.packet_count(),
             interleaver: data.interleaver(),
+            step: data.step(),
             slices,
             packets: Bits::new(data.packet_count()),
             recovered: 0,
@@ -223,6 +225,7 @@ impl Assembly {
         if data.packet_count() != self.packet_count
             || data.capture_timestamp() != self.capture_timestamp
             || data.interleaver() != self.interleaver
+            || data.step() != self.step
             || data.frame_number() != self.frame.wire()
         {
             return Accepted::Conflict;
@@ -326,6 +329,7 @@ impl Assembly {
             id,
             frame: self.frame,
             captured: self.captured,
+            step: self.step,
             first_arrival: self.first_arrival,
             released: now,
             reason,

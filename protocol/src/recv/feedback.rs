@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::stats::Stats;
 use crate::time::Time;
 use crate::wire::{
-    Ecn, FeedbackWriter, HEADER_LEN, Load, MAX_PACKET_REPORTS, MAX_RELEASE_REPORTS, MessageType,
+    FeedbackWriter, HEADER_LEN, Load, MAX_PACKET_REPORTS, MAX_RELEASE_REPORTS, MessageType,
     PacketReport, ReleaseReport, TRAILER_ROOM, put_header, seal,
 };
 
@@ -145,9 +145,9 @@ impl FeedbackState {
         }
         .encode(
             out,
-            (begin..end).map(|number| match arrivals.arrival(number) {
-                Some(at) => PacketReport::Received {
-                    ecn: Ecn::NotEct,
+            (begin..end).map(|number| match arrivals.marked_arrival(number) {
+                Some((at, ecn)) => PacketReport::Received {
+                    ecn,
                     age: Some(now - at),
                 },
                 None => PacketReport::Missing,

@@ -142,12 +142,13 @@ impl Passing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Ecn;
 
     fn after(order: &[(u64, u64)]) -> Passing {
         let (mut passing, mut arrivals) = (Passing::default(), PacketArrivals::default());
         for (number, micros) in order {
             let now = Time::from_micros(*micros);
-            arrivals.record(*number, now);
+            arrivals.record(*number, now, Ecn::NotEct);
             passing.arrived(now, *number, &arrivals);
             passing.of_tensor(Arrival {
                 tensor: 0,

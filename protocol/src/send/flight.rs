@@ -11,6 +11,7 @@ use super::sent::{Acknowledged, Cargo};
 use super::tensors::Written;
 use crate::config::Config;
 use crate::fec;
+use crate::rate::IP_UDP_HEADER;
 use crate::redundancy::Redundancy;
 use crate::stats::Stats;
 use crate::time::Time;
@@ -37,6 +38,7 @@ pub(crate) struct Flight {
     retransmission: bool,
     pub(super) span: u8,
     deadline: Duration,
+    mss: usize,
     planner: ParityPlanner,
     pub(super) tensors: VecDeque<InFlight>,
     /// Repairs of what was lost, before parity of what was just sent.
@@ -54,6 +56,7 @@ impl Flight {
             retransmission: config.retransmission,
             span: config.span,
             deadline: config.deadline,
+            mss: usize::from(config.mss),
             planner: ParityPlanner::new(config.redundancy.clone()),
             tensors: VecDeque::new(),
             urgent: VecDeque::new(),
@@ -244,6 +247,20 @@ impl Flight {
             self.spare.extend(self.tensors.pop_front());
         }
         self.spare.truncate(4);
+    }
+
+    /// Bytes of repairs that wait, IP and UDP headers included; a little more than they are.
+    pub(crate) fn waiting(&self) -> usize {
+        (self.urgent.len() + self.ahead.len()) * (self.mss + IP_UDP_HEADER)
+    }
+
+    /// REPAIR packets for a source packet that the newest tensor had ahead.
+    pub(crate) fn parity_share(&self) -> f64 {
+        let newest = self.tensors.iter().rev().find_map(|tensor| {
+            let parity = tensor.parity?;
+            Some(parity.packets as f64 / tensor.sources.len().max(1) as f64)
+        });
+        newest.unwrap_or(0.0)
     }
 
     /// Whether a tensor waits for news of its packets.

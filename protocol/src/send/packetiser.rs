@@ -1,7 +1,7 @@
 //! Deciding which slices go into which packet.
 
 use super::partition;
-use crate::wire::{DataHead, HEADER_LEN, SlicesSize, TRAILER_ROOM, fragment_overhead};
+use crate::wire::{Coding, DataHead, HEADER_LEN, SlicesSize, TRAILER_ROOM, fragment_overhead};
 
 /// What one source packet carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,9 +24,14 @@ pub(crate) const MAX_PACKETS: usize = 65_536;
 /// Packets are filled with whole slices up to `mss` bytes, then balanced: their payloads differ by
 /// at most the largest slice, where a few packets more than the fewest allow it. A slice is fragmented only if it does not fit into a packet alone.
 /// None if the tensor takes more than 65,536 packets.
-pub(crate) fn plan(lengths: &[u32], mss: u16, notice: bool) -> Option<Vec<Planned>> {
+pub(crate) fn plan(
+    lengths: &[u32],
+    mss: u16,
+    coding: Coding,
+    notice: bool,
+) -> Option<Vec<Planned>> {
     let room = |packets| {
-        let head = HEADER_LEN + DataHead::size(packets, notice) + TRAILER_ROOM;
+        let head = HEADER_LEN + DataHead::size(packets, coding, notice) + TRAILER_ROOM;
         usize::from(mss).saturating_sub(head)
     };
     let narrow = plan_within(lengths, room(1));
@@ -154,7 +159,7 @@ mod tests {
 
     #[test]
     fn slices_of_145_bytes_fill_the_default_mss_eight_at_a_time() {
-        let plan = plan(&[145; 80], 1_200, false).unwrap();
+        let plan = plan(&[145; 80], 1_200, Coding::default(), false).unwrap();
         assert_eq!(plan.len(), 10);
         assert!(
             plan.iter()
@@ -164,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_slice_larger_than_a_packet_is_cut_into_equal_fragments() {
-        let plan = plan(&[10, 4_000, 10], 1_200, false).unwrap();
+        let plan = plan(&[10, 4_000, 10], 1_200, Coding::default(), false).unwrap();
         let sizes = payloads(&[10, 4_000, 10], &plan);
         assert_eq!(sizes, [10, 1_000, 1_000, 1_000, 1_000, 10]);
         assert_eq!(
@@ -179,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_tensor_of_empty_slices_is_one_packet() {
-        let plan = plan(&[0; 50], 1_200, false).unwrap();
+        let plan = plan(&[0; 50], 1_200, Coding::default(), false).unwrap();
         assert_eq!(
             plan,
             [Planned::Slices {
@@ -191,7 +196,7 @@ mod tests {
 
     #[test]
     fn more_empty_slices_than_a_packet_names_take_packets_of_the_most() {
-        let plan = plan(&[0; 65_535], 1_200, false).unwrap();
+        let plan = plan(&[0; 65_535], 1_200, Coding::default(), false).unwrap();
         assert_eq!(plan.len(), 5);
     }
 
@@ -200,9 +205,11 @@ mod tests {
         fn packets_cover_every_byte_once_and_fit(
             lengths in prop::collection::vec(prop_oneof![9 => 0_u32..400, 1 => 0_u32..5_000], 1..400),
             mss in 576_u16..2_000,
+            step in 0..Coding::MAX_STEPS,
             notice: bool,
         ) {
-            let plan = plan(&lengths, mss, notice).unwrap();
+            let coding = Coding { delta: false, step };
+            let plan = plan(&lengths, mss, coding, notice).unwrap();
             let (mut position, mut inside) = (0_u32, 0_u32);
             for packet in &plan {
                 match *packet {
@@ -221,7 +228,7 @@ mod tests {
             }
             prop_assert_eq!(position as usize, lengths.len());
             let most = usize::from(mss) - HEADER_LEN - TRAILER_ROOM
-                - DataHead::size(u32::try_from(plan.len()).unwrap(), notice);
+                - DataHead::size(u32::try_from(plan.len()).unwrap(), coding, notice);
             for packet in &plan {
                 match *packet {
                     Planned::Slices { first, count } => {
@@ -241,7 +248,7 @@ mod tests {
         fn packets_are_balanced_and_hardly_more_than_the_fewest(
             lengths in prop::collection::vec(40_u32..=150, 8..600),
         ) {
-            let plan = plan(&lengths, 1_200, false).unwrap();
+            let plan = plan(&lengths, 1_200, Coding::default(), false).unwrap();
             let sizes = payloads(&lengths, &plan);
             let spread = sizes.iter().max().unwrap() - sizes.iter().min().unwrap();
             prop_assert!(spread <= *lengths.iter().max().unwrap(), "{:?}", sizes);

@@ -38,6 +38,8 @@ enum Fate {
 pub(crate) struct SentPacket {
     pub(crate) at: Time,
     pub(crate) cargo: Cargo,
+    /// Bytes, IP and UDP headers included.
+    pub(crate) size: usize,
     fate: Fate,
 }
 
@@ -47,6 +49,8 @@ pub(crate) struct Acknowledged {
     pub(crate) number: u64,
     pub(crate) at: Time,
     pub(crate) cargo: Cargo,
+    /// Bytes, IP and UDP headers included.
+    pub(crate) size: usize,
     /// Whether it had been taken for lost.
     pub(crate) was_lost: bool,
 }
@@ -61,6 +65,10 @@ pub(crate) struct SentPackets {
     unresolved: u64,
     /// One more than the greatest number that was reported received.
     acknowledged: u64,
+    /// Bytes of DATA and REPAIR packets of unknown fate.
+    in_flight: usize,
+    /// The first packet whose fate was not settled.
+    unsettled: u64,
 }
 
 impl SentPackets {
@@ -69,13 +77,34 @@ impl SentPackets {
         self.next
     }
 
-    pub(crate) fn push(&mut self, now: Time, cargo: Cargo) {
-        if self.recent.len() == MOST {
+    /// Bytes of DATA and REPAIR packets that are on their way as far as is known, IP and UDP headers
+    /// included.
+    pub(crate) const fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// A packet that was in flight is not any more.
+    const fn land(&mut self, packet: &SentPacket) {
+        if matches!(packet.fate, Fate::Unknown) && !matches!(packet.cargo, Cargo::Other) {
+            self.in_flight = self.in_flight.saturating_sub(packet.size);
+        }
+    }
+
+    /// A packet of `size` bytes was sent at `now`.
+    pub(crate) fn push(&mut self, now: Time, cargo: Cargo, size: usize) {
+        if self.recent.len() == MOST
+            && let Some(oldest) = self.recent.front().copied()
+        {
+            self.land(&oldest);
             self.recent.pop_front();
+        }
+        if cargo != Cargo::Other {
+            self.in_flight += size;
         }
         self.recent.push_back(SentPacket {
             at: now,
             cargo,
+            size,
             fate: Fate::Unknown,
         });
         self.next += 1;
@@ -84,14 +113,16 @@ impl SentPackets {
 
     /// Marks `number` received; the packet if that is news and it is still known.
     pub(crate) fn acknowledge(&mut self, number: u64) -> Option<Acknowledged> {
-        let packet = self.get(number)?;
-        let before = std::mem::replace(&mut packet.fate, Fate::Received);
-        let packet = *packet;
+        let packet = *self.get(number)?;
+        self.land(&packet);
+        let before = packet.fate;
+        self.get(number)?.fate = Fate::Received;
         self.acknowledged = self.acknowledged.max(number + 1);
         (before != Fate::Received).then_some(Acknowledged {
             number,
             at: packet.at,
             cargo: packet.cargo,
+            size: packet.size,
             was_lost: before == Fate::Lost,
         })
     }
@@ -120,12 +151,14 @@ impl SentPackets {
             if number >= overtaken && !is_lost(number, packet) {
                 break;
             }
+            let before = *packet;
             packet.fate = if number < begin {
                 Fate::Unreported
             } else {
                 Fate::Lost
             };
-            lost(*packet);
+            self.land(&before);
+            lost(before);
         }
     }
 
@@ -140,6 +173,21 @@ impl SentPackets {
             }
             self.unresolved += 1;
         }
+    }
+
+    /// Tells the fates of DATA and REPAIR packets that at least three later ones have overtaken, each once
+    /// and in order: what silence suggested may have turned out otherwise by then.
+    pub(crate) fn settle(&mut self, mut fate: impl FnMut(bool)) {
+        let overtaken = self.acknowledged.saturating_sub(PACKET_THRESHOLD);
+        for number in self.unsettled.max(self.oldest())..overtaken {
+            if let Some(packet) = self.get(number)
+                && packet.cargo != Cargo::Other
+                && packet.fate != Fate::Unreported
+            {
+                fate(packet.fate != Fate::Received);
+            }
+        }
+        self.unsettled = self.unsettled.max(overtaken);
     }
 
     /// When the oldest packet of unknown fate that calls for something was sent.
@@ -173,7 +221,7 @@ mod tests {
                 tensor: 0,
                 index: u32::try_from(number).unwrap(),
             };
-            sent.push(Time::from_millis(number), cargo);
+            sent.push(Time::from_millis(number), cargo, 100);
         }
         sent
     }

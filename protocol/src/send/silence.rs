@@ -125,6 +125,7 @@ mod tests {
             number,
             at: at(0),
             cargo: Cargo::Other,
+            size: 100,
             was_lost: false,
         };
         for _ in 0..100 {

@@ -11,11 +11,12 @@ use super::notices::Notices;
 use super::packetiser::{self, Planned};
 use crate::config::Config;
 use crate::interleave::{Order, Orders};
+use crate::rate::IP_UDP_HEADER;
 use crate::stats::Stats;
-use crate::time::Time;
+use crate::time::{Time, micros};
 use crate::wire::{
-    DataHead, FrameNumber, InterleaverKind, MessageType, NoticeReason, TensorId, put_fragment,
-    put_header, put_slices, seal,
+    Coding, DataHead, FrameNumber, HEADER_LEN, InterleaverKind, MessageType, NoticeReason,
+    TRAILER_ROOM, TensorId, put_fragment, put_header, put_slices, seal,
 };
 
 /// The longest step of frame numbers that their 16 bits on the wire tell.
@@ -97,6 +98,9 @@ pub struct OutgoingTensor {
     pub frame: FrameNumber,
     /// When that frame was captured, by this endpoint's clock. The deadline counts from here.
     pub captured: Time,
+    /// The step of the stream's ladder that it is coded by, from 0 to below [`Config::steps`]; 0 where
+    /// there is no choice.
+    pub step: u8,
     /// The coded tensor, in as many slices as the stream has.
     pub slices: Slices,
 }
@@ -115,6 +119,14 @@ pub enum SendError {
         expected: u16,
         /// Slices of this one.
         found: usize,
+    },
+    /// The stream has no such step.
+    #[error("step {step} in a stream of {steps}")]
+    Step {
+        /// The step of this tensor.
+        step: u8,
+        /// Steps of the stream's ladder.
+        steps: u8,
     },
     /// Frames are numbered by capture: a frame cannot follow a later one, nor one 32,768 back.
     #[error("frame {frame} cannot follow frame {last}")]
@@ -146,6 +158,7 @@ pub(crate) struct Written {
 pub(crate) struct TensorQueue {
     mss: u16,
     slices: u16,
+    steps: u8,
     deadline: Duration,
     most: usize,
     interleaver: InterleaverKind,
@@ -155,6 +168,22 @@ pub(crate) struct TensorQueue {
     last_frame: Option<FrameNumber>,
     queue: VecDeque<Queued>,
     notices: Notices,
+    /// When the newest tensor was captured, and the smoothed time from one to the next.
+    captured: Option<Time>,
+    interval: Option<Duration>,
+}
+
+/// Time between tensors that is told from a pause.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// `sources` bytes of source packets and the parity that they will have.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "parity is at most twice its sources"
+)]
+fn with_parity(sources: usize, parity: f64) -> usize {
+    sources + (sources as f64 * parity) as usize
 }
 
 #[derive(Debug)]
@@ -167,7 +196,35 @@ struct Queued {
     with_notice: bool,
 }
 
+/// How a tensor is coded, as its packets tell.
+const fn coding(tensor: &OutgoingTensor) -> Coding {
+    Coding {
+        delta: false,
+        step: tensor.step,
+    }
+}
+
 impl Queued {
+    /// Bytes of all its packets.
+    fn waiting_in_all(&self) -> usize {
+        self.bytes_of(self.packets.len())
+    }
+
+    /// Bytes of the packets that wait.
+    fn waiting(&self) -> usize {
+        self.bytes_of(self.packets.len() - self.sent.min(self.packets.len()))
+    }
+
+    /// Bytes of so many packets, its slices being spread evenly over all.
+    fn bytes_of(&self, left: usize) -> usize {
+        let all = self.packets.len().max(1);
+        let count = u32::try_from(all).unwrap_or(u32::MAX);
+        let head = HEADER_LEN
+            + DataHead::size(count, coding(&self.tensor), self.with_notice)
+            + TRAILER_ROOM;
+        self.tensor.slices.bytes() * left / all + left * (head + IP_UDP_HEADER)
+    }
+
     /// Importance of the slices of a packet, `importance` being that of each slice.
     fn weight(&self, planned: Planned, importance: &[f32]) -> f32 {
         let of = |position: u16| {
@@ -189,6 +246,7 @@ impl TensorQueue {
         Self {
             mss: config.mss - repair_room(config),
             slices: config.slices,
+            steps: config.steps,
             deadline: config.deadline,
             most: config.send_queue,
             interleaver: config.interleaving.kind,
@@ -197,6 +255,8 @@ impl TensorQueue {
             last_frame: None,
             queue: VecDeque::new(),
             notices: Notices::default(),
+            captured: None,
+            interval: None,
         }
     }
 
@@ -208,6 +268,20 @@ impl TensorQueue {
     /// The newest frame that was sent.
     pub(crate) const fn last_frame(&self) -> Option<FrameNumber> {
         self.last_frame
+    }
+
+    /// Bytes of the source packets that wait, IP and UDP headers included; a little more than they are.
+    /// Each tensor will have `parity` REPAIR packets for a source packet.
+    pub(crate) fn waiting(&self, parity: f64) -> usize {
+        let sources = self.queue.iter().map(Queued::waiting).sum();
+        with_parity(sources, parity)
+    }
+
+    /// Bits a second at which the tensor that is next takes the interval of tensors.
+    pub(crate) fn spread(&self, parity: f64) -> Option<u64> {
+        let bytes = with_parity(self.queue.front()?.waiting_in_all(), parity);
+        let interval = micros(self.interval?).max(1);
+        Some((bytes as u64).saturating_mul(8_000_000) / interval)
     }
 
     pub(crate) fn push(
@@ -225,6 +299,12 @@ impl TensorQueue {
                 found,
             });
         }
+        if tensor.step >= self.steps {
+            return Err(SendError::Step {
+                step: tensor.step,
+                steps: self.steps,
+            });
+        }
         let frame = tensor.frame;
         let last = self.last_frame.unwrap_or_default();
         let in_order = self.last_frame.is_none() || frame > last;
@@ -240,11 +320,17 @@ impl TensorQueue {
             })
             .collect();
         let with_notice = !self.notices.is_empty();
-        let packets =
-            packetiser::plan(&lengths, self.mss, with_notice).ok_or(SendError::TooLarge)?;
+        let packets = packetiser::plan(&lengths, self.mss, coding(&tensor), with_notice)
+            .ok_or(SendError::TooLarge)?;
         let id = self.next;
         self.next = id.next();
         self.last_frame = Some(tensor.frame);
+        let before = self.captured.replace(tensor.captured);
+        if let Some(since) = before.map(|before| tensor.captured - before)
+            && since <= LONGEST_INTERVAL
+        {
+            self.interval = Some(self.interval.map_or(since, |mean| (mean * 7 + since) / 8));
+        }
         self.queue.push_back(Queued {
             id,
             tensor,
@@ -306,8 +392,8 @@ impl TensorQueue {
             capture_timestamp: queued.tensor.captured.wire(),
             packet_index: queued.sent as u16,
             packet_count: queued.packets.len() as u32,
-            delta: false,
             interleaver: self.interleaver,
+            coding: coding(&queued.tensor),
             notice,
             first_position,
         };

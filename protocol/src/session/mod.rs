@@ -9,19 +9,22 @@ use std::time::Duration;
 use crate::config::{Config, ConfigError};
 use crate::event::Event;
 use crate::interleave::Orders;
+use crate::rate::{Arrived, Change, Controller, IP_UDP_HEADER, Path, PeerLoad, Sending};
 use crate::recv::clock::ClockMap;
 use crate::recv::{
     FeedbackState, PacketArrivals, Passing, Prospect, Recovered, Scope, Seen, TensorWindow,
 };
 use crate::send::results::{OutgoingResult, ResultError};
 use crate::send::{
-    Flight, Loss, LossEstimator, OutgoingTensor, ResultQueue, Rtt, SendError, SentPackets, Silence,
-    TensorQueue,
+    Cargo, Flight, Loss, LossEstimator, OutgoingTensor, ResultQueue, Rtt, SendError, SentPackets,
+    Silence, TensorQueue,
 };
 use crate::stats::Stats;
 use crate::time::Time;
 use crate::timer::{Timer, TimerTable};
-use crate::wire::{ConnectionId, FrameNumber, Load, MessageType, NoticeReason, Refusal, TensorId};
+use crate::wire::{
+    ConnectionId, Ecn, FrameNumber, Load, MessageType, NoticeReason, Refusal, TensorId,
+};
 
 /// Time between PINGs until the first sample of the round-trip time.
 const PING_FIRST: Duration = Duration::from_millis(100);
@@ -38,6 +41,8 @@ pub struct Transmit {
     pub kind: MessageType,
     /// Bytes of UDP payload, at most the MSS.
     pub size: usize,
+    /// The ECN codepoint to send it with.
+    pub ecn: Ecn,
 }
 
 /// One endpoint's half of a session, without sockets, clock or threads.
@@ -66,6 +71,10 @@ pub struct Session {
     losses: LossEstimator,
     silence: Silence,
     rtt: Rtt,
+    rate: Controller,
+    peer_load: Option<PeerLoad>,
+    /// What the report that is being read tells of for the first time.
+    arrived: Vec<Arrived>,
     /// Smoothed time from sending a packet to knowing that it was lost.
     detection: Option<Duration>,
     last_ping: Option<Time>,
@@ -106,6 +115,9 @@ impl Session {
             losses: LossEstimator::default(),
             silence: Silence::default(),
             rtt: Rtt::default(),
+            rate: Controller::new(&config),
+            peer_load: None,
+            arrived: Vec::new(),
             detection: None,
             last_ping: None,
             ask: false,
@@ -153,6 +165,32 @@ impl Session {
         self.losses.loss()
     }
 
+    /// What is known of the path to the peer at `now`, and what that lets this session send.
+    pub fn path(&self, now: Time) -> Path {
+        let waiting = self.queue.waiting(self.flight.parity_share()) + self.flight.waiting();
+        self.rate
+            .path(&self.sending(now), waiting, self.rtt.least(now))
+    }
+
+    fn sending(&self, now: Time) -> Sending {
+        Sending {
+            now,
+            in_flight: self.sent.in_flight(),
+            spread: self.queue.spread(self.flight.parity_share()),
+        }
+    }
+
+    /// The newest load that the peer's FEEDBACK told; none before it told any.
+    pub const fn peer_load(&self) -> Option<PeerLoad> {
+        self.peer_load
+    }
+
+    /// REPAIR packets for each source packet that the newest tensor was given ahead of losses; 0 before
+    /// the first.
+    pub fn parity(&self) -> f64 {
+        self.flight.parity_share()
+    }
+
     /// Bytes kept of tensors in progress on behalf of the peer: at most
     /// [`Limits::bytes_in_progress`](crate::Limits::bytes_in_progress).
     pub fn buffered_bytes(&self) -> usize {
@@ -165,15 +203,24 @@ impl Session {
         self.tensors.live()
     }
 
-    /// Takes a datagram that arrived at `now`. Never fails: a bad one is counted and leaves no other
-    /// trace.
+    /// Takes a datagram that arrived at `now`, its ECN codepoint not being known. Never fails: a bad one
+    /// is counted and leaves no other trace.
     ///
     /// # Errors
     /// Why the datagram was refused, for logs: the refusal has been counted.
     pub fn handle_datagram(&mut self, now: Time, datagram: &[u8]) -> Result<(), Refusal> {
+        self.handle_marked(now, Ecn::NotEct, datagram)
+    }
+
+    /// Takes a datagram that arrived at `now` with the ECN codepoint `ecn` in its IP header, which the
+    /// next reports tell the peer.
+    ///
+    /// # Errors
+    /// As [`handle_datagram`](Self::handle_datagram).
+    pub fn handle_marked(&mut self, now: Time, ecn: Ecn, datagram: &[u8]) -> Result<(), Refusal> {
         self.stats.datagrams_received += 1;
         self.stats.bytes_received += datagram.len() as u64;
-        let handled = self.take_datagram(now, datagram);
+        let handled = self.take_datagram(now, ecn, datagram);
         if let Err(refusal) = handled {
             self.stats.refused.count(refusal);
         }
@@ -191,6 +238,8 @@ impl Session {
         }
         self.flight.expire(now);
         self.give_up_unreported(now);
+        let change = self.rate.expire(now, self.rtt.timeout());
+        self.circuit_changed(change);
         self.results.expire(now, &mut self.stats);
         self.after_change(now);
     }
@@ -246,13 +295,21 @@ impl Session {
         buffer.clear();
         self.queue.abandon_late(now, &mut self.stats);
         let (kind, cargo) = self.write(now, buffer)?;
-        self.sent.push(now, cargo);
+        self.sent.push(now, cargo, buffer.len() + IP_UDP_HEADER);
+        let sending = self.sending(now);
+        self.rate
+            .sent(&sending, buffer.len(), cargo != Cargo::Other);
         self.stats.datagrams_sent += 1;
         self.stats.bytes_sent += buffer.len() as u64;
         self.set_timers(now);
         Some(Transmit {
             kind,
             size: buffer.len(),
+            ecn: if self.config.ecn && cargo != Cargo::Other {
+                Ecn::Ect0
+            } else {
+                Ecn::NotEct
+            },
         })
     }
 
@@ -300,8 +357,23 @@ impl Session {
         self.timers.set(Timer::Tail, passing);
         self.timers.set(Timer::Loss, loss);
         self.timers.set(Timer::Feedback, self.feedback.due());
+        let pace = self.rate.next();
+        self.timers.set(Timer::Pace, (pace > now).then_some(pace));
+        let circuit = self.rate.circuit_due(self.rtt.timeout());
+        self.timers.set(Timer::Circuit, circuit);
         self.timers.set(Timer::Result, self.results.due());
         self.timers.set(Timer::Ping, Some(self.ping_due(now)));
+    }
+
+    fn circuit_changed(&mut self, change: Option<Change>) {
+        match change {
+            None => {}
+            Some(Change::Opened(silence)) => {
+                self.stats.circuit_breaks += 1;
+                self.push_event(Event::CircuitOpened { silence });
+            }
+            Some(Change::Closed) => self.push_event(Event::CircuitClosed),
+        }
     }
 
     fn push_event(&mut self, event: Event) {

@@ -7,21 +7,27 @@ use bytes::Bytes;
 use super::{NOTICES, Session};
 use crate::event::{Event, ReceivedResult, ReleaseReason, WHOLE_ON_WIRE};
 use crate::fec;
+use crate::rate::{Arrived, PeerLoad, Report};
 use crate::recv::{Arrival, Packet, Recovered};
-use crate::send::{Acknowledged, Newest};
-use crate::time::Time;
+use crate::send::{Acknowledged, Cargo, Newest};
+use crate::time::{Time, micros};
 use crate::wire::{
-    self, Feedback, FrameNumber, Header, Message, MessageType, Notice, PacketReport, Refusal,
+    self, Ecn, Feedback, FrameNumber, Header, Message, MessageType, Notice, PacketReport, Refusal,
     Repair, Results, TensorId, extend,
 };
 
 impl Session {
-    pub(super) fn take_datagram(&mut self, now: Time, datagram: &[u8]) -> Result<(), Refusal> {
+    pub(super) fn take_datagram(
+        &mut self,
+        now: Time,
+        ecn: Ecn,
+        datagram: &[u8],
+    ) -> Result<(), Refusal> {
         let (header, body) = wire::open(datagram, Some(self.config.local_connection))?;
         let number = self.arrivals.check(header.packet_number)?;
         let message = Message::decode(&header, body)?;
         let gap = number > self.arrivals.end();
-        self.arrivals.record(number, now);
+        self.arrivals.record(number, now, ecn);
         self.passing.arrived(now, number, &self.arrivals);
         if message.kind().elicits_feedback() {
             // A PING that leaves a gap asks what became of the packets before it, which a report at once
@@ -82,6 +88,7 @@ impl Session {
             return None;
         }
         if data.positions().end > u32::from(self.config.slices)
+            || data.step() >= self.config.steps
             || !self.orders.has(data.interleaver())
         {
             self.stats.conflicts += 1;
@@ -210,11 +217,17 @@ impl Session {
 
     fn take_feedback(&mut self, now: Time, feedback: &Feedback<'_>) {
         self.clock.observe(now, feedback.report_timestamp);
+        if let Some(load) = feedback.load {
+            self.peer_load = Some(PeerLoad { load, at: now });
+        }
         let begin = extend(u64::from(feedback.begin), 32, self.sent.next());
+        let at = self.rate.peer_time(feedback.report_timestamp);
+        let in_flight = self.sent.in_flight();
+        self.arrived.clear();
         let mut before: Option<(Acknowledged, Duration)> = None;
         let mut newest = None;
         for (number, report) in (begin..).zip(feedback.arrivals.iter()) {
-            let PacketReport::Received { age, .. } = report else {
+            let PacketReport::Received { age, ecn } = report else {
                 continue;
             };
             if number >= self.sent.next() {
@@ -227,6 +240,16 @@ impl Session {
             };
             self.results.acknowledge(number);
             self.flight.arrived(&packet);
+            self.stats.packets_marked += u64::from(ecn == Ecn::Ce);
+            if packet.cargo != Cargo::Other {
+                self.arrived.push(Arrived {
+                    number,
+                    sent: packet.at,
+                    size: packet.size,
+                    arrival: age.map(|age| at.saturating_sub_unsigned(micros(age))),
+                    ecn,
+                });
+            }
             if packet.was_lost {
                 self.silence.was_wrong(now);
             }
@@ -259,6 +282,13 @@ impl Session {
             }
         }
         self.flight.heard();
+        let change = self.rate.reported(&Report {
+            now,
+            arrived: &self.arrived,
+            in_flight,
+            least_rtt: self.rtt.least(now),
+        });
+        self.circuit_changed(change);
         self.detect_losses(now, begin, newest);
     }
 

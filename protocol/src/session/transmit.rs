@@ -32,6 +32,9 @@ impl Session {
         if self.ping_due(now) <= now {
             return Some(self.write_ping(now, out, low));
         }
+        if self.rate.next() > now || !self.rate.has_room(now, self.sent.in_flight()) {
+            return None;
+        }
         let one_way = self.one_way();
         let repair = self
             .flight
@@ -73,6 +76,7 @@ impl Session {
             sent,
             flight,
             losses,
+            rate,
             silence,
             stats,
             detection,
@@ -88,6 +92,7 @@ impl Session {
             *detection = Some(detection.map_or(took, |mean| (mean * 7 + took) / 8));
         });
         sent.resolve(|lost| losses.add(lost));
+        sent.settle(|lost| rate.settled(now, lost));
         let outlook = self.outlook();
         self.flight.repair(now, outlook);
     }
@@ -124,15 +129,16 @@ impl Session {
     }
 
     pub(super) fn loss_due(&self) -> Option<Time> {
+        if !self.flight.is_waiting() {
+            return None;
+        }
         Some(self.oldest_waiting()? + self.patience())
     }
 
     /// When the oldest packet was sent that news is waited for.
     fn oldest_waiting(&self) -> Option<Time> {
-        self.flight
-            .is_waiting()
-            .then(|| self.sent.oldest_unresolved())
-            .flatten()
+        let waits = self.flight.is_waiting() || self.rate.is_on() && self.sent.in_flight() > 0;
+        waits.then(|| self.sent.oldest_unresolved()).flatten()
     }
 
     /// Time after which a packet that no report tells of is taken for lost: that until a report is
@@ -160,6 +166,15 @@ impl Session {
         let Some(last) = self.last_ping else {
             return now;
         };
+        if let Some(due) = self
+            .oldest_waiting()
+            .map(|oldest| oldest + self.rtt.timeout())
+            && self.rate.is_on()
+            && last >= due
+        {
+            // A report was asked for in vain.
+            return last + PING_FIRST;
+        }
         let idle = match (self.rtt.sampled(), self.last_timestamp) {
             (Some(sampled), Some(told)) => (sampled.min(told) + PING_IDLE).max(last + PING_IDLE),
             _ => last + PING_FIRST,

@@ -10,15 +10,55 @@ use super::notice::Notice;
 const END: u8 = 0x40;
 const FRAGMENT: u8 = 0x20;
 const WIDE: u8 = 0x10;
-const DELTA: u8 = 0x08;
+const CODING: u8 = 0x08;
 const NOTICE: u8 = 0x04;
 const INTERLEAVER: u8 = 0x03;
 
-pub(super) const DEFINED_FLAGS: u8 = END | FRAGMENT | WIDE | DELTA | NOTICE | INTERLEAVER;
+pub(super) const DEFINED_FLAGS: u8 = END | FRAGMENT | WIDE | CODING | NOTICE | INTERLEAVER;
 
 /// The longest slice, in bytes.
 pub(crate) const MAX_SLICE: u32 = 0x00FF_FFFF;
 const MAX_NARROW_COUNT: u32 = 256;
+
+/// How a tensor was coded: what one byte tells of it where it is not the first step of the ladder
+/// (wire-format.md, section 3.8).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Coding {
+    /// Coded against an earlier tensor.
+    pub(crate) delta: bool,
+    /// The step of the ladder, 0 to 127.
+    pub(crate) step: u8,
+}
+
+impl Coding {
+    const DELTA: u8 = 0x80;
+
+    /// The most steps of a ladder.
+    pub(crate) const MAX_STEPS: u8 = 128;
+
+    /// The byte on the wire; none for what goes without saying.
+    const fn byte(self) -> Option<u8> {
+        let delta = if self.delta { Self::DELTA } else { 0 };
+        match delta | (self.step & !Self::DELTA) {
+            0 => None,
+            byte => Some(byte),
+        }
+    }
+
+    pub(crate) const fn size(self) -> usize {
+        self.byte().is_some() as usize
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match reader.u8("coding")? {
+            0 => Err(DecodeError::Overlong("coding")),
+            byte => Ok(Self {
+                delta: byte & Self::DELTA != 0,
+                step: byte & !Self::DELTA,
+            }),
+        }
+    }
+}
 
 /// Which permutation took slice indices to positions (wire-format.md, section 3.7).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
@@ -44,21 +84,21 @@ pub(crate) struct DataHead {
     pub(crate) packet_index: u16,
     /// 1 to 65,536.
     pub(crate) packet_count: u32,
-    pub(crate) delta: bool,
     pub(crate) interleaver: InterleaverKind,
+    pub(crate) coding: Coding,
     pub(crate) notice: Option<Notice>,
     pub(crate) first_position: u16,
 }
 
 impl DataHead {
     /// Bytes up to and including the first position.
-    pub(crate) const fn size(packet_count: u32, notice: bool) -> usize {
+    pub(crate) const fn size(packet_count: u32, coding: Coding, notice: bool) -> usize {
         let index = if packet_count > MAX_NARROW_COUNT {
             4
         } else {
             2
         };
-        2 + 2 + 4 + index + if notice { Notice::SIZE } else { 0 } + 2
+        2 + 2 + 4 + index + coding.size() + if notice { Notice::SIZE } else { 0 } + 2
     }
 
     pub(crate) const fn flags(&self, fragment: bool) -> u8 {
@@ -72,8 +112,8 @@ impl DataHead {
         if self.packet_count > MAX_NARROW_COUNT {
             flags |= WIDE;
         }
-        if self.delta {
-            flags |= DELTA;
+        if self.coding.size() > 0 {
+            flags |= CODING;
         }
         if self.notice.is_some() {
             flags |= NOTICE;
@@ -92,6 +132,7 @@ impl DataHead {
         } else {
             out.extend_from_slice(&[index_low, low]);
         }
+        out.extend(self.coding.byte());
         if let Some(notice) = self.notice {
             notice.encode(out);
         }
@@ -126,6 +167,11 @@ impl DataHead {
             2 => InterleaverKind::Random,
             _ => InterleaverKind::Priority,
         };
+        let coding = if flags & CODING != 0 {
+            Coding::decode(reader)?
+        } else {
+            Coding::default()
+        };
         let notice = if flags & NOTICE != 0 {
             Some(Notice::decode(reader)?)
         } else {
@@ -138,8 +184,8 @@ impl DataHead {
             capture_timestamp,
             packet_index,
             packet_count,
-            delta: flags & DELTA != 0,
             interleaver,
+            coding,
             notice,
             first_position,
         })
@@ -201,7 +247,12 @@ impl<'a> Data<'a> {
 
     /// Whether the tensor is coded against an earlier one.
     pub const fn is_delta(&self) -> bool {
-        self.head.delta
+        self.head.coding.delta
+    }
+
+    /// The step of the stream's ladder that the tensor is coded by, 0 to 127.
+    pub const fn step(&self) -> u8 {
+        self.head.coding.step
     }
 
     /// The permutation of the tensor's slices.

@@ -64,8 +64,11 @@ impl Display for Data<'_> {
         if u32::from(head.packet_index) + 1 == head.packet_count {
             f.write_str(" end")?;
         }
-        if head.delta {
+        if head.coding.delta {
             f.write_str(" delta")?;
+        }
+        if head.coding.step > 0 {
+            write!(f, " step={}", head.coding.step)?;
         }
         if let Some(notice) = head.notice {
             write!(

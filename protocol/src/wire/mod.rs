@@ -29,7 +29,7 @@ pub use repair::{MAX_SPAN, Repair};
 pub use result::{MAX_RESULT_PAYLOAD, MAX_RESULTS, ResultEntry, ResultStatus, Results};
 pub use small::{Close, CloseCode, PathData, Ping};
 
-pub(crate) use data::{DataHead, MAX_SLICE, fragment_overhead, put_fragment};
+pub(crate) use data::{Coding, DataHead, MAX_SLICE, fragment_overhead, put_fragment};
 pub(crate) use feedback::FeedbackWriter;
 pub(crate) use lengths::{SlicesSize, put_slices};
 pub(crate) use result::put_result;

@@ -49,14 +49,14 @@ class File:
 
 # Section 3
 
-END, FRAGMENT, WIDE, DELTA, NOTICE = 0x40, 0x20, 0x10, 0x08, 0x04
+END, FRAGMENT, WIDE, CODING, NOTICE = 0x40, 0x20, 0x10, 0x08, 0x04
 
 
-def data(content, flags, tensor=3, frame=5, captured=1_000_000, index=0, last=2, notice=b"",
-         position=0, pn=7, key_phase=0):
+def data(content, flags, tensor=3, frame=5, captured=1_000_000, index=0, last=2, coding=b"",
+         notice=b"", position=0, pn=7, key_phase=0):
     size = 2 if flags & WIDE else 1
     body = be(tensor, 2) + be(frame, 2) + be(captured, 4) + be(index, size) + be(last, size)
-    body += notice + be(position, 2) + content
+    body += coding + notice + be(position, 2) + content
     return datagram(0, body, flags, pn=pn, key_phase=key_phase)
 
 
@@ -114,7 +114,15 @@ f.valid("stride", data(slices([7]), 1), data_text(" position=0 lengths=7", inter
 f.valid("random", data(slices([7]), END | 2, index=2),
         data_text(" end position=0 lengths=7", packet="2/3", interleaver="Random"))
 f.valid("priority", data(slices([7]), 3), data_text(" position=0 lengths=7", interleaver="Priority"))
-f.valid("delta", data(slices([7]), DELTA), data_text(" delta position=0 lengths=7"))
+f.valid("the second step of the ladder", data(slices([7]), CODING, coding=b"\x01"),
+        data_text(" step=1 position=0 lengths=7"))
+f.valid("the last step of the longest ladder", data(slices([7, 7]), CODING | END, index=2,
+                                                    coding=b"\x7F"),
+        data_text(" end step=127 position=0 lengths=7,7", packet="2/3"))
+f.valid("delta", data(slices([7]), CODING, coding=b"\x80"),
+        data_text(" delta position=0 lengths=7"))
+f.valid("delta of the third step", data(slices([7]), CODING, coding=b"\x82"),
+        data_text(" delta step=2 position=0 lengths=7"))
 f.valid("256 packets are narrow", data(slices([3]), END, index=255, last=255),
         data_text(" end position=0 lengths=3", packet="255/256"))
 f.valid("257 packets are wide", data(slices([3]), WIDE, index=255, last=256),
@@ -146,6 +154,11 @@ f.valid("a notice in a wide fragment",
              notice=notice(0x05, 4, 1)),
         data_text(" notice=FrameApplication:4+1 position=0 fragment=64+4/600", packet="1/257",
                   interleaver="Random"))
+
+f.valid("a step and a notice in a wide fragment",
+        data(fragment(64, 600, [9] * 4), CODING | NOTICE | WIDE | FRAGMENT, index=1, last=256,
+             coding=b"\x05", notice=notice(0x01, 4, 1)),
+        data_text(" step=5 notice=FrameRate:4+1 position=0 fragment=64+4/600", packet="1/257"))
 
 bad = "malformed: "
 f.invalid("empty body", datagram(0, b""), bad + "ends within tensor ID")
@@ -208,6 +221,10 @@ f.invalid("a slice of 2^24 bytes", data(fragment(0, 1 << 24, b"abc"), FRAGMENT),
           bad + "slice length out of range")
 f.invalid("notice about none", data(slices([5]), NOTICE, notice=notice(1, 3, 0)),
           bad + "notice count out of range")
+f.invalid("a coding byte that says nothing", data(slices([5]), CODING, coding=b"\0"),
+          bad + "coding not in its shortest form")
+f.invalid("ends before the coding byte", datagram(0, bytes(8) + b"\0\2", CODING),
+          bad + "ends within coding")
 f.invalid("ends within the notice", datagram(0, bytes(8) + b"\0\2" + b"\1\0\1", NOTICE),
           bad + "ends within notice count")
 f.invalid("key phase 1", data(slices([5]), 0, key_phase=1), bad + "key phase not zero")

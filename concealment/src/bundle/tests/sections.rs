@@ -28,6 +28,26 @@ fn curve() -> AccuracyCurve {
     .unwrap()
 }
 
+fn step(coder: StepCoder, levels: u16, mean_bytes: f32, p95_bytes: u32, drop: f32) -> CodingStep {
+    CodingStep {
+        coder,
+        levels,
+        mean_bytes,
+        p95_bytes,
+        drop,
+    }
+}
+
+fn ladder() -> CodingLadder {
+    let jpeg = StepCoder::Jpeg { quality: 60 };
+    let steps = vec![
+        step(StepCoder::Raw, 256, 4.0, 4, 0.0),
+        step(StepCoder::Raw, 16, 2.0, 2, 0.25),
+        step(jpeg, 256, 2.5, 3, 0.5),
+    ];
+    CodingLadder::new(2, 1, steps).unwrap()
+}
+
 /// The bundle of `optional-sections.hex`: that of `two-channels.hex` and all but the covariance.
 pub(super) fn optional_sections() -> Bundle {
     let weights = vec![0.5, 0.25, -0.25, 2.0, 0.0, 1.0];
@@ -45,6 +65,8 @@ pub(super) fn optional_sections() -> Bundle {
         .unwrap()
         .with_policy(Policy::new(rows).unwrap())
         .unwrap()
+        .with_ladder(ladder())
+        .unwrap()
 }
 
 #[test]
@@ -55,6 +77,7 @@ fn a_bundle_without_them_has_none() {
     assert_eq!(bundle.accuracy(), None);
     assert_eq!(bundle.importance(), None);
     assert_eq!(bundle.policy(), None);
+    assert_eq!(bundle.ladder(), None);
 }
 
 #[test]
@@ -65,6 +88,7 @@ fn their_values_are_those_of_the_vector() {
     assert_eq!(altec.weights(), [0.5, 0.25, -0.25, 2.0, 0.0, 1.0]);
     assert_eq!(bundle.accuracy(), Some(&curve()));
     assert_eq!(bundle.importance().unwrap().channels(), [1.5, 0.5]);
+    assert_eq!(bundle.ladder(), Some(&ladder()));
     let policy = bundle.policy().unwrap().rows();
     assert_eq!(
         policy,
@@ -100,7 +124,8 @@ fn a_covariance_goes_into_the_file_and_comes_back() {
 #[test]
 fn a_policy_row_of_a_later_kind_or_method_is_left_out() {
     let mut file = vector("optional-sections");
-    let rows = file.len() - 4 - 3 * 14;
+    let after = file.len() - 4 - (6 + 12 + 3 * 16);
+    let rows = after - 3 * 14;
     // The method of the second row, and the kind of the third.
     file[rows + 14 + 1] = 200;
     file[rows + 2 * 14] = 9;
@@ -108,6 +133,22 @@ fn a_policy_row_of_a_later_kind_or_method_is_left_out() {
     let bundle = Bundle::from_bytes(&file).unwrap();
     let kept = row(LossKind::Elements, 0.5, Method::Spatial, 300, 0.5);
     assert_eq!(bundle.policy().unwrap().rows(), [kept]);
+}
+
+#[test]
+fn a_step_of_a_later_coder_is_left_out() {
+    let mut file = vector("optional-sections");
+    let steps = file.len() - 4 - 3 * 16;
+    file[steps + 2 * 16] = 2;
+    reseal(&mut file);
+    let bundle = Bundle::from_bytes(&file).unwrap();
+    let found = bundle.ladder().unwrap();
+    assert_eq!(found.steps(), &ladder().steps()[..2]);
+    assert_eq!((found.bytes_images(), found.accuracy_images()), (2, 1));
+    file[steps] = 2;
+    file[steps + 16] = 2;
+    reseal(&mut file);
+    assert_eq!(Bundle::from_bytes(&file).unwrap().ladder(), None);
 }
 
 #[test]
@@ -126,6 +167,16 @@ fn values_that_break_a_rule_are_refused() {
     assert!(AltecTable::new(1, 1, vec![0.0; 3]).is_err());
     assert!(AltecTable::new(1, 1, vec![0.0, f32::NAN]).is_err());
     assert!(AltecTable::new(1, limits::MAX_ALTEC_CHANNELS + 1, Vec::new()).is_err());
+    let raw = |levels, mean, p95, drop| step(StepCoder::Raw, levels, mean, p95, drop);
+    let ladder = |steps| CodingLadder::new(2, 1, steps);
+    assert!(ladder(vec![]).is_err());
+    assert!(ladder(vec![raw(1, 1.0, 1, 0.0)]).is_err());
+    assert!(ladder(vec![raw(256, f32::NAN, 1, 0.0)]).is_err());
+    assert!(ladder(vec![raw(256, 1.0, 0, 0.0)]).is_err());
+    assert!(ladder(vec![raw(256, 1.0, 1, f32::NAN)]).is_err());
+    let long = |steps: u32| (0..steps).map(|i| raw(256, 1.0, 500 - i, 0.0));
+    assert!(ladder(long(128).collect()).is_ok());
+    assert!(ladder(long(129).collect()).is_err());
     assert!(Importance::from_costs(&[]).is_err());
     assert!(Importance::from_costs(&[-1.0, 2.0]).is_err());
     assert!(Importance::from_costs(&[f32::INFINITY]).is_err());

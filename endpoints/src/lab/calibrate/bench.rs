@@ -12,7 +12,7 @@ use super::super::tally::{Accuracy, Tally};
 use super::Source;
 use crate::digest::Digest;
 use crate::model::{CloudModel, ModelError, softmax, top_k};
-use crate::statistics::Percentiles;
+use crate::statistics::{Interval, Percentiles};
 
 /// Images to measure on, the rest of the model, and side information that was made from others.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub(super) struct Whole {
     /// A probability for each class.
     prediction: Vec<f32>,
     right: bool,
+    /// Score of the true class over the best of the others.
+    margin: f64,
 }
 
 /// What became of one loss.
@@ -40,6 +42,10 @@ pub(super) struct Outcome {
     /// Whether the class is found from the whole tensor, and from the concealed one.
     pub(super) right_whole: bool,
     pub(super) right: bool,
+    /// Score of the true class over the best of the others, from the whole tensor and from the
+    /// concealed one.
+    pub(super) margin_whole: f64,
+    pub(super) margin: f64,
     /// Probability of the true class, less than from the whole tensor by this.
     pub(super) probability_drop: f64,
     /// Total variation between the predictions from the whole and from the concealed tensor, half the
@@ -119,6 +125,7 @@ impl<'a> Bench<'a> {
             tensor,
             label,
             right: is_best(&logits, label),
+            margin: margin(&logits, label),
             prediction: softmax(&logits),
         })
     }
@@ -143,10 +150,14 @@ impl<'a> Bench<'a> {
             let of_label = prediction.get(whole.label);
             f64::from(of_label.copied().unwrap_or(0.0))
         };
-        let (right, prediction) = match self.cloud.run(tensor.view()) {
-            Ok(logits) => (is_best(&logits, whole.label), softmax(&logits)),
+        let (right, margin, prediction) = match self.cloud.run(tensor.view()) {
+            Ok(logits) => (
+                is_best(&logits, whole.label),
+                margin(&logits, whole.label),
+                softmax(&logits),
+            ),
             // What was filled in is finite but may be too much for the model.
-            Err(ModelError::NotFinite) => (false, vec![]),
+            Err(ModelError::NotFinite) => (false, f64::NEG_INFINITY, vec![]),
             Err(error) => return Err(error.into()),
         };
         let shift = if prediction.is_empty() {
@@ -159,12 +170,23 @@ impl<'a> Bench<'a> {
         Ok(Outcome {
             right_whole: whole.right,
             right,
+            margin_whole: whole.margin,
+            margin,
             probability_drop: probability(&whole.prediction) - probability(&prediction),
             shift,
             distortion,
             micros,
         })
     }
+}
+
+/// Score of the class `label` over the best of the others; minus infinity if there is no such class.
+fn margin(logits: &[f32], label: usize) -> f64 {
+    let others = logits.iter().enumerate();
+    let others = others.filter(|&(class, _)| class != label);
+    let best = others.fold(f32::NEG_INFINITY, |best, (_, &score)| best.max(score));
+    let own = logits.get(label).copied();
+    own.map_or(f64::NEG_INFINITY, |own| f64::from(own) - f64::from(best))
 }
 
 fn is_best(logits: &[f32], label: usize) -> bool {
@@ -206,6 +228,11 @@ impl Mean {
     pub(super) fn ci95(self) -> [f64; 2] {
         let reach = Self::Z_95 * self.error;
         [self.mean - reach, self.mean + reach]
+    }
+
+    pub(super) fn interval(self) -> Interval {
+        let [low, high] = self.ci95();
+        Interval { low, high }
     }
 
     /// Whether the whole 95 % interval lies above zero.
@@ -262,6 +289,13 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_margin_is_above_zero_where_the_class_is_found() {
+        assert_eq!(margin(&[1.0, 3.5, 2.0], 1), 1.5);
+        assert_eq!(margin(&[1.0, 3.5, 2.0], 0), -2.5);
+        assert_eq!(margin(&[1.0, 3.5], 2), f64::NEG_INFINITY);
+    }
 
     #[test]
     fn means_by_hand() {

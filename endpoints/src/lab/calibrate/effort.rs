@@ -27,9 +27,13 @@ pub(in crate::lab) struct Effort {
     pub(super) altec: f64,
     /// The policy, if there is to be one.
     pub(super) policy: Option<Cells>,
-    /// Images and losses of each for the accuracy curve, and images for the importance of channels.
+    /// Most images for the accuracy curve, and losses of each.
     pub(super) curve: Option<(usize, u64)>,
+    /// Images for the importance of channels.
     pub(super) importance: Option<usize>,
+    /// Images that the steps of the ladder are judged on, if there is to be one; their bytes are
+    /// measured on all.
+    pub(super) ladder: Option<usize>,
 }
 
 /// The measurement behind a policy.
@@ -52,8 +56,9 @@ impl Effort {
             images: 300,
             slow_images: 20,
         }),
-        curve: Some((1_000, 2)),
+        curve: Some((1_000, 4)),
         importance: Some(500),
+        ladder: Some(2_000),
     };
 
     /// `tw-lab calibrate --quick`.
@@ -65,8 +70,9 @@ impl Effort {
             images: 60,
             slow_images: 0,
         }),
-        curve: Some((200, 1)),
+        curve: Some((300, 4)),
         importance: Some(60),
+        ladder: Some(200),
     };
 
     /// What comparing the methods on other images takes.
@@ -87,9 +93,10 @@ impl Effort {
         }),
         curve: None,
         importance: None,
+        ladder: None,
     };
 
-    /// Whether it needs images to measure on, besides those that the statistics are made from.
+    /// Whether it needs held-out images to measure on, besides those that the statistics are made from.
     pub(super) const fn measures(&self) -> bool {
         self.policy.is_some() || self.curve.is_some() || self.importance.is_some()
     }

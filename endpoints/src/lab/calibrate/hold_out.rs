@@ -19,6 +19,8 @@ pub(super) struct Images {
     /// The methods are judged on these, in the order of their digests. Empty if there is nothing to
     /// judge by.
     pub(super) held_out: Vec<usize>,
+    /// The training images in parts of as many as are held out: each can be held out in its turn.
+    pub(super) turns: Vec<Vec<usize>>,
     /// Images that were in the set before.
     pub(super) duplicates: usize,
     /// Why nothing is held out, if so.
@@ -73,13 +75,29 @@ impl Images {
         let rest = once.split_off(if reason.is_none() { wanted } else { 0 });
         let indices = |images: Vec<(Digest, usize)>| images.into_iter().map(|(_, index)| index);
         let mut training: Vec<usize> = indices(rest).collect();
+        let turns = training.chunks(once.len().max(1)).map(<[usize]>::to_vec);
+        let turns = if once.is_empty() {
+            vec![]
+        } else {
+            turns.collect()
+        };
         training.sort_unstable();
         Self {
             training,
             held_out: indices(once).collect(),
+            turns,
             duplicates,
             reason,
         }
+    }
+
+    /// All images but those of a turn, in the order of the set.
+    pub(super) fn without(&self, turn: &[usize]) -> Vec<usize> {
+        let turn: BTreeSet<usize> = turn.iter().copied().collect();
+        let all = self.training.iter().chain(&self.held_out).copied();
+        let mut rest: Vec<usize> = all.filter(|index| !turn.contains(index)).collect();
+        rest.sort_unstable();
+        rest
     }
 }
 
@@ -118,12 +136,33 @@ mod tests {
     }
 
     #[test]
+    fn every_image_is_held_out_in_one_turn() {
+        let images = Images::of(&images(130), 0.3);
+        let lengths: Vec<usize> = images.turns.iter().map(Vec::len).collect();
+        assert_eq!(
+            (images.held_out.len(), &lengths[..]),
+            (39, &[39, 39, 13][..])
+        );
+        let mut all = images.held_out.clone();
+        for turn in &images.turns {
+            all.extend(turn);
+            let rest = images.without(turn);
+            assert_eq!(rest.len(), 130 - turn.len());
+            assert!(rest.is_sorted() && turn.iter().all(|index| !rest.contains(index)));
+        }
+        all.sort_unstable();
+        assert_eq!(all, (0..130).collect::<Vec<_>>());
+        assert_eq!(images.without(&images.held_out), images.training);
+    }
+
+    #[test]
     fn nothing_is_held_out_where_nothing_can_be_judged() {
         let mut set = images(200);
         for (share, reason) in [(0.0, "no images"), (0.05, "too few")] {
             let images = Images::of(&set, share);
             assert_eq!((images.training.len(), images.held_out.len()), (200, 0));
             assert!(images.reason.unwrap().contains(reason));
+            assert!(images.turns.is_empty());
         }
         set[7].2 = false;
         let images = Images::of(&set, 0.5);

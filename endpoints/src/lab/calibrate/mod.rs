@@ -2,9 +2,12 @@
 //!
 //! Some of the images are held out. The statistics of the others conceal losses of the held-out ones by
 //! every method, and what the model makes of them goes into the bundle as a policy, an accuracy curve
-//! and the importance of channels. So no method is judged on images that it was made from. At the end
-//! the held-out images are added to the statistics: they too are in the bundle's list of images, and
-//! nobody tests on them.
+//! and the importance of channels. So no method is judged on images that it was made from. Where the
+//! held-out images are too few for the accuracy curve, the others are held out too, part after part, each
+//! concealed by the statistics of the rest. What the steps of the ladder take and cost is measured
+//! on all. At the end all images are in the statistics and in the bundle's
+//! list of images, and nobody tests on them. The bundle's statistics are thus from more images than any
+//! that were measured with: what was measured errs, if anything, on the pessimistic side.
 
 mod bench;
 mod clip;
@@ -12,6 +15,7 @@ mod curve;
 mod effort;
 mod hold_out;
 mod importance;
+mod ladder;
 mod policy;
 mod report;
 mod statistics;
@@ -20,6 +24,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use tensorwire_codec::ClipRange;
 use tensorwire_concealment::{Bundle, ClipRule};
 
 use self::bench::Bench;
@@ -36,8 +41,8 @@ use crate::options::{ImageOptions, LoadedModel, ModelOptions};
 pub use self::clip::ClipOptions;
 pub(super) use self::effort::Effort;
 
-/// Makes a side-information bundle: statistics of the tensors at the split, the clip range, and, where
-/// the images have labels, which methods conceal losses best and what accuracy is lost then.
+/// Makes a side-information bundle: statistics of the tensors at the split, the clip range, what
+/// tensors take at each quality, and, where the images have labels, which methods conceal losses best and what accuracy is lost then.
 ///
 /// The bundle remembers its images, and no command evaluates on them.
 #[derive(Args, Debug)]
@@ -49,7 +54,8 @@ pub struct Options {
     images: ImageOptions,
     #[command(flatten)]
     clip: ClipOptions,
-    /// Share of the images that methods are judged on, 0 to 0.9; 0 makes statistics only
+    /// Share of the images that methods are judged on, 0 to 0.9; 0 makes statistics only. Where they are
+    /// few, other parts of this size take turns for the accuracy curve
     #[arg(long, value_name = "SHARE", default_value_t = HOLD_OUT, value_parser = parse_hold_out)]
     hold_out: f64,
     /// Measure on fewer images, at fewer shares, and without the low-rank methods
@@ -149,6 +155,7 @@ struct Measured {
     policy: Vec<policy::Judged>,
     curve: Vec<curve::Measured>,
     channels: Vec<importance::Measured>,
+    ladder: Vec<ladder::Measured>,
 }
 
 impl Source<'_> {
@@ -173,10 +180,16 @@ impl Source<'_> {
         let mut measured = Measured::default();
         if effort.measures() {
             let side = statistics.clone().finish(self, rule)?;
-            measured = self.measure(side, &images.held_out, effort)?;
+            measured = self.measure(side, &images, effort, rule)?;
             statistics.add(self, &images.held_out)?;
         }
-        let bundle = measured.put_into(statistics.finish(self, rule)?)?;
+        let bundle = statistics.finish(self, rule)?;
+        if let Some(judged) = effort.ladder {
+            let clip = bundle.clip();
+            let clip = ClipRange::new(clip.low, clip.high)?;
+            measured.ladder = ladder::measure(self, &images, clip, judged)?;
+        }
+        let bundle = measured.put_into(bundle)?;
         Ok(Made {
             bundle,
             measured,
@@ -187,17 +200,36 @@ impl Source<'_> {
     }
 
     /// Measures on the held-out images, with side information that was made from the others.
-    fn measure(&self, side: Bundle, held_out: &[usize], effort: Effort) -> Result<Measured> {
+    fn measure(
+        &self,
+        side: Bundle,
+        images: &Images,
+        effort: Effort,
+        rule: ClipRule,
+    ) -> Result<Measured> {
         let mut measured = Measured::default();
-        let mut bench = Bench::new(self, held_out, side)?;
+        let mut bench = Bench::new(self, &images.held_out, side)?;
         if let Some(cells) = effort.policy {
             measured.policy = policy::judge(&bench, cells)?;
             // From here on `auto` does what it will do with the bundle.
             let side = Bundle::clone(bench.side());
             bench = bench.with_side(measured.put_into(side)?);
         }
-        if let Some((images, seeds)) = effort.curve {
-            measured.curve = curve::measure(&bench, images, seeds)?;
+        if let Some((wanted, seeds)) = effort.curve {
+            let mut looked = curve::look(&bench, wanted, seeds)?;
+            // A small part would say too little: every other one is held out in its turn.
+            for turn in &images.turns {
+                let left = wanted - looked.len();
+                if left == 0 {
+                    break;
+                }
+                let mut others = Statistics::new(self, Some(effort.altec))?;
+                others.add(self, &images.without(turn))?;
+                let side = measured.put_into(others.finish(self, rule)?)?;
+                let bench = Bench::new(self, turn, side)?;
+                looked.extend(curve::look(&bench, left, seeds)?);
+            }
+            measured.curve = curve::measure(&looked)?;
         }
         if let Some(images) = effort.importance {
             measured.channels = importance::measure(&bench, images)?;
@@ -217,6 +249,9 @@ impl Measured {
         }
         if !self.channels.is_empty() {
             bundle = bundle.with_importance(importance::section(&self.channels)?)?;
+        }
+        if let Some(ladder) = ladder::section(&self.ladder)? {
+            bundle = bundle.with_ladder(ladder)?;
         }
         Ok(bundle)
     }

@@ -196,6 +196,8 @@ mod tests {
         let outcome = |(&probability_drop, &shift): (&f64, &f64)| Outcome {
             right_whole: true,
             right: true,
+            margin_whole: 1.0,
+            margin: 1.0,
             probability_drop,
             shift,
             distortion: Distortion::default(),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use tensorwire_codec::Coder;
 use tensorwire_concealment::Bundle;
 
 use super::super::table::{Table, count, figures, interval, points, words};
@@ -10,7 +11,7 @@ use super::super::tally::Accuracy;
 use super::bench::Summary;
 use super::policy::Judged;
 use super::statistics::sections;
-use super::{Made, Measured, curve, importance};
+use super::{Made, Measured, curve, importance, ladder};
 
 /// Methods of a cell that the table shows.
 const SHOWN: usize = 3;
@@ -42,7 +43,10 @@ pub(super) enum Row {
         #[serde(flatten)]
         figures: Figures,
         us_per_tensor: f64,
-        /// After smoothing: what the bundle says, points.
+        /// The drop with images that turn by degrees, a fraction.
+        gradual_drop: f64,
+        gradual_ci95: [f64; 2],
+        /// The same after smoothing: what the bundle says, points.
         drop_points: f64,
     },
     /// A channel.
@@ -51,6 +55,22 @@ pub(super) enum Row {
         shift: f64,
         shift_ci95: [f64; 2],
         importance: f64,
+    },
+    /// A step of the ladder.
+    Ladder {
+        coder: &'static str,
+        /// Of JPEG.
+        quality: Option<u8>,
+        levels: u16,
+        /// That bytes were measured on.
+        images: usize,
+        bytes_mean: f64,
+        bytes_p95: f64,
+        /// On images with labels, if some were held out.
+        #[serde(flatten)]
+        accuracy: Option<Accuracy>,
+        /// After smoothing: what the bundle says, points.
+        drop_points: f64,
     },
 }
 
@@ -100,6 +120,8 @@ pub(super) fn rows(measured: &Measured) -> Vec<Row> {
         images: point.images,
         figures: (&point.summary).into(),
         us_per_tensor: point.summary.micros,
+        gradual_drop: point.gradual.mean,
+        gradual_ci95: point.gradual.ci95(),
         drop_points: point.drop,
     });
     let channels = measured.channels.iter().enumerate();
@@ -109,7 +131,17 @@ pub(super) fn rows(measured: &Measured) -> Vec<Row> {
         shift_ci95: measured.shift.ci95(),
         importance: measured.importance,
     });
-    policy.chain(curve).chain(channels).collect()
+    let steps = measured.ladder.iter().map(|step| Row::Ladder {
+        coder: coder(step),
+        quality: quality(step),
+        levels: step.step.levels,
+        images: step.images,
+        bytes_mean: step.mean_bytes,
+        bytes_p95: step.p95_bytes,
+        accuracy: step.accuracy,
+        drop_points: step.drop,
+    });
+    policy.chain(curve).chain(channels).chain(steps).collect()
 }
 
 /// What is in a bundle, and what it was made from.
@@ -131,14 +163,23 @@ impl fmt::Display for Text<'_> {
             )?;
         }
         if !measured.curve.is_empty() {
+            let images = measured.curve.iter().map(|point| point.images).max();
             let table = accuracy(&measured.curve);
             write!(
                 f,
-                "\n\nWhat is left to lose with the best, by the random map:\n\n{table}"
+                "\n\nWhat is left to lose with the best, by the random map, on {} images:\n\n{table}",
+                count(images.unwrap_or(0))
             )?;
         }
         if let Some(range) = importance(&measured.channels) {
             write!(f, "\n\nImportance of a channel, 1 being the mean: {range}")?;
+        }
+        if !measured.ladder.is_empty() {
+            let table = steps(&measured.ladder);
+            write!(
+                f,
+                "\n\nWhat tensors take at each quality, without losses:\n\n{table}"
+            )?;
         }
         Ok(())
     }
@@ -223,6 +264,8 @@ fn accuracy(curve: &[curve::Measured]) -> Table {
         figures("samples"),
         figures("drop, points"),
         figures("95 % interval"),
+        figures("by degrees"),
+        figures("95 % interval"),
         figures("in the bundle"),
         figures("NMSE"),
     ]);
@@ -233,8 +276,54 @@ fn accuracy(curve: &[curve::Measured]) -> Table {
             count(accuracy.samples),
             points(accuracy.drop),
             interval(accuracy.interval()),
+            points(point.gradual.mean),
+            interval(point.gradual.interval()),
             format!("{:.2}", point.drop),
             nmse.map_or_else(|| "–".into(), |nmse| format!("{nmse:.3}")),
+        ]);
+    }
+    table
+}
+
+const fn coder(step: &ladder::Measured) -> &'static str {
+    match step.step.coder {
+        Coder::Jpeg { .. } => "jpeg",
+        _ => "raw",
+    }
+}
+
+const fn quality(step: &ladder::Measured) -> Option<u8> {
+    match step.step.coder {
+        Coder::Jpeg { quality } => Some(quality),
+        _ => None,
+    }
+}
+
+fn steps(ladder: &[ladder::Measured]) -> Table {
+    let mut table = Table::new(&[
+        words("coder"),
+        figures("quality"),
+        figures("levels"),
+        figures("bytes"),
+        figures("95 % up to"),
+        figures("judged"),
+        figures("drop, points"),
+        figures("95 % interval"),
+        figures("in the bundle"),
+    ]);
+    let unknown = || "–".to_owned();
+    for step in ladder {
+        let accuracy = step.accuracy;
+        table.row([
+            coder(step).into(),
+            quality(step).map_or_else(unknown, |quality| quality.to_string()),
+            step.step.levels.to_string(),
+            format!("{:.0}", step.mean_bytes),
+            format!("{:.0}", step.p95_bytes),
+            accuracy.map_or_else(unknown, |accuracy| count(accuracy.samples)),
+            accuracy.map_or_else(unknown, |accuracy| points(accuracy.drop)),
+            accuracy.map_or_else(unknown, |accuracy| interval(accuracy.interval())),
+            accuracy.map_or_else(unknown, |_| format!("{:.2}", step.drop)),
         ]);
     }
     table

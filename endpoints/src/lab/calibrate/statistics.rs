@@ -159,7 +159,7 @@ type Shape = (usize, usize, usize);
 /// The sections of a bundle file with their lengths in bytes, in the order of the file
 /// (`spec/bundle-format.md` sections 3 and 4).
 pub(super) fn sections(file: &[u8]) -> Vec<(Section, usize)> {
-    const ALL: [Section; 12] = [
+    const ALL: [Section; 13] = [
         Section::Origin,
         Section::Shape,
         Section::Summary,
@@ -172,6 +172,7 @@ pub(super) fn sections(file: &[u8]) -> Vec<(Section, usize)> {
         Section::Accuracy,
         Section::Importance,
         Section::Policy,
+        Section::Ladder,
     ];
     const HEADER: usize = 12;
     let mut found = vec![];

@@ -17,14 +17,16 @@ use super::keep::{ANSWERING, Arrived, DemoOpener};
 use super::report::Row;
 use super::tally::{METHODS, Tally};
 use crate::capture::{self, Recorder, Role};
+use crate::carrier::Carrier;
 use crate::classifier::{ClassifierOpener, Concealment, SideInformation, loss_kind};
 use crate::clock::Clock;
 use crate::cloud::{Cloud, CloudConfig};
-use crate::edge::{Edge, FrameSource, Outcome, Pace};
+use crate::edge::{Edge, FrameSource, Outcome, Pace, Route};
 use crate::images::Dataset;
 use crate::lab::parallel::{in_order, progress};
 use crate::model::{CloudModel, top_k};
 use crate::options::{LoadedModel, check_unseen, interval};
+use crate::quality::Quality;
 use crate::relay::Relay;
 use crate::shutdown::Stop;
 use crate::source::ImageSource;
@@ -107,6 +109,8 @@ impl<'a> Setting<'a> {
         let cloud = CloudConfig {
             listen: local,
             data: local,
+            carriers: [Carrier::Udp].into_iter().collect(),
+            gso: false,
             sessions: 1,
             any_source: false,
         };
@@ -181,9 +185,14 @@ impl<'a> Setting<'a> {
                 .apply(&mut stream, &self.format, self.side.as_ref())?;
         let (dataset, side) = (self.dataset.clone(), self.side.clone());
         let frames = u64::from(self.options.tensors);
-        let source = ImageSource::new(&self.loaded, dataset, &self.format, side, frames)?;
+        let quality = Quality::fixed(&self.format);
+        let source = ImageSource::new(&self.loaded, dataset, quality, side, frames)?;
         let source: Arc<dyn FrameSource> = Arc::new(source);
-        let mut edge = Edge::connect(control, Some(data), stream, protection, clock).await?;
+        let route = Route {
+            data: Some(data),
+            ..Route::default()
+        };
+        let mut edge = Edge::connect(control, route, stream, protection, clock).await?;
         let pace = Pace {
             interval: interval(self.options.fps),
             in_flight: IN_FLIGHT,
@@ -238,7 +247,9 @@ impl<'a> Setting<'a> {
                     tally.missing += 1.0;
                     tally.dropped += 1;
                 }
-                Outcome::Skipped { frame, reason } => bail!("frame {frame} was not sent: {reason}"),
+                Outcome::Skipped { frame, reason, .. } => {
+                    bail!("frame {frame} was not sent: {reason}")
+                }
             }
         }
         tally.concealed = incomplete.len();

@@ -52,6 +52,55 @@ impl FromStr for Strategy {
     }
 }
 
+/// What `--fec` asks for.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Asked {
+    One(Strategy),
+    /// Every fixed ratio that differs from the others.
+    Every {
+        retransmission: bool,
+    },
+}
+
+impl Asked {
+    /// The ways of repair that are meant, for tensors of `k` packets and at most `most` REPAIR packets for
+    /// each of them.
+    pub(super) fn of(self, k: u16, most: f64) -> Vec<Strategy> {
+        let k = f64::from(k);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "at most twice 256"
+        )]
+        let most = (most * k + 1e-6) as u16;
+        match self {
+            Self::One(strategy) => vec![strategy],
+            Self::Every { retransmission } => (0..=most)
+                .map(|packets| Strategy {
+                    parity: match packets {
+                        0 => Fec::Off,
+                        packets => Fec::Fixed(f64::from(packets) / k),
+                    },
+                    retransmission,
+                })
+                .collect(),
+        }
+    }
+}
+
+impl FromStr for Asked {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let retransmission = match text {
+            "every" => false,
+            "every+retransmission" => true,
+            _ => return Ok(Self::One(text.parse()?)),
+        };
+        Ok(Self::Every { retransmission })
+    }
+}
+
 impl fmt::Display for Strategy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.parity, self.retransmission) {
@@ -196,6 +245,31 @@ mod tests {
         }
         for text in ["", "fixed", "fixed:300%", "fixed:x", "on"] {
             assert!(text.parse::<Strategy>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_number_of_repair_packets_is_a_ratio() {
+        let every: Asked = "every".parse().unwrap();
+        let names = |k, most| {
+            let all = every.of(k, most).into_iter();
+            all.map(|one| one.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(4, 0.5), ["off", "fixed:25%", "fixed:50%"]);
+        assert_eq!(names(10, 0.3).len(), 4);
+        assert_eq!(names(11, 0.05), ["off"]);
+        let again: Asked = "every+retransmission".parse().unwrap();
+        assert!(again.of(4, 0.5).iter().all(|one| one.retransmission));
+        // What a row says can be read again, and is the same number of packets.
+        for k in 1..=256 {
+            for (packets, one) in every.of(k, 2.0).into_iter().enumerate() {
+                let read: Strategy = one.to_string().parse().unwrap();
+                let ratio = match read.parity {
+                    Fec::Fixed(ratio) => ratio,
+                    _ => 0.0,
+                };
+                assert!((ratio * f64::from(k) - packets as f64).abs() < 1e-3);
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! What one cell comes to.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use tensorwire_concealment::Concealer;
@@ -43,6 +45,18 @@ pub(super) struct Row {
     pub(super) top1: f64,
     /// 95 % interval of the drop, paired and clustered by image.
     pub(super) drop_interval: [f64; 2],
+    /// The tensors by what was missing of them at their release, the least first.
+    pub(super) strata: Vec<Stratum>,
+}
+
+/// The tensors of a cell of which so many source packets were missing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Stratum {
+    pub(super) packets_missing: u16,
+    pub(super) tensors: usize,
+    /// Of how many the class is found from the whole tensor, and from what arrived.
+    pub(super) right_whole: usize,
+    pub(super) right: usize,
 }
 
 /// Streams a cell, conceals and classifies what is incomplete, and counts.
@@ -57,7 +71,8 @@ pub(super) fn measure(
 ) -> Result<Row> {
     let number = prepared.slices.len();
     let mut found = vec![vec![]; number];
-    let (mut whole, mut missing) = (0_usize, 0.0);
+    let mut missing = 0.0;
+    let mut strata = BTreeMap::new();
     let mut decoder = prepared.decoder();
     let counts = [options.warm_up, options.tensors].map(u64::from);
     let spent = simulate::stream(
@@ -68,24 +83,30 @@ pub(super) fn measure(
         counts,
         |ended| {
             let image = usize::try_from(ended.number)? % number;
-            let right = match ended.tensor {
-                None => {
-                    missing += 1.0;
-                    false
-                }
+            let right_whole = prepared.right.get(image).copied().unwrap_or(false);
+            let (share, right) = match ended.tensor {
+                None => (1.0, false),
                 Some(tensor) if tensor.info().slices_received == tensor.info().slices => {
-                    whole += 1;
-                    prepared.right.get(image).copied().unwrap_or(false)
+                    (0.0, right_whole)
                 }
                 Some(tensor) => {
-                    missing += tensor.info().missing_share();
                     prepared.decode(&mut decoder, &tensor);
                     let decoded = &mut decoder.1;
                     concealer.conceal(decoded.tensor.view_mut(), decoded.mask.view())?;
                     let label = images.labels.get(image).copied().unwrap_or(u32::MAX);
-                    evaluation.finds(label, &decoded.tensor)?
+                    let right = evaluation.finds(label, &decoded.tensor)?;
+                    (tensor.info().missing_share(), right)
                 }
             };
+            missing += share;
+            let packets_missing = packets(share, cell.k);
+            let stratum = strata.entry(packets_missing).or_insert(Stratum {
+                packets_missing,
+                ..Stratum::default()
+            });
+            stratum.tensors += 1;
+            stratum.right_whole += usize::from(right_whole);
+            stratum.right += usize::from(right);
             if let Some(found) = found.get_mut(image) {
                 found.push(right);
             }
@@ -100,6 +121,7 @@ pub(super) fn measure(
     }
     let accuracy = tally.accuracy().context("no tensor met its end")?;
     let tensors = accuracy.samples;
+    let whole = strata.get(&0).map_or(0, |stratum| stratum.tensors);
     let share = whole as f64 / tensors as f64;
     let interval = closed_form::interval(share, tensors);
     let per_source = |packets: u64| packets as f64 / spent.sources.max(1) as f64;
@@ -128,7 +150,19 @@ pub(super) fn measure(
         top1_clean: accuracy.top1_clean,
         top1: accuracy.top1,
         drop_interval: accuracy.ci95,
+        strata: strata.into_values().collect(),
     })
+}
+
+/// Of how many of `k` like packets `share` of a tensor is; at least one unless it is nothing.
+fn packets(share: f64, k: u16) -> u16 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of at most 1 of k"
+    )]
+    let packets = (share * f64::from(k)).round() as u16;
+    packets.max(u16::from(share > 0.0))
 }
 
 /// The whole share in closed form: independent losses, parity that does not depend on them.

@@ -6,6 +6,7 @@ mod measure;
 mod prepared;
 mod simulate;
 mod table;
+mod thrift;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -13,19 +14,20 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use serde::Serialize;
 use tensorwire_concealment::{ClipRule, Concealer, Method};
-use tensorwire_protocol::Adaptive;
 
-use cell::{Cell, Common, Losses, Strategy};
+use cell::{Asked, Cell, Common, Losses, Strategy};
 use measure::{Row, measure};
 use prepared::{Images, Prepared};
+use thrift::Thrift;
 
 use super::calibrate::ClipOptions;
 use super::evaluate::EvaluationOptions;
-use super::output::{check_folders, print, write_rows};
+use super::output::{check_folders, print, write_file};
 use super::parallel::in_order;
 use super::resume::Journal;
-use crate::options::accuracy_curve;
+use crate::options::{ParityOptions, accuracy_curve};
 
 /// Measures how many tensors are whole at their deadline, at what cost, and what the others lose.
 ///
@@ -55,9 +57,9 @@ pub struct Options {
     )]
     burst: Vec<f64>,
     /// Repair: off, fixed:RATIO, adaptive, retransmission, or one of the first three with
-    /// +retransmission
+    /// +retransmission; every: each number of repair packets up to --most-parity, as fixed ratios
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = Strategy::DEFAULT)]
-    fec: Vec<Strategy>,
+    fec: Vec<Asked>,
     /// Round-trip times of the path, milliseconds
     #[arg(
         long,
@@ -85,15 +87,8 @@ pub struct Options {
     /// Rate of the path, Mbit/s
     #[arg(long, value_name = "MBIT", default_value_t = 20.0, value_parser = parse_rate)]
     rate_mbit: f64,
-    /// Most parity that adaptive spends, for each source packet
-    #[arg(long, value_name = "RATIO", default_value_t = Adaptive::MOST)]
-    most_parity: f64,
-    /// Expected drop in accuracy that adaptive leaves to concealment, points
-    #[arg(long, value_name = "POINTS", default_value_t = Adaptive::TARGET)]
-    accuracy_target: f64,
-    /// Tensors that a source block spans, 1 to 16
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
-    span: u8,
+    #[command(flatten)]
+    goal: ParityOptions,
     /// How missing entries are concealed
     #[arg(long, value_name = "METHOD", default_value = "auto")]
     method: Method,
@@ -117,14 +112,18 @@ Examples:
       the built-in model: FEC off, a quarter, adaptive, and adaptive with retransmission
   tw-lab recovery --k 32 --fec fixed:25% --rtt 80 --tensors 10000
       forward error correction alone, ten thousand tensors a cell
-  tw-lab recovery --loss '1%>10%>1%' --fec fixed:10%,fixed:20%,adaptive
-      a path that changes
+  tw-lab recovery --loss '1%>10%>1%' --fec every,adaptive --most-parity 50%
+      a path that changes: adaptive parity beside every fixed ratio
   tw-lab recovery --full --out recovery.jsonl
       everything; interrupted, the same command goes on where it was
 
 `expected` is the whole share in closed form for independent losses without retransmission, and `in`
 says whether it lies within the 99.9 % interval of the measured one. `parity` and `again` are REPAIR
-packets and source packets sent again, for each source packet.";
+packets and source packets sent again, for each source packet.
+
+Where there are both, adaptive parity is put beside the smallest fixed ratio that loses no more. The drops
+there are what tensors lose that miss as many packets, whichever cell they are of: more even than the hits
+of one cell.";
 
 /// The ways of repair that the whole table compares.
 const SWEEP: [&str; 9] = [
@@ -178,9 +177,9 @@ pub fn run(options: &Options) -> Result<()> {
             reason = "checked: 0.001 to 100,000 Mbit/s"
         )]
         rate: (options.rate_mbit * 1e6) as u64,
-        most_parity: options.most_parity,
-        target: options.accuracy_target,
-        span: options.span,
+        most_parity: options.goal.most_parity,
+        target: options.goal.accuracy_target,
+        span: options.goal.span,
         curve: accuracy_curve(&side),
         seed: options.seed,
     };
@@ -229,17 +228,34 @@ pub fn run(options: &Options) -> Result<()> {
     let clean = rows.first().map_or(0.0, |row| row.top1_clean);
     print(evaluation.heading(clean))?;
     print(table::table(&rows).to_string())?;
-    options
-        .json
-        .as_ref()
-        .map_or(Ok(()), |path| write_rows(path, &rows))
+    let thrift = thrift::thrift(&rows);
+    if !thrift.is_empty() {
+        print(format!(
+            "\nAdaptive parity beside the smallest fixed ratio that loses no more. Drops in points, from \
+             what was missing:\n\n{}",
+            thrift::table(&thrift)
+        ))?;
+    }
+    let Some(path) = &options.json else {
+        return Ok(());
+    };
+    let mut text = serde_json::to_string_pretty(&Report { rows, thrift })?;
+    text.push('\n');
+    write_file(path, text.as_bytes())
+}
+
+/// The JSON file.
+#[derive(Serialize)]
+struct Report {
+    rows: Vec<Row>,
+    thrift: Vec<Thrift>,
 }
 
 /// The cells that the options ask for. The round-trip time means nothing to a stream without
 /// retransmission but for what is left of its deadline, so only the longest is measured there.
 fn cells(options: &Options) -> Result<Vec<Cell>> {
-    let (ks, strategies) = if options.full {
-        let parse = |text: &&str| text.parse::<Strategy>().map_err(anyhow::Error::msg);
+    let (ks, asked) = if options.full {
+        let parse = |text: &&str| text.parse::<Asked>().map_err(anyhow::Error::msg);
         let sweep = SWEEP.iter().map(parse).collect::<Result<Vec<_>>>()?;
         (vec![6, 11, 32], sweep)
     } else {
@@ -248,6 +264,8 @@ fn cells(options: &Options) -> Result<Vec<Cell>> {
     let longest = options.rtt.iter().copied().max().unwrap_or(0);
     let mut cells = vec![];
     for &k in &ks {
+        let most = options.goal.most_parity;
+        let strategies: Vec<Strategy> = asked.iter().flat_map(|asked| asked.of(k, most)).collect();
         for &burst in &options.burst {
             if !burst.is_finite() || burst < 1.0 {
                 bail!("--burst {burst}: a mean of at least 1 packet is needed");
@@ -294,9 +312,9 @@ fn key(options: &Options, cell: &Cell) -> String {
         options.tensors,
         options.fps,
         options.rate_mbit,
-        options.most_parity,
-        options.accuracy_target,
-        options.span,
+        options.goal.most_parity,
+        options.goal.accuracy_target,
+        options.goal.span,
         options.method,
         options.seed,
     )

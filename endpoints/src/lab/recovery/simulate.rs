@@ -62,6 +62,7 @@ pub(super) fn stream(
             OutgoingTensor {
                 frame: FrameNumber(number),
                 captured: pair.now,
+                step: 0,
                 slices: slices.clone(),
             },
         )?;

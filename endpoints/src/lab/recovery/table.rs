@@ -29,13 +29,9 @@ pub(super) fn table(rows: &[Row]) -> Table {
                 "NO"
             }
         };
-        let losses = row
-            .losses
-            .iter()
-            .map(|loss| format!("{}", rounded(100.0 * loss)));
         let [low, high] = row.drop_interval;
         table.row([
-            format!("{} %", losses.collect::<Vec<_>>().join(">")),
+            losses(&row.losses),
             format!("{:.1}", row.burst),
             row.fec.clone(),
             row.rtt_ms.to_string(),
@@ -60,6 +56,14 @@ pub(super) fn table(rows: &[Row]) -> Table {
         ]);
     }
     table
+}
+
+/// The shares lost, phase after phase.
+pub(super) fn losses(shares: &[f64]) -> String {
+    let losses = shares
+        .iter()
+        .map(|loss| format!("{}", rounded(100.0 * loss)));
+    format!("{} %", losses.collect::<Vec<_>>().join(">"))
 }
 
 /// Without the digits that binary fractions add.

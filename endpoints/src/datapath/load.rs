@@ -1,0 +1,99 @@
+//! How busy the application is with the tensors of a session.
+
+use std::time::Duration;
+
+use tensorwire_protocol::wire::Load;
+
+/// The share of a new sample in the mean service time, as one in so many (RFC 6298 takes the same for
+/// round trips).
+const GAIN: u32 = 8;
+/// Tensors within which what waits is to be worked off: while as many wait, the admission interval is
+/// twice the service time.
+const WORK_OFF: u32 = 8;
+
+/// Measures the load that FEEDBACK tells the edge (frame-dropping.md, section 3): tensors that were given
+/// to the application, and the results that it made of them.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct LoadMeter {
+    /// Tensors given and not answered, the one at work included.
+    unanswered: u32,
+    /// Smoothed time that one takes; none before the first.
+    service: Option<Duration>,
+    /// What was told last.
+    told: Option<Load>,
+}
+
+impl LoadMeter {
+    /// The application was given a tensor.
+    pub(crate) const fn given(&mut self) {
+        self.unanswered = self.unanswered.saturating_add(1);
+    }
+
+    /// The application has answered a tensor, for which it took so long.
+    pub(crate) fn answered(&mut self, compute: Duration) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        self.service = Some(match self.service {
+            Some(mean) => (mean * (GAIN - 1) + compute) / GAIN,
+            None => compute,
+        });
+    }
+
+    /// The load, if it has changed; none before the first answer.
+    pub(crate) fn news(&mut self) -> Option<Load> {
+        let service = self.service?;
+        let waiting = self.unanswered.saturating_sub(1);
+        let load = Load {
+            queue_length: u16::try_from(waiting).unwrap_or(u16::MAX),
+            service_micros: micros(service),
+            admission_micros: micros(service.saturating_mul(WORK_OFF + waiting) / WORK_OFF),
+        };
+        (self.told.replace(load) != Some(load)).then_some(load)
+    }
+}
+
+fn micros(time: Duration) -> u32 {
+    u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn it_tells_what_waits_and_how_long_each_takes() {
+        let mut meter = LoadMeter::default();
+        meter.given();
+        assert_eq!(
+            meter.news(),
+            None,
+            "nothing is known before the first answer"
+        );
+        meter.answered(40 * MS);
+        let load = |queue_length, service_micros, admission_micros| Load {
+            queue_length,
+            service_micros,
+            admission_micros,
+        };
+        assert_eq!(meter.news(), Some(load(0, 40_000, 40_000)));
+        assert_eq!(meter.news(), None, "told already");
+        // One is at work, two wait.
+        (0..3).for_each(|_| meter.given());
+        assert_eq!(meter.news(), Some(load(2, 40_000, 50_000)));
+        meter.answered(48 * MS);
+        assert_eq!(meter.news(), Some(load(1, 41_000, 46_125)));
+        (0..4).for_each(|_| meter.answered(41 * MS));
+        assert_eq!(meter.news(), Some(load(0, 41_000, 41_000)));
+    }
+
+    #[test]
+    fn an_application_that_never_answers_overflows_nothing() {
+        let mut meter = LoadMeter::default();
+        meter.answered(Duration::MAX / 16);
+        (0..100_000).for_each(|_| meter.given());
+        let load = meter.news().unwrap();
+        assert_eq!(load.queue_length, u16::MAX);
+        assert_eq!(load.admission_micros, u32::MAX);
+    }
+}

@@ -1,0 +1,428 @@
+//! The pipeline of a stream: capture, model, coder and network, each at work on a frame of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use tensorwire_protocol::Time;
+use tensorwire_protocol::admission::{DropReason, DropRule, drained};
+use tensorwire_protocol::wire::{FrameNumber, NoticeReason};
+
+use super::answers::Answers;
+use super::gate::{Gate, Making, Unsent};
+use super::worker::{Done, Queue, Worker};
+use super::{Captured, Computed, Encoded, FrameSource, Outcome, Pace, SentTensor};
+use crate::clock::Clock;
+use crate::datapath::{PathEnded, SessionHandle};
+
+/// A tensor is handed over while what waits before it takes so long at most: a timer of the runtime
+/// comes up to a millisecond late, and the path must not fall idle meanwhile.
+const EARLY: Duration = Duration::from_millis(3);
+/// Shortest time until the session is asked again whether it takes a tensor or a frame.
+const SOON: Duration = Duration::from_millis(1);
+/// Longest time until the session is asked again whether it takes a tensor or a frame.
+const ASK_AGAIN: Duration = Duration::from_millis(5);
+/// Where frames come only as the session takes them, a frame that it has not taken for so long is
+/// dropped, so that somebody hears why nothing moves.
+const STUCK: Duration = Duration::from_secs(1);
+
+/// A frame on its way through the pipeline.
+#[derive(Debug)]
+pub(super) struct Frame {
+    number: FrameNumber,
+    captured: Time,
+    /// When it was decided that it is made; none before.
+    decided: Option<Time>,
+    name: String,
+    label: Option<u32>,
+    model: Duration,
+    encode: Duration,
+    /// When its tensor was ready to be sent.
+    made: Time,
+}
+
+/// The pipeline, and what became of its frames.
+pub(super) struct Pipeline<'a> {
+    session: &'a SessionHandle,
+    gate: &'a mut Gate,
+    source: Arc<dyn FrameSource>,
+    /// The number of its first frame.
+    first: FrameNumber,
+    pace: Pace,
+    deadline: Duration,
+    clock: Clock,
+    pub(super) camera: Worker<Frame, Option<Captured>>,
+    captured: Queue<(Frame, Captured)>,
+    pub(super) model: Worker<Frame, Computed>,
+    computed: Queue<(Frame, Computed)>,
+    pub(super) encoder: Worker<Frame, Encoded>,
+    encoded: Queue<(Frame, Encoded)>,
+    pub(super) answers: Answers,
+    /// When the next frame is captured.
+    capture_at: Time,
+    /// When the last frame was captured, or the stream began.
+    last_capture: Time,
+    /// When to ask the session again whether it takes a tensor.
+    ask_again: Option<Time>,
+    pub(super) ended: bool,
+}
+
+impl<'a> Pipeline<'a> {
+    pub(super) fn new(
+        session: &'a SessionHandle,
+        gate: &'a mut Gate,
+        source: Arc<dyn FrameSource>,
+        pace: Pace,
+        (queue, deadline): (usize, Duration),
+    ) -> Self {
+        let clock = session.clock();
+        let now = clock.now();
+        gate.clear();
+        Self {
+            session,
+            first: gate.next_number(),
+            gate,
+            source,
+            pace,
+            deadline,
+            clock,
+            camera: Worker::idle(),
+            captured: Queue::new(queue),
+            model: Worker::idle(),
+            computed: Queue::new(queue),
+            encoder: Worker::idle(),
+            encoded: Queue::new(queue),
+            answers: Answers::new(clock, deadline),
+            capture_at: now,
+            last_capture: now,
+            ask_again: None,
+            ended: false,
+        }
+    }
+
+    pub(super) const fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Why the session ended, once its events have.
+    pub(super) fn end_reason(&self) -> &str {
+        self.session.end_reason()
+    }
+
+    /// Whether every frame has met its end.
+    pub(super) fn is_done(&self) -> bool {
+        self.ended && self.in_it() == 0 && self.answers.len() == 0
+    }
+
+    /// Frames that have been captured, or are being, and are neither sent nor dropped.
+    fn in_it(&self) -> usize {
+        let busy = [
+            self.camera.is_idle(),
+            self.model.is_idle(),
+            self.encoder.is_idle(),
+        ];
+        busy.iter().filter(|idle| !**idle).count()
+            + self.captured.len()
+            + self.computed.len()
+            + self.encoded.len()
+    }
+
+    /// Whether frames come only as the session takes them.
+    const fn on_demand(&self) -> bool {
+        self.pace.interval.is_zero()
+    }
+
+    /// Whether a stage waits until the next has room. Otherwise the newest frame wins.
+    fn keeps_all(&self) -> bool {
+        self.on_demand() || self.gate.rule() == DropRule::Off
+    }
+
+    /// When the next frame may be captured; none until something else has happened.
+    pub(super) fn capture_at(&self) -> Option<Time> {
+        let room = !(self.keeps_all() && self.captured.is_full());
+        let may = !self.ended
+            && self.camera.is_idle()
+            && room
+            && self.answers.len() + self.in_it() < self.pace.in_flight;
+        may.then_some(self.capture_at)
+    }
+
+    /// When to look again whether a tensor can be handed over.
+    pub(super) fn ask_again(&self) -> Option<Time> {
+        (!self.encoded.is_empty())
+            .then_some(self.ask_again)
+            .flatten()
+    }
+
+    /// Captures the next frame, if the session takes one where frames come as it does.
+    pub(super) async fn capture(&mut self) -> Result<(), PathEnded> {
+        let now = self.clock.now();
+        let mut decided = None;
+        if self.on_demand() {
+            let outlook = self.session.outlook().await?;
+            let ready = self.gate.ready_at(now, &outlook);
+            let busy = ready > now + EARLY && !outlook.path.silent;
+            let taken = !busy && self.gate.admit(now, now, &outlook).is_ok();
+            if busy || !taken && self.last_capture + STUCK > now {
+                self.capture_at = now + (ready - now).clamp(SOON, ASK_AGAIN);
+                return Ok(());
+            }
+            decided = taken.then_some(now);
+        }
+        self.last_capture = now;
+        self.capture_at = (self.capture_at + self.pace.interval).max(now);
+        let number = self.gate.number();
+        let frame = Frame {
+            number,
+            captured: now,
+            decided,
+            name: String::new(),
+            label: None,
+            model: Duration::ZERO,
+            encode: Duration::ZERO,
+            made: now,
+        };
+        let (source, index) = (Arc::clone(&self.source), number.0 - self.first.0);
+        self.camera
+            .start(self.clock, frame, move || source.capture(index));
+        Ok(())
+    }
+
+    /// A frame was captured.
+    pub(super) async fn captured(
+        &mut self,
+        done: Done<Frame, Option<Captured>>,
+        tell: &mut impl FnMut(Outcome),
+    ) -> Result<(), PathEnded> {
+        let Done {
+            kept: mut frame,
+            made,
+            ..
+        } = done;
+        match made {
+            Ok(None) => {
+                if frame.decided.is_some() {
+                    self.gate.give_up();
+                }
+                self.gate.return_number(frame.number);
+                self.ended = true;
+                Ok(())
+            }
+            Ok(Some(captured)) => {
+                (frame.name, frame.label) = (captured.name.clone(), captured.label);
+                let superseded = self.captured.push((frame, captured));
+                self.supersede(superseded.map(|(frame, _)| frame), tell)
+                    .await
+            }
+            Err(error) => self.fail(frame, &error, tell).await,
+        }
+    }
+
+    /// The tensor of a frame was computed.
+    pub(super) async fn computed(
+        &mut self,
+        done: Done<Frame, Computed>,
+        tell: &mut impl FnMut(Outcome),
+    ) -> Result<(), PathEnded> {
+        let Done {
+            kept: mut frame,
+            took,
+            made,
+        } = done;
+        frame.model = took;
+        match made {
+            Ok(computed) => {
+                let superseded = self.computed.push((frame, computed));
+                self.supersede(superseded.map(|(frame, _)| frame), tell)
+                    .await
+            }
+            Err(error) => self.fail(frame, &error, tell).await,
+        }
+    }
+
+    /// The tensor of a frame was encoded.
+    pub(super) async fn encoded(
+        &mut self,
+        done: Done<Frame, Encoded>,
+        tell: &mut impl FnMut(Outcome),
+    ) -> Result<(), PathEnded> {
+        let Done {
+            kept: mut frame,
+            took,
+            made,
+        } = done;
+        (frame.encode, frame.made) = (took, self.clock.now());
+        match made {
+            Ok(encoded) => {
+                let superseded = self.encoded.push((frame, encoded));
+                self.supersede(superseded.map(|(frame, _)| frame), tell)
+                    .await
+            }
+            Err(error) => self.fail(frame, &error, tell).await,
+        }
+    }
+
+    /// Starts every stage that has something to do, the last one first, which makes room for the others.
+    pub(super) async fn advance(
+        &mut self,
+        tell: &mut impl FnMut(Outcome),
+    ) -> Result<(), PathEnded> {
+        self.hand_over(tell).await?;
+        if self.encoder.is_idle()
+            && !(self.keeps_all() && self.encoded.is_full())
+            && let Some((frame, computed)) = self.computed.pop()
+        {
+            let outlook = self.session.outlook().await?;
+            let (now, interval) = (self.clock.now(), self.pace.interval);
+            let budget = self.gate.budget(now, frame.captured, interval, &outlook);
+            let encode = move || computed.encode(budget);
+            self.encoder.start(self.clock, frame, encode);
+        }
+        while self.model.is_idle()
+            && !(self.keeps_all() && self.computed.is_full())
+            && let Some((mut frame, captured)) = self.captured.pop()
+        {
+            if frame.decided.is_none() {
+                let outlook = self.session.outlook().await?;
+                let now = self.clock.now();
+                if let Err(reason) = self.gate.admit(now, frame.captured, &outlook) {
+                    self.drop_frame(frame, reason, tell).await?;
+                    continue;
+                }
+                frame.decided = Some(now);
+            }
+            self.model
+                .start(self.clock, frame, move || captured.compute());
+        }
+        Ok(())
+    }
+
+    /// Hands tensors to the session: at once where all are kept, otherwise as soon as it has nearly sent
+    /// what it has, so that a newer one can take the place of one that would wait there.
+    async fn hand_over(&mut self, tell: &mut impl FnMut(Outcome)) -> Result<(), PathEnded> {
+        while let Some((first, _)) = self.encoded.first() {
+            let now = self.clock.now();
+            if self.ask_again.is_some_and(|at| at > now) {
+                break;
+            }
+            let outlook = self.session.outlook().await?;
+            let waits = drained(&outlook.path);
+            let busy = waits > EARLY || outlook.path.silent;
+            if busy && !self.keeps_all() && now < first.captured + self.deadline {
+                self.ask_again = Some(now + (waits.saturating_sub(EARLY)).clamp(SOON, ASK_AGAIN));
+                break;
+            }
+            let Some((frame, encoded)) = self.encoded.pop() else {
+                break;
+            };
+            let making = Making {
+                frame: frame.number,
+                captured: frame.captured,
+                decided: frame.decided.unwrap_or(frame.captured),
+            };
+            let (step, bytes) = (encoded.step, encoded.slices.bytes());
+            let sent = (self.gate)
+                .send(self.session, making, frame.made, encoded, &outlook)
+                .await?;
+            match sent {
+                Ok(id) => {
+                    let sent = SentTensor {
+                        frame: frame.number,
+                        name: frame.name,
+                        label: frame.label,
+                        step,
+                        bytes,
+                        captured: frame.captured,
+                        handed: now,
+                        model: frame.model,
+                        encode: frame.encode,
+                    };
+                    self.answers.expect(id, sent);
+                }
+                Err(Unsent::Dropped(reason)) => {
+                    let (notice, words) = (reason.notice(), reason.name().to_owned());
+                    self.skip(frame.number, notice, words, tell).await?;
+                }
+                Err(Unsent::Refused(error)) => {
+                    let (notice, words) = (NoticeReason::FrameApplication, error.to_string());
+                    self.skip(frame.number, notice, words, tell).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn supersede(
+        &mut self,
+        frame: Option<Frame>,
+        tell: &mut impl FnMut(Outcome),
+    ) -> Result<(), PathEnded> {
+        match frame {
+            Some(frame) => self.drop_frame(frame, DropReason::Superseded, tell).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn drop_frame(
+        &mut self,
+        frame: Frame,
+        reason: DropReason,
+        tell: &mut impl FnMut(Outcome),
+    ) -> Result<(), PathEnded> {
+        if frame.decided.is_some() {
+            self.gate.give_up();
+        }
+        let words = reason.name().to_owned();
+        self.skip(frame.number, reason.notice(), words, tell).await
+    }
+
+    async fn fail(
+        &mut self,
+        frame: Frame,
+        error: &anyhow::Error,
+        tell: &mut impl FnMut(Outcome),
+    ) -> Result<(), PathEnded> {
+        if frame.decided.is_some() {
+            self.gate.give_up();
+        }
+        let (notice, words) = (NoticeReason::FrameApplication, format!("{error:#}"));
+        self.skip(frame.number, notice, words, tell).await
+    }
+
+    async fn skip(
+        &mut self,
+        frame: FrameNumber,
+        notice: NoticeReason,
+        reason: String,
+        tell: &mut impl FnMut(Outcome),
+    ) -> Result<(), PathEnded> {
+        tell(Outcome::Skipped {
+            frame,
+            notice,
+            reason,
+        });
+        self.session.skip_frames(notice, frame, 1).await
+    }
+
+    /// The stream ends before its frames have: each is told all the same.
+    pub(super) fn end(mut self, tell: &mut impl FnMut(Outcome)) {
+        // A frame that is being captured may be none.
+        let mut frames = vec![];
+        frames.extend(std::iter::from_fn(|| self.encoded.pop()).map(|(frame, _)| frame));
+        frames.extend(self.encoder.forget());
+        frames.extend(std::iter::from_fn(|| self.computed.pop()).map(|(frame, _)| frame));
+        frames.extend(self.model.forget());
+        frames.extend(std::iter::from_fn(|| self.captured.pop()).map(|(frame, _)| frame));
+        for frame in frames {
+            if frame.decided.is_some() {
+                self.gate.give_up();
+            }
+            tell(Outcome::Skipped {
+                frame: frame.number,
+                notice: NoticeReason::FrameApplication,
+                reason: "the stream ended before it was sent".to_owned(),
+            });
+        }
+        self.answers.end(tell);
+    }
+}

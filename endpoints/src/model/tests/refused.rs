@@ -1,0 +1,116 @@
+//! Files that are refused, or run as they are.
+
+use prost::Message as _;
+use tract_onnx::pb::GraphProto;
+use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
+
+use super::graph::{file, load, residual, value};
+use super::image;
+use crate::model::*;
+
+#[test]
+fn models_of_another_kind_are_refused_with_the_reason() {
+    let refused = |change: &dyn Fn(&mut GraphProto)| {
+        let mut graph = residual();
+        change(&mut graph);
+        load(graph).unwrap_err()
+    };
+    let input = |kind, shape: &'static [i64]| {
+        refused(&move |graph| graph.input = vec![value("image", kind, shape)])
+    };
+    for shape in [
+        &[0, 1, 8][..],
+        &[0, 2, 8, 6],
+        &[0, 1, 0, 6],
+        &[0, 1, 8, 4097],
+        &[2, 1, 8, 6],
+        &[0, 8, 6, 1],
+    ] {
+        let error = input(DataType::Float, shape);
+        assert!(
+            matches!(error, ModelError::Input { .. }),
+            "{shape:?}: {error}"
+        );
+    }
+    assert!(matches!(
+        input(DataType::Uint8, &[0, 1, 8, 6]),
+        ModelError::Input { .. }
+    ));
+    let two = refused(&|graph| graph.input.push(value("more", DataType::Float, &[1])));
+    assert!(matches!(two, ModelError::Input { .. }), "{two}");
+    let two = refused(&|graph| {
+        graph
+            .output
+            .push(value("mean", DataType::Float, &[0, 4, 1, 1]))
+    });
+    assert!(matches!(two, ModelError::Output { .. }), "{two}");
+    let map = refused(&|graph| graph.output = vec![value("add_1", DataType::Float, &[0, 4, 8, 6])]);
+    assert!(matches!(map, ModelError::Output { .. }), "{map}");
+    let unknown = refused(&|graph| graph.node[1].op_type = "Sparkle".to_owned());
+    assert!(unknown.to_string().contains("Sparkle"), "{unknown}");
+    let elsewhere = refused(&|graph| {
+        graph.initializer[0].data_location = Some(DataLocation::External as i32);
+    });
+    assert!(elsewhere.to_string().contains("w_stem"), "{elsewhere}");
+}
+
+#[test]
+fn graphs_that_contradict_themselves_are_refused() {
+    let refused = |change: &dyn Fn(&mut GraphProto)| {
+        let mut graph = residual();
+        change(&mut graph);
+        let error = load(graph)
+            .and_then(|model| model.whole())
+            .map(|_| ())
+            .unwrap_err();
+        assert!(!error.to_string().is_empty());
+    };
+    refused(&|graph| graph.node.clear());
+    refused(&|graph| graph.output.clear());
+    refused(&|graph| graph.output[0].name = "nowhere".to_owned());
+    refused(&|graph| graph.node[3].input[0] = "nowhere".to_owned());
+    refused(&|graph| graph.node[0].input[0] = "logits".to_owned());
+    refused(&|graph| graph.input[0].r#type = None);
+    refused(&|graph| graph.initializer[1].dims = vec![4, 5, 3, 3]);
+    refused(&|graph| graph.initializer[1].dims = vec![i64::MAX, i64::MAX, 3, 3]);
+    refused(&|graph| graph.initializer[1].data_type = 999);
+    refused(&|graph| graph.node[0].input.truncate(1));
+    refused(&|graph| graph.node[5].input.clear());
+}
+
+#[test]
+fn bytes_that_are_no_model() {
+    assert!(matches!(
+        Model::from_bytes(b""),
+        Err(ModelError::NotOnnx { .. })
+    ));
+    assert!(matches!(
+        Model::from_bytes(b"\x89PNG\r\n\x1a\n"),
+        Err(ModelError::NotOnnx { .. })
+    ));
+    let missing = Model::from_file("no/such/model.onnx")
+        .unwrap_err()
+        .to_string();
+    assert!(missing.contains("no/such/model.onnx"), "{missing}");
+}
+
+#[test]
+fn damaged_files_are_refused_or_run() {
+    let bytes = file(residual()).encode_to_vec();
+    let image = image(load(residual()).unwrap().input());
+    let try_it = |bytes: &[u8]| {
+        let whole = Model::from_bytes(bytes).and_then(|model| model.whole());
+        match whole.and_then(|whole| whole.run(image.view())) {
+            Ok(scores) => assert!(scores.len() >= 2 && scores.iter().all(|x| x.is_finite())),
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    };
+    for length in (0..bytes.len()).step_by(37) {
+        try_it(&bytes[..length]);
+    }
+    for bit in (0..8 * bytes.len()).step_by(211) {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        try_it(&flipped);
+    }
+}

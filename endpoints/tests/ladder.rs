@@ -1,0 +1,481 @@
+//! Tensors of one stream coded by different steps of its ladder, from edge to cloud in this process.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    reason = "what goes wrong here fails the test"
+)]
+
+#[allow(
+    dead_code,
+    reason = "shared by several tests that do not use all of it"
+)]
+mod support;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Parser;
+use ndarray::Array3;
+use tensorwire_codec::{
+    Chooser, Classification, ClipRange, Coder, Decoder, Encoder, Format, Ladder, Map, Quantiser,
+    Shape, Step,
+};
+use tensorwire_endpoints::carrier::Carriers;
+use tensorwire_endpoints::classifier::{ClassifierOpener, Concealment};
+use tensorwire_endpoints::clock::Clock;
+use tensorwire_endpoints::cloud::{Answer, Cloud, CloudConfig, CloudNotice, Opener, TensorHandler};
+use tensorwire_endpoints::control::{self, Message, Open, Refuse};
+use tensorwire_endpoints::datapath::DataPath;
+use tensorwire_endpoints::digest::Digest;
+use tensorwire_endpoints::edge::{
+    Captured, Computed, Edge, Encoded, FrameSource, Outcome, Pace, Protection, Route,
+};
+use tensorwire_endpoints::embedded;
+use tensorwire_endpoints::model::{EdgeModel, top_k};
+use tensorwire_endpoints::options::{CodecOptions, LoadedModel, ModelOptions, QualityOptions};
+use tensorwire_endpoints::quality::Quality;
+use tensorwire_endpoints::quic;
+use tensorwire_endpoints::source::slices;
+use tensorwire_endpoints::stream::StreamDescription;
+use tensorwire_protocol::wire::{ConnectionId, FrameNumber, ResultStatus};
+use tensorwire_protocol::{Event, OutgoingTensor, ReceivedTensor};
+use tokio::sync::{mpsc, oneshot};
+
+use support::{edge_to, json_lines, run, start_cloud, text};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Bytes that tensors of the steps take.
+const BYTES: [usize; 4] = [256, 128, 64, 40];
+
+/// What each tensor in turn may have, bytes, and the step that it gets: down at once, up with patience.
+fn budgets() -> Vec<(Option<usize>, u8)> {
+    let down = [(None, 0), (Some(200), 1), (Some(100), 2), (Some(1), 3)];
+    let room = (1..Chooser::PATIENCE).map(|_| (Some(1_000), 3));
+    let up = [(Some(1_000), 0), (None, 0)];
+    down.into_iter().chain(room).chain(up).collect()
+}
+
+fn local() -> SocketAddr {
+    ([127, 0, 0, 1], 0).into()
+}
+
+/// 256 entries: 256 bytes, 128, 64, and JPEG of some quality.
+fn ladder() -> Ladder {
+    let quantiser = Quantiser::new(ClipRange::new(-1.0, 1.0).unwrap(), 256).unwrap();
+    let map = Map::Mosaic {
+        columns: 2,
+        blocks: 1,
+    };
+    let shape = Shape::new(4, 8, 8).unwrap();
+    let best = Format::new(shape, quantiser, map, Coder::Raw).unwrap();
+    let step = |levels, coder| Step { levels, coder };
+    let further = [
+        step(16, Coder::Raw),
+        step(4, Coder::Raw),
+        step(256, Coder::Jpeg { quality: 10 }),
+    ];
+    Ladder::new(best, &further).unwrap()
+}
+
+fn stream(ladder: &Ladder) -> StreamDescription {
+    let model = Digest::of("model");
+    let mut stream = StreamDescription::with_ladder(ladder, "split", model, None).unwrap();
+    // Nothing is lost here, and how busy the machine is must not matter.
+    stream.deadline_ms = 30_000;
+    stream
+}
+
+fn tensor(number: u64) -> Array3<f32> {
+    Array3::from_shape_fn((4, 8, 8), |(c, y, x)| {
+        ((c * 64 + y * 8 + x) as f32 * 0.01 + number as f32).sin()
+    })
+}
+
+/// Answers each tensor with its step and what it decodes to.
+struct Decoding {
+    ladder: Ladder,
+}
+
+struct DecodingOpener;
+
+impl Opener for DecodingOpener {
+    fn open(&self, stream: &StreamDescription) -> Result<Box<dyn TensorHandler>, Refuse> {
+        let ladder = stream.ladder().unwrap();
+        Ok(Box::new(Decoding { ladder }))
+    }
+}
+
+fn digest(tensor: &Array3<f32>) -> Digest {
+    let bytes = tensor.iter().flat_map(|entry| entry.to_be_bytes());
+    Digest::of(bytes.collect::<Vec<u8>>())
+}
+
+impl TensorHandler for Decoding {
+    fn handle(&mut self, tensor: &ReceivedTensor) -> Answer {
+        let step = tensor.info().step;
+        let format = self.ladder.format(step).unwrap();
+        let decoded = Decoder::new(format).decode(|slice| tensor.slice(slice));
+        let mut payload = vec![step, decoded.missing_entries() as u8];
+        payload.extend(digest(&decoded.tensor).as_bytes());
+        Answer {
+            status: ResultStatus::Done,
+            payload: Bytes::from(payload),
+        }
+    }
+}
+
+/// Frames, each with its budget.
+struct Frames {
+    quality: Mutex<Quality>,
+}
+
+impl FrameSource for Frames {
+    fn capture(self: Arc<Self>, number: u64) -> anyhow::Result<Option<Captured>> {
+        let Some(&(budget, _)) = budgets().get(number as usize) else {
+            return Ok(None);
+        };
+        Ok(Some(Captured::new(number.to_string(), None, move || {
+            Ok(Computed::new(move |_| {
+                let coded = self
+                    .quality
+                    .lock()
+                    .unwrap()
+                    .encode(tensor(number).view(), budget)?;
+                Ok(Encoded {
+                    step: coded.step,
+                    slices: slices(coded.tensor)?,
+                })
+            }))
+        })))
+    }
+}
+
+async fn start<O: Opener>(
+    opener: O,
+) -> (SocketAddr, mpsc::Receiver<CloudNotice>, oneshot::Sender<()>) {
+    let config = CloudConfig {
+        listen: local(),
+        data: local(),
+        carriers: Carriers::ALL,
+        gso: false,
+        sessions: 4,
+        any_source: false,
+    };
+    let cloud = Cloud::bind(config, Clock::start()).await.unwrap();
+    let address = cloud.local_addr().unwrap();
+    let (notices, inbox) = Cloud::notices();
+    let (stop, stopped) = oneshot::channel();
+    tokio::spawn(cloud.serve(Arc::new(opener), notices, async {
+        let _ = stopped.await;
+    }));
+    (address, inbox, stop)
+}
+
+/// What became of the frames, by frame.
+async fn outcomes(
+    cloud: SocketAddr,
+    stream: StreamDescription,
+    source: Arc<dyn FrameSource>,
+) -> Vec<(u8, usize, Bytes)> {
+    let mut edge = Edge::connect(
+        cloud,
+        Route::default(),
+        stream,
+        Protection::default(),
+        Clock::start(),
+    )
+    .await
+    .unwrap();
+    let pace = Pace {
+        interval: Duration::ZERO,
+        in_flight: 1,
+    };
+    let mut found = vec![];
+    edge.stream(source, pace, std::future::pending(), |outcome| {
+        let Outcome::Answered { sent, result, .. } = outcome else {
+            panic!("{outcome:?}");
+        };
+        assert_eq!(sent.frame, FrameNumber(found.len() as u64));
+        assert_eq!(result.status, ResultStatus::Done);
+        found.push((sent.step, sent.bytes, result.payload));
+    })
+    .await
+    .unwrap();
+    edge.close().await;
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_step_changes_in_mid_stream_and_every_tensor_decodes_to_its_levels() {
+    let (cloud, _notices, _stop) = start(DecodingOpener).await;
+    let ladder = ladder();
+    let quality = Quality::adaptive(ladder.clone(), BYTES.to_vec()).unwrap();
+    let source = Frames {
+        quality: Mutex::new(quality),
+    };
+    let found = outcomes(cloud, stream(&ladder), Arc::new(source)).await;
+    let steps: Vec<u8> = found.iter().map(|(step, ..)| *step).collect();
+    let expected: Vec<u8> = budgets().iter().map(|(_, step)| *step).collect();
+    assert_eq!(steps, expected);
+    for (number, (step, bytes, payload)) in (0..).zip(&found) {
+        let format = ladder.format(*step).unwrap();
+        let coded = Encoder::new(format).encode(tensor(number).view()).unwrap();
+        let decoded = Decoder::new(format).decode(|slice| Some(coded.slice(slice)));
+        assert_eq!(*bytes, coded.bytes().len());
+        assert_eq!(payload[..2], [*step, 0]);
+        assert_eq!(&payload[2..], digest(&decoded.tensor).as_bytes());
+    }
+}
+
+/// What the first four of the built-in images may have: 9,408 bytes are 256 levels, 7,105 are 64, 4,737
+/// are 16 and 2,369 are 4.
+const OF_IMAGES: [Option<usize>; 4] = [None, Some(7_500), Some(4_800), Some(2_000)];
+
+/// The built-in images, each with a budget of its own.
+struct Images {
+    loaded: LoadedModel,
+    edge: EdgeModel,
+    quality: Mutex<Quality>,
+}
+
+impl Images {
+    fn tensor(&self, number: usize) -> Array3<f32> {
+        let image = embedded::images().unwrap().get(number).unwrap().image;
+        let image = self.loaded.description.input.prepare(image).unwrap();
+        self.edge.run(image.view()).unwrap()
+    }
+}
+
+impl FrameSource for Images {
+    fn capture(self: Arc<Self>, number: u64) -> anyhow::Result<Option<Captured>> {
+        let Some(&budget) = OF_IMAGES.get(number as usize) else {
+            return Ok(None);
+        };
+        Ok(Some(Captured::new(number.to_string(), None, move || {
+            let tensor = self.tensor(number as usize);
+            Ok(Computed::new(move |_| {
+                let coded = self.quality.lock().unwrap().encode(tensor.view(), budget)?;
+                Ok(Encoded {
+                    step: coded.step,
+                    slices: slices(coded.tensor)?,
+                })
+            }))
+        })))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_classifier_decodes_any_step() {
+    let model = ModelOptions {
+        model: None,
+        description: None,
+        split: None,
+    };
+    let loaded = model.load().unwrap();
+    let side = loaded.bundle(None).unwrap();
+    let concealment = Concealment::new(tensorwire_concealment::Method::Zero);
+    let opener = ClassifierOpener::new(Arc::clone(&loaded.model), None, concealment);
+    let (cloud, _notices, _stop) = start(opener).await;
+
+    let parsed = Streaming::parse_from(["x", "--adaptive-quality", "--ladder", "256,64,16,4"]);
+    let shape = loaded.shape().unwrap();
+    let quality = parsed.quality.quality(&parsed.codec, shape, side.as_ref());
+    let quality = quality.unwrap();
+    let ladder = quality.ladder().clone();
+    let model = loaded.model.digest();
+    let mut stream = StreamDescription::with_ladder(&ladder, &loaded.split, model, None).unwrap();
+    stream.deadline_ms = 30_000;
+    let rest = loaded.model.cloud(&loaded.split).unwrap();
+    let source = Arc::new(Images {
+        edge: loaded.model.edge(&loaded.split).unwrap(),
+        loaded,
+        quality: Mutex::new(quality),
+    });
+    let found = outcomes(cloud, stream, Arc::clone(&source) as Arc<dyn FrameSource>).await;
+    assert_eq!(found.len(), OF_IMAGES.len());
+    for (number, (step, bytes, payload)) in found.iter().enumerate() {
+        assert_eq!(usize::from(*step), number);
+        let tensor = source.tensor(number);
+        let format = ladder.format(*step).unwrap();
+        let coded = Encoder::new(format).encode(tensor.view()).unwrap();
+        assert_eq!(*bytes, coded.bytes().len());
+        let decoded = Decoder::new(format).decode(|slice| Some(coded.slice(slice)));
+        let logits = rest.run(decoded.tensor.view()).unwrap();
+        let expected: Vec<u32> = top_k(&logits, 3).iter().map(|(c, _)| *c as u32).collect();
+        let answered = Classification::decode(payload).unwrap().classes;
+        let answered: Vec<u32> = answered.iter().map(|(class, _)| *class).collect();
+        assert_eq!(answered, expected, "step {step}");
+    }
+}
+
+/// The options of an edge that this is about.
+#[derive(Parser)]
+struct Streaming {
+    #[command(flatten)]
+    codec: CodecOptions,
+    #[command(flatten)]
+    quality: QualityOptions,
+}
+
+#[test]
+fn a_ladder_is_named_or_that_of_the_bundle() {
+    let model = ModelOptions {
+        model: None,
+        description: None,
+        split: None,
+    };
+    let loaded = model.load().unwrap();
+    let side = loaded.bundle(None).unwrap();
+    let shape = loaded.shape().unwrap();
+    let made = |arguments: &[&str], bundle: bool| {
+        let side = side.as_ref().filter(|_| bundle);
+        let asked = Streaming::try_parse_from([&["x"][..], arguments].concat());
+        let asked = asked.map_err(|error| error.to_string())?;
+        let quality = asked.quality.quality(&asked.codec, shape, side);
+        let quality = quality.map_err(|error| format!("{error:#}"))?;
+        let steps = quality.ladder().formats().iter().map(Format::step);
+        Ok::<Vec<Step>, String>(steps.collect())
+    };
+    let raw = |levels: &[u16]| {
+        let step = |&levels: &u16| Step {
+            levels,
+            coder: Coder::Raw,
+        };
+        levels.iter().map(step).collect::<Vec<Step>>()
+    };
+    let jpeg = |qualities: &[u8]| {
+        let step = |&quality: &u8| Step {
+            levels: 256,
+            coder: Coder::Jpeg { quality },
+        };
+        qualities.iter().map(step).collect::<Vec<Step>>()
+    };
+    let adaptive = "--adaptive-quality";
+    let on_jpeg = ["--coder", "jpeg", adaptive];
+    assert_eq!(made(&["--levels", "7"], true), Ok(raw(&[7])));
+    assert_eq!(made(&[adaptive], true), Ok(raw(&[256, 64, 16, 8, 4])));
+    let clip = [adaptive, "--clip=-4,4"];
+    assert_eq!(made(&clip, false), Ok(raw(&[256, 64, 16, 8, 4])));
+    assert_eq!(made(&on_jpeg, true), Ok(jpeg(&[95, 80, 60, 40, 20, 10])));
+    let some = [&on_jpeg[..], &["--ladder", "80,20"]].concat();
+    assert_eq!(made(&some, true), Ok(jpeg(&[80, 20])));
+    for (arguments, bundle, says) in [
+        (&["--ladder", "64,4"][..], true, "--adaptive-quality"),
+        (&[adaptive, "--levels", "64"], true, "--levels"),
+        (
+            &[adaptive, "--ladder", "4,64"],
+            true,
+            "best to the smallest",
+        ),
+        (&[adaptive, "--ladder", "64,1"], true, "2 to 256"),
+        (
+            &["--coder", "jpeg", adaptive, "--ladder", "80,33"],
+            true,
+            "Jpeg { quality: 33 }",
+        ),
+        (
+            &["--coder", "jpeg", adaptive, "--ladder", "101"],
+            true,
+            "1 to 100",
+        ),
+        (
+            &["--coder", "jpeg", adaptive, "--clip=-4,4"],
+            false,
+            "tw-lab calibrate",
+        ),
+    ] {
+        let error = made(arguments, bundle).unwrap_err();
+        assert!(error.contains(says), "{arguments:?}: {error}");
+    }
+}
+
+/// A session whose edge has agreed on one step and sends tensors of others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_that_was_not_agreed_on_is_counted_and_answered_by_nothing() {
+    let (cloud, mut notices, _stop) = start(DecodingOpener).await;
+    let ladder = ladder();
+    let agreed = stream(&Ladder::from(*ladder.best()));
+    let path = DataPath::bind(local(), Clock::start()).await.unwrap();
+    let (events, mut inbox) = mpsc::channel(64);
+    let config = stream(&ladder).config().unwrap();
+    let session = path.open(config, None, events).await.unwrap();
+
+    let client = quic::client(local(), quic::Tuning::default()).unwrap();
+    let connection = quic::connect(&client, cloud).await.unwrap();
+    let (mut send, mut receive) = connection.open_bi().await.unwrap();
+    let open = Open::new(agreed, session.connection().value());
+    control::send(&mut send, &Message::Open(open))
+        .await
+        .unwrap();
+    let Message::Accept(accept) = control::receive(&mut receive).await.unwrap() else {
+        panic!("refused");
+    };
+    let mut peer = cloud;
+    peer.set_port(accept.data_port);
+    let remote = ConnectionId::new(accept.connection);
+    session.attach(remote, Some(peer)).await.unwrap();
+
+    for (frame, step) in [(0, 3), (1, 1), (2, 0)] {
+        let format = ladder.format(step).unwrap();
+        let coded = Encoder::new(format).encode(tensor(frame).view()).unwrap();
+        let tensor = OutgoingTensor {
+            frame: FrameNumber(frame),
+            captured: session.clock().now(),
+            step,
+            slices: slices(coded).unwrap(),
+        };
+        session.send_tensor(tensor).await.unwrap().unwrap();
+    }
+    let answered = tokio::time::timeout(PATIENCE, async {
+        loop {
+            if let Some(Event::Result(result)) = inbox.recv().await {
+                return result;
+            }
+        }
+    });
+    let answered = answered.await.expect("an answer to the tensor of step 0");
+    assert_eq!((answered.frame, answered.payload[0]), (FrameNumber(2), 0));
+    connection.close(0_u32.into(), b"done");
+    let stats = loop {
+        let notice = tokio::time::timeout(PATIENCE, notices.recv()).await;
+        if let Some(CloudNotice::Closed { stats, .. }) = notice.expect("a notice") {
+            break stats.unwrap();
+        }
+    };
+    assert_eq!(stats.session.tensors_complete, 1);
+    // A packet each.
+    assert_eq!(stats.session.conflicts, 2);
+    assert_eq!(stats.session.refused.total(), 0);
+}
+
+#[test]
+fn the_programs_say_which_step_a_tensor_is_of() {
+    let (cloud, address) = start_cloud(&[]);
+    let stream = ["--frames", "20", "--fps", "100", "--deadline-ms", "10000"];
+    let adaptive = ["--coder", "jpeg", "--adaptive-quality", "--ladder", "80,40"];
+    let output = run(edge_to(&address, &[&stream[..], &adaptive].concat()));
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    let lines = json_lines(&text(&output.stdout));
+    assert_eq!(lines.len(), 20, "{stderr}");
+    // Nothing limits what they may have.
+    assert!(lines.iter().all(|line| line["step"] == 0), "{lines:?}");
+    assert!(
+        stderr.contains("adaptive quality: 0: JPEG 80, 1: JPEG 40"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("tensors by step: 0: 20, 1: 0"), "{stderr}");
+    let output = run(edge_to(&address, &stream));
+    let lines = json_lines(&text(&output.stdout));
+    assert!(
+        lines.iter().all(|line| line.get("step").is_none()),
+        "{lines:?}"
+    );
+    drop(cloud);
+}

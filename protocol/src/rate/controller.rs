@@ -1,0 +1,296 @@
+//! What decides when packets leave: pacer, window and circuit breaker, and what they are fed with.
+
+use std::time::Duration;
+
+use super::circuit::{Change, Circuit};
+use super::delay::Delay;
+use super::dispersion::Dispersion;
+use super::loss_step::LossStep;
+use super::pacer::Pacer;
+use super::path::{IP_UDP_HEADER, Path, time_of};
+use super::window::{HEADROOM, Round, Window, nearly_empty};
+use super::{AdaptiveRate, RateControl};
+use crate::config::Config;
+use crate::recv::feedback::MAX_DELAY;
+use crate::time::Time;
+use crate::wire::Ecn;
+
+/// What was known of the path is forgotten when nothing was sent for so long.
+const FORGET: Duration = Duration::from_secs(10);
+/// Packets sent within this time left one after another, whatever the pace.
+const TRAIN: Duration = Duration::from_millis(1);
+/// The queue may be taken for empty within this time of reports at least.
+const STANDING: Duration = Duration::from_millis(15);
+
+/// A packet of which a report has told for the first time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrived {
+    pub(crate) number: u64,
+    pub(crate) sent: Time,
+    /// Bytes, IP and UDP headers included.
+    pub(crate) size: usize,
+    /// When it arrived by the peer's clock, microseconds; none if the report does not tell.
+    pub(crate) arrival: Option<i64>,
+    pub(crate) ecn: Ecn,
+}
+
+/// What a report has told, and what is known besides.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Report<'a> {
+    pub(crate) now: Time,
+    /// DATA and REPAIR packets that it tells of for the first time, in the order of their numbers.
+    pub(crate) arrived: &'a [Arrived],
+    /// Bytes in flight before it.
+    pub(crate) in_flight: usize,
+    /// The least round-trip time.
+    pub(crate) least_rtt: Option<Duration>,
+}
+
+/// What is about to be sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sending {
+    pub(crate) now: Time,
+    /// Bytes in flight, and of the packets that wait.
+    pub(crate) in_flight: usize,
+    /// The rate at which the tensor that waits takes a frame interval, bits a second.
+    pub(crate) spread: Option<u64>,
+}
+
+/// Decides when packets leave.
+#[derive(Debug)]
+pub(crate) struct Controller {
+    control: RateControl,
+    /// Bytes of a full packet, IP and UDP headers included.
+    packet: usize,
+    pacer: Pacer,
+    circuit: Circuit,
+    delay: Delay,
+    dispersion: Dispersion,
+    losses: LossStep,
+    /// Only of an adaptive rate.
+    window: Option<Window>,
+    /// The round-trip time of the empty path, reporting included, and the standing queue.
+    base: Option<Duration>,
+    queue: Duration,
+    last_sent: Option<Time>,
+}
+
+impl Controller {
+    pub(crate) fn new(config: &Config) -> Self {
+        let packet = usize::from(config.mss) + IP_UDP_HEADER;
+        let window = match config.rate {
+            RateControl::Adaptive(bounds) => Some(Window::new(bounds, packet as f64)),
+            _ => None,
+        };
+        Self {
+            control: config.rate,
+            packet,
+            pacer: Pacer::default(),
+            circuit: Circuit::default(),
+            delay: Delay::default(),
+            dispersion: Dispersion::default(),
+            losses: LossStep::default(),
+            window,
+            base: None,
+            queue: Duration::ZERO,
+            last_sent: None,
+        }
+    }
+
+    /// Whether anything bounds what is sent.
+    pub(crate) fn is_on(&self) -> bool {
+        self.control != RateControl::Off
+    }
+
+    /// Bits a second at which packets leave; none: at once.
+    fn pace(&self, now: Time, spread: Option<u64>) -> Option<u64> {
+        let bounds = match self.control {
+            RateControl::Off => return None,
+            RateControl::Fixed { bits_per_second } => return Some(bits_per_second),
+            RateControl::Adaptive(bounds) => bounds,
+        };
+        let AdaptiveRate { start, least, most } = bounds;
+        let spread = spread.unwrap_or(0);
+        let pace = match self.dispersion.rate() {
+            None => start.max(spread),
+            Some(rate) if self.is_falling(now) => whole(rate).max(spread),
+            Some(rate) => whole(rate * HEADROOM),
+        };
+        Some(pace.clamp(least, most))
+    }
+
+    /// Whether the bottleneck has become slower within the last round trip.
+    fn is_falling(&self, now: Time) -> bool {
+        let time = self.base.unwrap_or_default() + self.queue;
+        self.dispersion.fell().is_some_and(|fell| now - fell < time)
+    }
+
+    /// A datagram of so many bytes of UDP payload leaves; `paced` tells those that wait for the pacer.
+    pub(crate) fn sent(&mut self, sending: &Sending, size: usize, paced: bool) {
+        let now = sending.now;
+        if paced {
+            if self.last_sent.is_some_and(|before| now - before > FORGET) {
+                self.forget();
+            }
+            self.last_sent = Some(now);
+            if self.is_on() {
+                self.circuit.sent(now);
+            }
+        }
+        if let Some(rate) = self.pace(now, sending.spread) {
+            self.pacer.sent(now, size + IP_UDP_HEADER, rate);
+        }
+    }
+
+    fn forget(&mut self) {
+        self.dispersion = Dispersion::default();
+        if let Some(window) = &mut self.window {
+            window.restart();
+        }
+    }
+
+    /// When the pacer lets the next DATA or REPAIR packet leave.
+    pub(crate) const fn next(&self) -> Time {
+        self.pacer.next()
+    }
+
+    /// Whether the window has room for a packet, and the circuit is closed.
+    pub(crate) fn has_room(&self, now: Time, in_flight: usize) -> bool {
+        let fits = self
+            .window
+            .as_ref()
+            .is_none_or(|window| (in_flight + self.packet) as f64 <= window.at(now));
+        fits && !self.circuit.is_open()
+    }
+
+    /// The peer's time whose low bits are `timestamp`, microseconds.
+    pub(crate) fn peer_time(&mut self, timestamp: u32) -> i64 {
+        self.delay.peer_time(timestamp)
+    }
+
+    /// A report has come; whether that closes the circuit.
+    pub(crate) fn reported(&mut self, report: &Report<'_>) -> Option<Change> {
+        let now = report.now;
+        let change = self.circuit.heard();
+        if change.is_some() {
+            self.forget();
+        }
+        let empty = nearly_empty(self.packet as f64, self.dispersion.rate());
+        self.delay.observe(now, report.arrived, empty);
+        let rtt = report.least_rtt.unwrap_or_default();
+        self.queue = self.delay.least(now, (rtt / 2).max(STANDING));
+        let train = self
+            .pace(now, None)
+            .map_or(TRAIN, |rate| TRAIN.max(time_of(self.packet, rate) * 2));
+        self.dispersion
+            .observe(now, report.arrived, train, self.queue);
+        let Some(least) = report.least_rtt else {
+            return change;
+        };
+        let base = least + MAX_DELAY;
+        self.base = Some(base);
+        let Some(window) = &mut self.window else {
+            return change;
+        };
+        let round = Round {
+            now,
+            acked: report.arrived.iter().map(|packet| packet.size).sum(),
+            in_flight: report.in_flight,
+            base,
+            queue: self.queue,
+            bottleneck: self.dispersion.rate(),
+            packet: self.packet as f64,
+        };
+        let time = base + self.queue;
+        if report.arrived.iter().any(|packet| packet.ecn == Ecn::Ce) {
+            window.marked(now, time);
+        }
+        let span = Window::competition_span(time);
+        if self.delay.since(now) >= span {
+            let [least, most] = [self.delay.least(now, span), self.delay.most(now, span)];
+            window.compete(&round, least, most);
+        }
+        window.advance(&round);
+        if let Some(emptied) = self.delay.emptied() {
+            window.drain(&round, emptied);
+        }
+        change
+    }
+
+    /// What became of a DATA or REPAIR packet is settled.
+    pub(crate) fn settled(&mut self, now: Time, lost: bool) {
+        let step = self.losses.add(lost);
+        let (Some(window), Some(base)) = (&mut self.window, self.base) else {
+            return;
+        };
+        let time = base + self.queue;
+        if step {
+            window.lost(now, time);
+        }
+        if lost {
+            let most = self.delay.most(now, Window::competition_span(time));
+            if self.queue * 2 > most {
+                window.lost_in_queue(now, time, most);
+            }
+        }
+    }
+
+    /// When the circuit breaker has to be looked at, a report taking `timeout` at most.
+    pub(crate) fn circuit_due(&self, timeout: Duration) -> Option<Time> {
+        self.circuit.due(timeout)
+    }
+
+    /// Opens the circuit breaker if that is due.
+    pub(crate) fn expire(&mut self, now: Time, timeout: Duration) -> Option<Change> {
+        self.circuit.expire(now, timeout)
+    }
+
+    /// What is known of the path.
+    pub(crate) fn path(
+        &self,
+        sending: &Sending,
+        waiting: usize,
+        least_rtt: Option<Duration>,
+    ) -> Path {
+        let now = sending.now;
+        let pace = self.pace(now, sending.spread);
+        let time = self.base.map(|base| base + self.queue);
+        let rate = match (&self.window, time) {
+            (None, _) => pace,
+            (Some(_), None) => pace,
+            (Some(window), Some(time)) => Some(whole(window.bytes() * 8.0 / time.as_secs_f64())),
+        };
+        Path {
+            rate,
+            bottleneck: self.dispersion.rate().map(whole),
+            pace,
+            queue_delay: self.queue,
+            one_way: least_rtt.map(|rtt| rtt / 2),
+            waiting,
+            in_flight: sending.in_flight,
+            window: self.window.as_ref().map(|window| bytes(window.bytes())),
+            ready: waiting == 0 && self.next() <= now && self.has_room(now, sending.in_flight),
+            competing: self.window.as_ref().is_some_and(Window::is_competing),
+            silent: self.circuit.is_open(),
+        }
+    }
+}
+
+/// A rate in whole bits a second.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "saturates, and is never below zero"
+)]
+const fn whole(rate: f64) -> u64 {
+    rate as u64
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "saturates, and is never below zero"
+)]
+const fn bytes(window: f64) -> usize {
+    window as usize
+}

@@ -1,0 +1,212 @@
+//! What the bottleneck takes, from how far apart packets arrive that left one after another.
+//!
+//! A bottleneck sends packets that reach it faster than it takes them one by one, as far apart as it
+//! needs for each (Jacobson's packet pairs; trains of them after Dovrolis, Ramanathan and Moore,
+//! INFOCOM 2001). Only neighbours count of which both have arrived: a lost packet between two, and
+//! whether it took any time at the bottleneck, is not known.
+
+use std::time::Duration;
+
+use super::Arrived;
+use crate::time::{Time, micros};
+
+/// Pairs of neighbours that make a sample.
+const PAIRS: u32 = 8;
+/// The same before anything is known.
+const FIRST_PAIRS: u32 = 2;
+/// Packets that arrive at this share of the rate they left at were not held up.
+const NOT_HELD_UP: f64 = 0.9;
+/// A sample of less than this share of the estimate is a fall …
+const FALL: f64 = 0.75;
+/// … which is believed at once where the queue is longer than this.
+const QUEUED: Duration = Duration::from_millis(10);
+/// How much of the difference a sample near the estimate moves it by.
+const GAIN: f64 = 0.25;
+/// Arrival times are told in units of this many microseconds.
+const UNIT: f64 = 64.0;
+/// A begun sample is forgotten after this time.
+const STALE: Duration = Duration::from_secs(1);
+
+/// Estimates the rate of the bottleneck.
+#[derive(Debug, Default)]
+pub(super) struct Dispersion {
+    /// Bits a second.
+    rate: Option<f64>,
+    last: Option<Arrived>,
+    pairs: u32,
+    bytes: f64,
+    /// Microseconds between the pairs' sending and between their arrival.
+    sending: f64,
+    arriving: f64,
+    began: Time,
+    fell: Option<Time>,
+}
+
+impl Dispersion {
+    /// Bits a second, IP and UDP headers included; none before a train has told.
+    pub(super) const fn rate(&self) -> Option<f64> {
+        self.rate
+    }
+
+    /// When a train told last that the rate has fallen.
+    pub(super) const fn fell(&self) -> Option<Time> {
+        self.fell
+    }
+
+    /// The packets that a report at `now` told of for the first time, in the order of their numbers. Those
+    /// sent within `train` of each other left one after another; `queue` is the standing queue.
+    pub(super) fn observe(
+        &mut self,
+        now: Time,
+        arrived: &[Arrived],
+        train: Duration,
+        queue: Duration,
+    ) {
+        if now - self.began > STALE {
+            self.begin(now);
+        }
+        for packet in arrived {
+            let before = self.last.replace(*packet);
+            let Some(before) = before else { continue };
+            let (Some(earlier), Some(later)) = (before.arrival, packet.arrival) else {
+                continue;
+            };
+            let apart = packet.sent - before.sent;
+            if packet.number != before.number + 1 || apart > train {
+                continue;
+            }
+            self.pairs += 1;
+            self.bytes += packet.size as f64;
+            self.sending += micros(apart) as f64;
+            // Jitter lets neighbours overtake each other: signed, the differences of a train add up.
+            self.arriving += later.saturating_sub(earlier) as f64;
+            if self.pairs == PAIRS {
+                self.sample(now, queue);
+            }
+        }
+        if self.rate.is_none() && self.pairs >= FIRST_PAIRS {
+            self.sample(now, queue);
+        }
+    }
+
+    fn sample(&mut self, now: Time, queue: Duration) {
+        let bits = self.bytes * 8e6;
+        let arrived = bits / self.arriving.max(UNIT);
+        let sent = bits / self.sending.max(1.0);
+        self.begin(now);
+        self.rate = Some(match self.rate {
+            None => arrived,
+            Some(rate) if arrived >= NOT_HELD_UP * sent => rate.max(arrived.min(sent)),
+            Some(rate) if arrived < FALL * rate => {
+                self.fell = Some(now);
+                if queue > QUEUED {
+                    arrived
+                } else {
+                    f64::midpoint(arrived, rate)
+                }
+            }
+            Some(rate) => rate + GAIN * (arrived - rate),
+        });
+    }
+
+    const fn begin(&mut self, now: Time) {
+        (self.pairs, self.bytes) = (0, 0.0);
+        (self.sending, self.arriving) = (0.0, 0.0);
+        self.began = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::{Link, LinkConfig, LossModel};
+    use crate::wire::Ecn;
+    use proptest::prelude::*;
+
+    /// Tensors of eleven packets, thirty a second, spaced as by `pace`, over a link; the estimate after
+    /// each.
+    fn estimates(config: LinkConfig, tensors: u64, pace: impl Fn(Option<f64>) -> f64) -> Vec<f64> {
+        let mut link = Link::new(config);
+        let mut dispersion = Dispersion::default();
+        let mut sent = Vec::new();
+        (0..tensors)
+            .map(|tensor| {
+                let start = Time::from_micros(tensor * 33_333);
+                let gap = 1_228.0 * 8e6 / pace(dispersion.rate());
+                for index in 0..11_u32 {
+                    let at = start + Duration::from_secs_f64(gap * f64::from(index) / 1e6);
+                    let number = sent.len() as u64;
+                    link.send(at, number.to_be_bytes().repeat(150));
+                    sent.push(at);
+                }
+                let end = start + Duration::from_millis(33);
+                let mut arrived: Vec<Arrived> = std::iter::from_fn(|| link.receive(end))
+                    .map(|(at, packet)| {
+                        let number = u64::from_be_bytes(packet[..8].try_into().unwrap());
+                        Arrived {
+                            number,
+                            sent: sent[usize::try_from(number).unwrap()],
+                            size: 1_228,
+                            arrival: Some((at.as_micros() / 64 * 64).cast_signed()),
+                            ecn: Ecn::NotEct,
+                        }
+                    })
+                    .collect();
+                arrived.sort_by_key(|packet| packet.number);
+                let train = Duration::from_secs_f64(2.0 * gap / 1e6).max(Duration::from_millis(1));
+                dispersion.observe(end, &arrived, train, Duration::ZERO);
+                dispersion.rate().unwrap_or(0.0)
+            })
+            .collect()
+    }
+
+    fn link(rate: u64) -> LinkConfig {
+        LinkConfig {
+            rate: Some(rate),
+            delay: Duration::from_millis(10),
+            ..LinkConfig::default()
+        }
+    }
+
+    fn probing(rate: Option<f64>) -> f64 {
+        rate.map_or(2e6, |rate| rate * 1.25)
+    }
+
+    #[test]
+    fn a_burst_tells_the_rate_at_once() {
+        let all = estimates(link(20_000_000), 3, |_| 1e9);
+        assert!(
+            all.iter().all(|rate| (rate / 20e6 - 1.0).abs() < 0.03),
+            "{all:?}"
+        );
+    }
+
+    #[test]
+    fn a_train_a_quarter_faster_than_the_estimate_finds_a_faster_path_in_ten_tensors() {
+        let all = estimates(link(20_000_000), 14, probing);
+        assert!(all[12] > 17e6 && all[13] < 21e6, "{all:?}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        /// Loss and jitter of a packet's time do not mislead it by more than a fifth.
+        #[test]
+        fn losses_and_jitter_do_not_mislead(
+            seed in 1_u64..1_000,
+            loss in 0.0_f64..0.15,
+            mbps in 2_u64..50,
+            jitter in 0_u64..400,
+        ) {
+            let config = LinkConfig {
+                loss: LossModel::independent(loss).unwrap(),
+                jitter: Duration::from_micros(jitter),
+                seed,
+                ..link(mbps * 1_000_000)
+            };
+            let all = estimates(config, 60, probing);
+            let late = &all[40..];
+            let mean = late.iter().sum::<f64>() / late.len() as f64;
+            prop_assert!((mean / (mbps as f64 * 1e6) - 1.0).abs() < 0.2, "{mbps} {late:?}");
+        }
+    }
+}

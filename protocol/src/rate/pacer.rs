@@ -1,0 +1,64 @@
+//! When the next packet may leave.
+
+use std::time::Duration;
+
+use crate::time::Time;
+
+/// A sender that comes late, or begins after a pause, may send at once what this time would have taken:
+/// the timers of operating systems are a millisecond coarse, and packets that leave back to back tell
+/// what the bottleneck takes.
+const CREDIT: Duration = Duration::from_millis(2);
+
+/// Spaces packets by a rate.
+#[derive(Debug, Default)]
+pub(super) struct Pacer {
+    /// Nanoseconds since the epoch at which the next packet may leave.
+    next: u64,
+}
+
+impl Pacer {
+    /// A packet of `bytes` left at `now`, the rate being `rate` bits a second.
+    pub(super) fn sent(&mut self, now: Time, bytes: usize, rate: u64) {
+        let time = (bytes as u64).saturating_mul(8_000_000_000) / rate.max(1);
+        let earliest = nanos(now - CREDIT);
+        self.next = self.next.max(earliest).saturating_add(time);
+    }
+
+    /// When the next packet may leave: rounded up, so that it may then.
+    pub(super) const fn next(&self) -> Time {
+        Time::from_micros(self.next.div_ceil(1_000))
+    }
+}
+
+const fn nanos(time: Time) -> u64 {
+    time.as_micros().saturating_mul(1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_leave_at_the_rate_after_a_short_burst() {
+        let mut pacer = Pacer::default();
+        let start = Time::from_millis(500);
+        let mut now = start;
+        let mut at_once = 0;
+        for _ in 0..1_000 {
+            at_once += u32::from(now == start);
+            pacer.sent(now, 1_250, 10_000_000);
+            now = now.max(pacer.next());
+        }
+        assert_eq!(at_once, 3, "two milliseconds' worth and one");
+        assert_eq!(now - start, Duration::from_millis(998));
+    }
+
+    #[test]
+    fn a_long_pause_earns_no_more_than_a_short_one() {
+        let mut pacer = Pacer::default();
+        pacer.sent(Time::from_millis(10), 1_250, 10_000_000);
+        let later = Time::from_millis(9_000);
+        (0..3).for_each(|_| pacer.sent(later, 1_250, 10_000_000));
+        assert_eq!(pacer.next(), later + Duration::from_millis(1));
+    }
+}

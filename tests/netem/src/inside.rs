@@ -1,0 +1,378 @@
+//! One run, in a kernel that has netem and a network of its own to spoil.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::cell::Cell;
+use crate::network::{self, LINE, Words};
+use crate::programs::{self, Programs};
+use crate::queue::{Watch, monotonic_us, sample};
+use crate::record::{EdgeFile, Record};
+use crate::scenario::FlowKind;
+
+/// How long a program may take to start, or to end when it is asked to.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Of what an edge gives its last answers.
+const ANSWERS: Duration = Duration::from_secs(5);
+/// Port of the first TCP flow.
+const PORT: u16 = 5_000;
+
+/// What there is to run, and where its record goes.
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) struct Plan {
+    pub(crate) cell: Cell,
+    pub(crate) programs: Programs,
+    /// A folder of this run alone.
+    pub(crate) folder: PathBuf,
+}
+
+impl Plan {
+    /// The file with everything that was measured.
+    pub(crate) fn record(&self) -> PathBuf {
+        self.folder.join("record.json")
+    }
+}
+
+/// Runs a plan.
+pub(crate) fn run(plan: &Path) -> Result<()> {
+    let plan: Plan = read(plan)?;
+    for words in network::setup(&plan.cell) {
+        obey(&words)?;
+    }
+    let record = Run { plan: &plan }.measure()?;
+    fs::write(plan.record(), serde_json::to_vec(&record)?)?;
+    Ok(())
+}
+
+fn read<T: DeserializeOwned>(file: &Path) -> Result<T> {
+    let shown = file.display();
+    let bytes = fs::read(file).with_context(|| format!("cannot read {shown}"))?;
+    serde_json::from_slice(&bytes).with_context(|| format!("cannot make sense of {shown}"))
+}
+
+/// Runs a command of the network.
+fn obey(words: &Words) -> Result<()> {
+    output(words).map(|_| ())
+}
+
+fn output(words: &Words) -> Result<String> {
+    let [program, arguments @ ..] = words.0.as_slice() else {
+        bail!("an empty command");
+    };
+    let output = Command::new(program).args(arguments).output();
+    let output = output.with_context(|| format!("cannot run `{program}`"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("`{words}` fails: {}", said.trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// A program at work.
+struct Program {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Program {
+    /// Starts a program whose standard error goes to a file.
+    fn start(name: &str, folder: &Path, mut command: Command) -> Result<Self> {
+        let log = folder.join(format!("{name}.log"));
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log)?)
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+            log,
+        })
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits until it has said `text`.
+    fn wait_for(&mut self, text: &str) -> Result<()> {
+        let start = Instant::now();
+        while !self.said().contains(text) {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("{} ends with {status}: {}", self.name, self.said().trim());
+            }
+            if start.elapsed() > PATIENCE {
+                bail!("{} does not begin: {}", self.name, self.said().trim());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            // It may have ended already.
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// Waits for its end at most so long, then kills it.
+    fn end(&mut self, patience: Duration) -> Result<ExitStatus> {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            if start.elapsed() > patience {
+                self.signal(Signal::KILL);
+                return Ok(self.child.wait()?);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits for an end that has to be a good one.
+    fn end_well(&mut self, patience: Duration) -> Result<()> {
+        let status = self.end(patience)?;
+        if !status.success() {
+            bail!("{} ends with {status}: {}", self.name, self.said().trim());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What happens at a moment of a run.
+enum Action {
+    Change(Vec<Words>),
+    Start(usize),
+    Stop(usize),
+}
+
+/// A flow at work: its source, and where its counts will be.
+struct Running {
+    flow: usize,
+    source: Program,
+    /// Of a TCP flow.
+    sink: Option<Program>,
+    json: PathBuf,
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+}
+
+impl Run<'_> {
+    fn measure(&self) -> Result<Record> {
+        let Plan {
+            cell,
+            programs,
+            folder,
+        } = self.plan;
+        let json = folder.join("cloud.json");
+        let arguments = programs::cloud(cell, &json);
+        let command = programs::command("cloud", &programs.cloud, &arguments);
+        let mut cloud = Program::start("tw-cloud", folder, command)?;
+        cloud.wait_for("Ctrl-C ends")?;
+
+        let watch = Watch::start()?;
+        let (mut edge, edge_json) = self.edge("tw-edge", cell.frames())?;
+        edge.wait_for("streaming `")?;
+        let started_us = monotonic_us();
+        let flows = self.go_through(&mut edge)?;
+        edge.end_well(PATIENCE)?;
+        let ended_us = monotonic_us();
+        let mut edges = vec![(None, read(&edge_json)?)];
+        let mut sinks = Vec::new();
+        for flow in flows {
+            let number = flow.flow;
+            match flow.end()? {
+                Counted::Edge(edge) => edges.push((Some(number), *edge)),
+                Counted::Sink(counts) => sinks.push((number, counts)),
+            }
+        }
+        let queue = watch.finish()?;
+        cloud.signal(Signal::INT);
+        cloud.end_well(PATIENCE)?;
+        Ok(Record {
+            started_us,
+            ended_us,
+            cloud: read(&json)?,
+            edges,
+            sinks,
+            queue,
+            line: line()?,
+            kernel: fs::read_to_string("/proc/sys/kernel/osrelease")?
+                .trim()
+                .to_owned(),
+        })
+    }
+
+    /// Starts an edge.
+    fn edge(&self, name: &str, frames: u64) -> Result<(Program, PathBuf)> {
+        let Plan {
+            cell,
+            programs,
+            folder,
+        } = self.plan;
+        let json = folder.join(format!("{name}.json"));
+        let arguments = programs::edge(cell, frames, &json);
+        let command = programs::command("edge", &programs.edge, &arguments);
+        Ok((Program::start(name, folder, command)?, json))
+    }
+
+    /// Goes through what happens during the run, until the stream's edge is to end. All flows that were
+    /// started.
+    fn go_through(&self, edge: &mut Program) -> Result<Vec<Running>> {
+        let cell = &self.plan.cell;
+        let length = cell.seconds();
+        let mut actions: Vec<(f64, Action)> = network::steps(cell)
+            .into_iter()
+            .map(|(at, words)| (at, Action::Change(words)))
+            .collect();
+        for (flow, number) in cell.flows.iter().zip(0..) {
+            actions.push((flow.start_s.0, Action::Start(number)));
+            if let Some(stop) = flow.stop_s {
+                actions.push((stop.0, Action::Stop(number)));
+            }
+        }
+        actions.retain(|(at, _)| *at < length);
+        actions.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let start = Instant::now();
+        let mut flows: Vec<Running> = Vec::new();
+        for (at, action) in actions {
+            if !wait_until(edge, start, at)? {
+                return Ok(flows);
+            }
+            match action {
+                Action::Change(commands) => commands.iter().try_for_each(obey)?,
+                Action::Start(number) => flows.push(self.start(number)?),
+                Action::Stop(number) => {
+                    let mut of = flows.iter().filter(|running| running.flow == number);
+                    of.by_ref().for_each(Running::stop);
+                }
+            }
+        }
+        // A stream of so many tensors ends by itself, soon after its last one.
+        let grace = if cell.stream.tensors.is_some() {
+            length * 0.1 + f64::from(cell.stream.deadline_ms) / 1e3 + ANSWERS.as_secs_f64()
+        } else {
+            0.0
+        };
+        if wait_until(edge, start, length + grace)? {
+            edge.signal(Signal::INT);
+        }
+        Ok(flows)
+    }
+
+    fn start(&self, number: usize) -> Result<Running> {
+        let Plan {
+            cell,
+            programs,
+            folder,
+        } = self.plan;
+        let flow = cell.flows.get(number).context("no such flow")?;
+        if flow.kind == FlowKind::Tsp {
+            let (source, json) = self.edge(&format!("tw-edge-{number}"), u64::from(u32::MAX))?;
+            return Ok(Running {
+                flow: number,
+                source,
+                sink: None,
+                json,
+            });
+        }
+        let port = PORT + u16::try_from(number)?;
+        let json = folder.join(format!("flow-{number}.json"));
+        let program = |name: &str, space: &str, arguments: [String; 3]| {
+            let command = programs::command(space, &programs.netem, &arguments);
+            Program::start(&format!("{name}-{number}"), folder, command)
+        };
+        let at = format!("10.77.3.1:{port}");
+        let shown = json.display().to_string();
+        let mut sink = program("sink", "cloud", ["sink".to_owned(), at.clone(), shown])?;
+        sink.wait_for("listening")?;
+        let congestion = flow.congestion.clone();
+        let congestion = congestion.unwrap_or_else(|| "cubic".to_owned());
+        let source = program("source", "edge", ["source".to_owned(), at, congestion])?;
+        Ok(Running {
+            flow: number,
+            source,
+            sink: Some(sink),
+            json,
+        })
+    }
+}
+
+/// Waits for a moment of the run; false if the stream's edge ended before.
+fn wait_until(edge: &mut Program, start: Instant, at: f64) -> Result<bool> {
+    let at = start + Duration::from_secs_f64(at);
+    while let Some(left) = at.checked_duration_since(Instant::now()) {
+        if edge.child.try_wait()?.is_some() {
+            return Ok(false);
+        }
+        std::thread::sleep(left.min(Duration::from_millis(50)));
+    }
+    Ok(true)
+}
+
+/// What a flow has counted.
+enum Counted {
+    Edge(Box<EdgeFile>),
+    Sink(Vec<(u64, u64)>),
+}
+
+impl Running {
+    fn stop(&self) {
+        self.source.signal(match self.sink {
+            Some(_) => Signal::KILL,
+            None => Signal::INT,
+        });
+    }
+
+    fn end(mut self) -> Result<Counted> {
+        if let (Some(_), Some(status)) = (&self.sink, self.source.child.try_wait()?)
+            && status.code().is_some()
+        {
+            bail!("{} ends early: {}", self.source.name, self.source.said());
+        }
+        self.stop();
+        match &mut self.sink {
+            Some(sink) => {
+                self.source.end(PATIENCE)?;
+                sink.end_well(PATIENCE)?;
+                Ok(Counted::Sink(read(&self.json)?))
+            }
+            None => {
+                self.source.end_well(PATIENCE)?;
+                Ok(Counted::Edge(Box::new(read(&self.json)?)))
+            }
+        }
+    }
+}
+
+/// Packets that the line behind the bottleneck has carried, and those that it has lost.
+fn line() -> Result<(u64, u64)> {
+    let (space, device) = LINE;
+    let words = [
+        "tc", "-n", space, "-s", "-j", "qdisc", "show", "dev", device,
+    ];
+    let said = output(&Words(words.map(str::to_owned).to_vec()))?;
+    let counted = sample(0, &said)?;
+    Ok((counted.packets, counted.dropped))
+}

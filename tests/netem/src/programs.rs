@@ -1,0 +1,151 @@
+//! The programs of a run and their arguments: the only place that knows the options of the endpoints.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::cell::Cell;
+use crate::network::CLOUD;
+
+/// Unanswered tensors at a time: as many as the edge takes, so that no capture waits for an answer and
+/// a stalled carrier is not spared the tensors that it delays.
+const IN_FLIGHT: u16 = 1_024;
+
+/// Where the programs are.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Programs {
+    pub(crate) edge: PathBuf,
+    pub(crate) cloud: PathBuf,
+    /// This program.
+    pub(crate) netem: PathBuf,
+}
+
+impl Programs {
+    /// The endpoints in `folder`, or beside this program.
+    pub(crate) fn find(folder: Option<&Path>) -> Result<Self> {
+        let netem = std::env::current_exe().context("cannot tell where this program is")?;
+        let folder = folder.or_else(|| netem.parent());
+        let folder = folder.unwrap_or_else(|| Path::new(".")).to_owned();
+        let folder = std::path::absolute(folder)?;
+        let found = |name: &str| {
+            let program = folder.join(name);
+            if !program.is_file() {
+                bail!(
+                    "there is no {}; build it with `cargo build --release --bins`, or say where it is with \
+                     --bin",
+                    program.display()
+                );
+            }
+            Ok(program)
+        };
+        Ok(Self {
+            edge: found("tw-edge")?,
+            cloud: found("tw-cloud")?,
+            netem,
+        })
+    }
+}
+
+/// A program in a namespace.
+pub(crate) fn command(namespace: &str, program: &Path, arguments: &[String]) -> Command {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", namespace]);
+    command.arg(program).args(arguments);
+    command
+}
+
+/// The arguments of `tw-edge`, whose counts go to `json`.
+pub(crate) fn edge(cell: &Cell, frames: u64, json: &Path) -> Vec<String> {
+    let stream = &cell.stream;
+    let mut arguments = Vec::new();
+    let mut add = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
+    add("--connect", CLOUD.to_owned());
+    add("--stand-in", stream.bytes.to_string());
+    add("--fps", cell.fps().to_string());
+    add("--frames", frames.to_string());
+    add("--in-flight", IN_FLIGHT.to_string());
+    add("--deadline-ms", stream.deadline_ms.to_string());
+    if let Some(parity) = &stream.parity {
+        add("--fec", parity.clone());
+    }
+    if let Some(most) = stream.most_parity {
+        add("--most-parity", most.0.to_string());
+    }
+    if let Some(span) = stream.span {
+        add("--span", span.to_string());
+    }
+    if cell.carrier.name != "udp" {
+        add("--carrier", cell.carrier.name.clone());
+    }
+    if let Some(congestion) = &cell.carrier.congestion {
+        add("--congestion", congestion.clone());
+    }
+    add("--json", json.display().to_string());
+    arguments.push("--quiet".to_owned());
+    if !stream.retransmission {
+        arguments.push("--no-retransmission".to_owned());
+    }
+    arguments.extend(stream.options.iter().cloned());
+    arguments
+}
+
+/// The arguments of `tw-cloud`, whose records go to `json`.
+pub(crate) fn cloud(cell: &Cell, json: &Path) -> Vec<String> {
+    let mut arguments = ["--listen", CLOUD, "--stand-in", "--json"]
+        .map(str::to_owned)
+        .to_vec();
+    arguments.push(json.display().to_string());
+    if let Some(service) = cell.cloud.service_ms.filter(|service| service.0 > 0.0) {
+        arguments.extend(["--service-ms".to_owned(), service.0.to_string()]);
+    }
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::Scenario;
+
+    const TEXT: &str = "
+about = 'x'
+[path]
+rate_mbps = 20
+delay_ms = 20
+[stream]
+fps = 30
+tensors = 3000
+deadline_ms = 35
+most_parity = 0.4
+retransmission = false
+carriers = ['tcp/bbr']
+[cloud]
+service_ms = 66.6
+";
+
+    #[test]
+    fn the_options_of_the_endpoints() {
+        let cell = &Scenario::parse("x", TEXT).unwrap().cells(&[], None)[0];
+        let arguments = edge(cell, cell.frames(), Path::new("/tmp/e.json")).join(" ");
+        assert_eq!(
+            arguments,
+            "--connect 10.77.3.1:4433 --stand-in 12000 --fps 30 --frames 3000 --in-flight 1024 --deadline-ms 35 \
+             --most-parity 0.4 --carrier tcp --congestion bbr --json /tmp/e.json --quiet --no-retransmission"
+        );
+        assert_eq!(
+            cloud(cell, Path::new("/tmp/c.json")).join(" "),
+            "--listen 10.77.3.1:4433 --stand-in --json /tmp/c.json --service-ms 66.6"
+        );
+    }
+
+    #[test]
+    fn missing_programs_are_named() {
+        let error = Programs::find(Some(Path::new("/nowhere"))).unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.contains("/nowhere/tw-edge") && error.contains("cargo build"),
+            "{error}"
+        );
+    }
+}
