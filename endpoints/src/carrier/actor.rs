@@ -77,13 +77,11 @@ impl Actor {
                 let _ = reply.send(outlook);
             }
             Some(Command::Stats(_, reply)) => {
-                let mut session = *self.session.stats();
-                session.events_dropped += self.events_dropped;
-                let _ = reply.send(PathStats {
-                    session,
-                    busy: self.busy,
-                    send_failed: 0,
-                });
+                let _ = reply.send(self.stats());
+            }
+            Some(Command::End(_, reply)) => {
+                let _ = reply.send(self.stats());
+                return false;
             }
             Some(Command::Close(_)) | None => return false,
             // For sessions on a data path.
@@ -96,6 +94,16 @@ impl Actor {
             ) => {}
         }
         true
+    }
+
+    fn stats(&self) -> PathStats {
+        let mut session = *self.session.stats();
+        session.events_dropped += self.events_dropped;
+        PathStats {
+            session,
+            busy: self.busy,
+            send_failed: 0,
+        }
     }
 
     /// Tells the application what happened.

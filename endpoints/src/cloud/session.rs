@@ -186,14 +186,10 @@ impl<O: Opener> Shared<O> {
         let handler = tokio::task::spawn_blocking(move || opener.open(&description));
         let handler = handler.await.map_err(|error| internal(&error))??;
         let (events, inbox) = mpsc::channel(WAITING_EVENTS + WAITING_TENSORS as usize);
-        let session = self.start(carrier, config, control, events).await;
+        let session = self.start(carrier, (config, &stream), control, events).await;
         let session = session.map_err(|error| internal(&error))?;
         let limited = session.limit_waiting(WAITING_TENSORS).await;
         limited.map_err(|error| internal(&error))?;
-        if matches!(carrier, Carrier::Udp | Carrier::QuicDatagram) {
-            let remote = ConnectionId::new(connection);
-            self.path.describe(&session, remote, &stream);
-        }
         Ok(Granted {
             carrier,
             stream,
@@ -208,24 +204,27 @@ impl<O: Opener> Shared<O> {
     async fn start(
         &self,
         carrier: Carrier,
-        config: Config,
+        (config, stream): (Config, &StreamDescription),
         control: &quinn::Connection,
         events: mpsc::Sender<Event>,
     ) -> anyhow::Result<SessionHandle> {
-        let clock = self.path.clock();
+        let (clock, remote) = (self.path.clock(), config.remote_connection);
         match carrier {
             Carrier::Udp => {
                 let peer = control.remote_address().ip().to_canonical();
                 let from = (!self.any_source).then_some(peer);
-                Ok(self.path.open(config, from, events).await?)
+                let session = self.path.open(config, from, events).await?;
+                self.path.describe(&session, remote, stream);
+                Ok(session)
             }
             Carrier::QuicDatagram => {
                 let most = control.max_datagram_size().unwrap_or(0);
                 if usize::from(config.mss) > most {
                     bail!("an MSS of {} bytes; QUIC datagrams take {most}", config.mss);
                 }
-                let remote = config.remote_connection;
                 let session = self.path.open(config, None, events).await?;
+                // Before its first datagram, which leaves as soon as there is a way.
+                self.path.describe(&session, remote, stream);
                 session.attach_quic(remote, control.clone()).await?;
                 Ok(session)
             }
@@ -308,9 +307,8 @@ impl Running {
             (Some(Err(error)), None) => (false, error.to_string()),
             (None, None) => (false, "the edge is gone".to_owned()),
         };
-        let stats = session.stats().await.ok().map(Box::new);
         // The worker's channel ends with the session.
-        session.close().await;
+        let stats = session.end().await.ok().map(Box::new);
         if worked.is_none() {
             let _ = worker.await;
         }

@@ -260,21 +260,27 @@ impl Driver {
             }
             Command::Stats(connection, reply) => {
                 if let Some(entry) = self.sessions.get(&connection) {
-                    let mut session = *entry.session.stats();
-                    session.events_dropped += entry.events_dropped;
-                    let (busy, send_failed) = (entry.busy, entry.send_failed);
                     // The caller may have gone.
-                    let _ = reply.send(PathStats {
-                        session,
-                        busy,
-                        send_failed,
-                    });
+                    let _ = reply.send(entry.stats());
+                }
+            }
+            Command::End(connection, reply) => {
+                if let Some(entry) = self.remove(connection) {
+                    let _ = reply.send(entry.stats());
                 }
             }
             Command::Close(connection) => {
-                self.sessions.remove(&connection);
+                self.remove(connection);
             }
         }
+    }
+
+    fn remove(&mut self, connection: ConnectionId) -> Option<Entry> {
+        let entry = self.sessions.remove(&connection)?;
+        if let Some(tap) = self.tap.get() {
+            tap.ended(connection);
+        }
+        Some(entry)
     }
 
     fn open(
@@ -319,6 +325,17 @@ impl Entry {
     fn due(&self) -> Option<Time> {
         self.way.as_ref()?;
         self.session.poll_timeout().map(|(at, _)| at)
+    }
+
+    /// What the session and its socket have counted.
+    fn stats(&self) -> PathStats {
+        let mut session = *self.session.stats();
+        session.events_dropped += self.events_dropped;
+        PathStats {
+            session,
+            busy: self.busy,
+            send_failed: self.send_failed,
+        }
     }
 
     /// When to look at the session next.

@@ -111,6 +111,7 @@ pub(crate) enum Command {
     Limit(ConnectionId, u32),
     Outlook(ConnectionId, oneshot::Sender<Outlook>),
     Stats(ConnectionId, oneshot::Sender<PathStats>),
+    End(ConnectionId, oneshot::Sender<PathStats>),
     Close(ConnectionId),
 }
 
@@ -390,6 +391,17 @@ impl SessionHandle {
             // If the data path has ended, so has the session.
             let _ = self.send(Command::Close(self.connection)).await;
         }
+    }
+
+    /// Ends the session as [`close`](Self::close) does, and says what it had counted by then: nothing
+    /// comes between.
+    ///
+    /// # Errors
+    /// If the data path or the session has ended.
+    pub async fn end(&self) -> Result<PathStats, PathEnded> {
+        let stats = self.ask(|reply| Command::End(self.connection, reply)).await;
+        self.closed.store(true, Ordering::Relaxed);
+        stats
     }
 
     async fn send(&self, command: Command) -> Result<(), PathEnded> {
