@@ -29,7 +29,9 @@ use tensorwire_endpoints::cloud::{Answer, Cloud, CloudConfig, CloudNotice, Opene
 use tensorwire_endpoints::control::Refuse;
 use tensorwire_endpoints::datapath::PathStats;
 use tensorwire_endpoints::digest::Digest;
-use tensorwire_endpoints::edge::{Edge, FrameSource, Pace, Produced, Protection};
+use tensorwire_endpoints::edge::{
+    Captured, Computed, Edge, Encoded, FrameSource, Pace, Protection,
+};
 use tensorwire_endpoints::lab::replay;
 use tensorwire_endpoints::lab::replay::Report;
 use tensorwire_endpoints::relay::{Relay, RelayStats};
@@ -56,17 +58,17 @@ fn stream() -> StreamDescription {
 struct Frames;
 
 impl FrameSource for Frames {
-    fn produce(&self, number: u64) -> anyhow::Result<Option<Produced>> {
-        let bytes = Bytes::from(vec![7; 64 * SLICE as usize]);
-        let slices = Slices::new(bytes, (1..=64).map(|i| SLICE * i).collect())?;
-        let (model, encode) = (Duration::ZERO, Duration::ZERO);
-        Ok((number < FRAMES).then(|| Produced {
-            name: number.to_string(),
-            label: None,
-            slices,
-            model,
-            encode,
-        }))
+    fn capture(self: Arc<Self>, number: u64) -> anyhow::Result<Option<Captured>> {
+        let frame = || {
+            Captured::new(number.to_string(), None, || {
+                Ok(Computed::new(|_budget| {
+                    let bytes = Bytes::from(vec![7; 64 * SLICE as usize]);
+                    let slices = Slices::new(bytes, (1..=64).map(|i| SLICE * i).collect())?;
+                    Ok(Encoded { step: 0, slices })
+                }))
+            })
+        };
+        Ok((number < FRAMES).then(frame))
     }
 }
 
@@ -150,7 +152,7 @@ async fn live() -> Live {
 
     let protection = Protection {
         redundancy: Redundancy::Adaptive(Adaptive::default()),
-        importance: None,
+        ..Protection::default()
     };
     let data = Some(through);
     let edge = Edge::connect_recorded(control, data, stream(), protection, clock, Some(&at_edge));
