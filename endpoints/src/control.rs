@@ -3,6 +3,7 @@
 use minicbor::{Decode, Encode};
 use quinn::{RecvStream, SendStream};
 
+use crate::carrier::Carrier;
 use crate::stream::StreamDescription;
 
 /// The version of the control protocol.
@@ -43,9 +44,12 @@ pub struct Open {
     /// What will be streamed, and how.
     #[n(1)]
     pub stream: StreamDescription,
-    /// Connection ID that datagrams to the edge must carry, below 2^24.
+    /// Connection ID that datagrams to the edge must carry, below 2^24; 0 with carriers that have none.
     #[n(2)]
     pub connection: u32,
+    /// The number of the carrier; none is UDP.
+    #[n(3)]
+    pub carrier: Option<u32>,
 }
 
 /// Grants a session.
@@ -53,10 +57,12 @@ pub struct Open {
 #[cbor(map)]
 #[non_exhaustive]
 pub struct Accept {
-    /// Connection ID that datagrams to the cloud must carry, below 2^24.
+    /// Connection ID that datagrams to the cloud must carry, below 2^24; the name of the session here with
+    /// carriers that have no datagrams.
     #[n(0)]
     pub connection: u32,
-    /// UDP port of the data path, at the address of the control connection.
+    /// Port of the data path, at the address of the control connection: the TCP port where TCP carries
+    /// it, else the UDP port.
     #[n(1)]
     pub data_port: u16,
 }
@@ -104,6 +110,8 @@ pub enum RefuseCode {
     Busy = 5,
     /// The cloud failed.
     Internal = 6,
+    /// The cloud does not offer that carrier.
+    Carrier = 7,
 }
 
 impl ControlError {
@@ -137,7 +145,15 @@ impl Open {
             version: VERSION,
             stream,
             connection,
+            carrier: None,
         }
+    }
+
+    /// Asks for it to be carried so.
+    #[must_use]
+    pub const fn over(mut self, carrier: Carrier) -> Self {
+        self.carrier = Some(carrier.code());
+        self
     }
 }
 
@@ -332,6 +348,7 @@ mod tests {
         ladder.stream = StreamDescription::with_ladder(&steps, "add_3", digest, None).unwrap();
         vec![
             Message::Open(open()),
+            Message::Open(open().over(Carrier::Tcp)),
             Message::Open(jpeg),
             Message::Open(ladder),
             Message::Accept(Accept::new(0x00FF_FFFF, 4_434)),

@@ -2,7 +2,8 @@
 //!
 //! - [`edge`] and [`cloud`]: the two ends of a session; [`classifier`] is the cloud's model.
 //! - [`stream`], [`control`], [`quic`]: what they agree on, and how they say it.
-//! - [`datapath`]: the UDP socket and the only loop that drives sessions; [`clock`], its clock.
+//! - [`carrier`]: what tensors travel on, and the sessions that are not TSP.
+//! - [`datapath`]: the UDP socket and the only loop that drives TSP sessions; [`clock`], its clock.
 //! - [`options`]: the command line that the binaries share; [`embedded`]: what is built in.
 //! - [`quality`]: coding tensors by the step that there is room for.
 //! - [`source`]: frames from images; [`shutdown`]: how programs end.
@@ -17,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 pub mod capture;
+pub mod carrier;
 mod caught;
 pub mod classifier;
 pub mod clock;

@@ -1,10 +1,11 @@
-//! QUIC for the control connection: quinn with a development certificate.
+//! QUIC for the control connection, and the carriers on it: quinn with a development certificate.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use quinn::congestion::{BbrConfig, CubicConfig};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Endpoint, ServerConfig, TransportConfig, VarInt};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -12,6 +13,7 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, SignatureScheme};
 
+use crate::carrier::Congestion;
 use crate::control::ALPN;
 use crate::digest::Digest;
 
@@ -19,14 +21,49 @@ use crate::digest::Digest;
 const IDLE: Duration = Duration::from_secs(6);
 /// So that an idle connection lives, and a dead one is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// Datagrams that may wait for the data path, bytes.
+const DATAGRAMS_RECEIVED: usize = 128 * 1_024;
+/// Datagrams that may wait for the congestion controller, bytes: more wait in the session, which knows
+/// their deadlines.
+const DATAGRAMS_SENT: usize = 32 * 1_024;
+/// What one stream may bring before it is read: a large tensor. What all may bring together is less until
+/// a session is granted.
+const STREAM_WINDOW: u32 = 1 << 20;
 /// The name in the development certificate.
 const NAME: &str = "tensorwire.invalid";
+
+/// How an endpoint sends.
+#[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by the caller, field by field"
+)]
+pub struct Tuning {
+    /// The congestion controller; quinn's own choice (CUBIC) if none.
+    pub congestion: Option<Congestion>,
+    /// Whether several packets may leave in one system call (generic segmentation offload): cheaper, but
+    /// netem takes them for one packet. Default false.
+    pub gso: bool,
+    /// Whether packets may grow beyond 1,200 bytes where the path takes them; default true. Without it,
+    /// what fits into a datagram stays the same.
+    pub larger_packets: bool,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            congestion: None,
+            gso: false,
+            larger_packets: true,
+        }
+    }
+}
 
 /// A server on `address` with a self-signed certificate made for this run, and its fingerprint.
 ///
 /// # Errors
 /// If the address cannot be bound.
-pub fn server(address: SocketAddr) -> Result<(Endpoint, Digest)> {
+pub fn server(address: SocketAddr, tuning: Tuning) -> Result<(Endpoint, Digest)> {
     let certified = rcgen::generate_simple_self_signed([NAME.to_owned()])
         .context("cannot make a development certificate")?;
     let certificate = certified.cert.der().clone();
@@ -38,7 +75,7 @@ pub fn server(address: SocketAddr) -> Result<(Endpoint, Digest)> {
         .with_single_cert(vec![certificate], key)?;
     tls.alpn_protocols = vec![ALPN.to_vec()];
     let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
-    config.transport_config(Arc::new(transport()?));
+    config.transport_config(Arc::new(transport(tuning)?));
     let endpoint = Endpoint::server(config, address)
         .with_context(|| format!("cannot listen on {address} (UDP); is the port in use?"))?;
     Ok((endpoint, fingerprint))
@@ -48,7 +85,7 @@ pub fn server(address: SocketAddr) -> Result<(Endpoint, Digest)> {
 ///
 /// # Errors
 /// If no socket can be bound.
-pub fn client(address: SocketAddr) -> Result<Endpoint> {
+pub fn client(address: SocketAddr, tuning: Tuning) -> Result<Endpoint> {
     let verifier = Arc::new(AnyCertificate(provider()));
     let mut tls = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -57,7 +94,7 @@ pub fn client(address: SocketAddr) -> Result<Endpoint> {
         .with_no_client_auth();
     tls.alpn_protocols = vec![ALPN.to_vec()];
     let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
-    config.transport_config(Arc::new(transport()?));
+    config.transport_config(Arc::new(transport(tuning)?));
     let mut endpoint = Endpoint::client(address).context("cannot open a UDP socket")?;
     endpoint.set_default_client_config(config);
     Ok(endpoint)
@@ -74,16 +111,31 @@ pub async fn connect(endpoint: &Endpoint, address: SocketAddr) -> Result<quinn::
     })
 }
 
-fn transport() -> Result<TransportConfig> {
+fn transport(tuning: Tuning) -> Result<TransportConfig> {
     let mut transport = TransportConfig::default();
     transport.max_idle_timeout(Some(IDLE.try_into()?));
     transport.keep_alive_interval(Some(KEEP_ALIVE));
-    // The control protocol uses one stream of short messages; nothing else may take memory.
-    transport.stream_receive_window(VarInt::from_u32(32 * 1024));
+    // The control protocol uses one stream of short messages; before a session is granted, nothing else
+    // may take memory.
+    transport.stream_receive_window(VarInt::from_u32(STREAM_WINDOW));
     transport.receive_window(VarInt::from_u32(64 * 1024));
     transport.max_concurrent_bidi_streams(VarInt::from_u32(1));
     transport.max_concurrent_uni_streams(VarInt::from_u32(0));
-    transport.datagram_receive_buffer_size(None);
+    transport.datagram_receive_buffer_size(Some(DATAGRAMS_RECEIVED));
+    transport.datagram_send_buffer_size(DATAGRAMS_SENT);
+    transport.enable_segmentation_offload(tuning.gso);
+    if !tuning.larger_packets {
+        transport.mtu_discovery_config(None);
+    }
+    match tuning.congestion {
+        Some(Congestion::Cubic) => {
+            transport.congestion_controller_factory(Arc::new(CubicConfig::default()));
+        }
+        Some(Congestion::Bbr) => {
+            transport.congestion_controller_factory(Arc::new(BbrConfig::default()));
+        }
+        None => {}
+    }
     Ok(transport)
 }
 

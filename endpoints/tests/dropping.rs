@@ -16,12 +16,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tensorwire_codec::{ClipRange, Coder, Format, Map, Quantiser, Shape};
+use tensorwire_endpoints::carrier::Carriers;
 use tensorwire_endpoints::clock::Clock;
 use tensorwire_endpoints::cloud::{Answer, Cloud, CloudConfig, Opener, TensorHandler};
 use tensorwire_endpoints::control::Refuse;
 use tensorwire_endpoints::digest::Digest;
 use tensorwire_endpoints::edge::{
-    Captured, Computed, Edge, Encoded, FrameSource, Outcome, Pace, Protection,
+    Captured, Computed, Edge, Encoded, FrameSource, Outcome, Pace, Protection, Route,
 };
 use tensorwire_endpoints::stream::StreamDescription;
 use tensorwire_protocol::admission::{DropReason, DropRule};
@@ -109,6 +110,8 @@ async fn start(service: Duration) -> (SocketAddr, oneshot::Sender<()>) {
     let config = CloudConfig {
         listen: local,
         data: local,
+        carriers: Carriers::ALL,
+        gso: false,
         sessions: 4,
         any_source: false,
     };
@@ -128,7 +131,7 @@ async fn connect(cloud: SocketAddr, deadline_ms: u32, rate: RateControl) -> Edge
         ..Protection::default()
     };
     let stream = stream(deadline_ms);
-    let edge = Edge::connect(cloud, None, stream, protection, Clock::start()).await;
+    let edge = Edge::connect(cloud, Route::default(), stream, protection, Clock::start()).await;
     edge.unwrap()
 }
 

@@ -14,13 +14,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tensorwire_codec::{ClipRange, Coder, Format, Map, Quantiser, Shape};
+use tensorwire_endpoints::carrier::Carriers;
 use tensorwire_endpoints::clock::Clock;
 use tensorwire_endpoints::cloud::{Answer, Cloud, CloudConfig, CloudNotice, Opener, TensorHandler};
 use tensorwire_endpoints::control::Refuse;
 use tensorwire_endpoints::datapath::DataPath;
 use tensorwire_endpoints::digest::Digest;
 use tensorwire_endpoints::edge::{
-    Captured, Computed, Edge, Encoded, FrameSource, Outcome, Pace, Protection,
+    Captured, Computed, Edge, Encoded, FrameSource, Outcome, Pace, Protection, Route,
 };
 use tensorwire_endpoints::quic;
 use tensorwire_endpoints::stream::StreamDescription;
@@ -91,6 +92,8 @@ async fn start() -> (SocketAddr, mpsc::Receiver<CloudNotice>, oneshot::Sender<()
     let config = CloudConfig {
         listen: local(),
         data: local(),
+        carriers: Carriers::ALL,
+        gso: false,
         sessions: 4,
         any_source: false,
     };
@@ -112,7 +115,8 @@ async fn next(notices: &mut mpsc::Receiver<CloudNotice>) -> CloudNotice {
 }
 
 async fn answers(cloud: SocketAddr, first: usize) -> (usize, anyhow::Result<()>) {
-    let mut edge = Edge::connect(cloud, None, stream(), Protection::default(), Clock::start())
+    let (route, protection) = (Route::default(), Protection::default());
+    let mut edge = Edge::connect(cloud, route, stream(), protection, Clock::start())
         .await
         .unwrap();
     let pace = Pace {
@@ -137,7 +141,7 @@ async fn answers(cloud: SocketAddr, first: usize) -> (usize, anyhow::Result<()>)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_and_oversized_messages_get_no_session_and_harm_no_other() {
     let (cloud, mut notices, _stop) = start().await;
-    let client = quic::client(local()).unwrap();
+    let client = quic::client(local(), quic::Tuning::default()).unwrap();
     let long_version = [0x82, 0x00, 0x81, 0xA1, 0x00, 0x18, 0x63];
     let cases: [(&[u8], &str); 4] = [
         (b"\x00\x05hello", "does not decode"),

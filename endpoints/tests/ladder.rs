@@ -27,6 +27,7 @@ use tensorwire_codec::{
     Shape, Step,
 };
 use tensorwire_concealment::{Bundle, StepCoder};
+use tensorwire_endpoints::carrier::Carriers;
 use tensorwire_endpoints::classifier::{ClassifierOpener, Concealment};
 use tensorwire_endpoints::clock::Clock;
 use tensorwire_endpoints::cloud::{Answer, Cloud, CloudConfig, CloudNotice, Opener, TensorHandler};
@@ -34,7 +35,7 @@ use tensorwire_endpoints::control::{self, Message, Open, Refuse};
 use tensorwire_endpoints::datapath::DataPath;
 use tensorwire_endpoints::digest::Digest;
 use tensorwire_endpoints::edge::{
-    Captured, Computed, Edge, Encoded, FrameSource, Outcome, Pace, Protection,
+    Captured, Computed, Edge, Encoded, FrameSource, Outcome, Pace, Protection, Route,
 };
 use tensorwire_endpoints::embedded;
 use tensorwire_endpoints::model::{EdgeModel, top_k};
@@ -163,6 +164,8 @@ async fn start<O: Opener>(
     let config = CloudConfig {
         listen: local(),
         data: local(),
+        carriers: Carriers::ALL,
+        gso: false,
         sessions: 4,
         any_source: false,
     };
@@ -182,9 +185,15 @@ async fn outcomes(
     stream: StreamDescription,
     source: Arc<dyn FrameSource>,
 ) -> Vec<(u8, usize, Bytes)> {
-    let mut edge = Edge::connect(cloud, None, stream, Protection::default(), Clock::start())
-        .await
-        .unwrap();
+    let mut edge = Edge::connect(
+        cloud,
+        Route::default(),
+        stream,
+        Protection::default(),
+        Clock::start(),
+    )
+    .await
+    .unwrap();
     let pace = Pace {
         interval: Duration::ZERO,
         in_flight: 1,
@@ -399,7 +408,7 @@ async fn a_step_that_was_not_agreed_on_is_counted_and_answered_by_nothing() {
     let config = stream(&ladder).config().unwrap();
     let session = path.open(config, None, events).await.unwrap();
 
-    let client = quic::client(local()).unwrap();
+    let client = quic::client(local(), quic::Tuning::default()).unwrap();
     let connection = quic::connect(&client, cloud).await.unwrap();
     let (mut send, mut receive) = connection.open_bi().await.unwrap();
     let open = Open::new(agreed, session.connection().value());

@@ -12,6 +12,7 @@ use clap::Parser;
 use serde::Serialize;
 use tensorwire_concealment::Method;
 use tensorwire_endpoints::capture::{self, Recorder, Role};
+use tensorwire_endpoints::carrier::Carrier;
 use tensorwire_endpoints::classifier::{ClassifierOpener, Concealment, advice};
 use tensorwire_endpoints::clock::Clock;
 use tensorwire_endpoints::cloud::{Cloud, CloudConfig, CloudNotice};
@@ -23,16 +24,22 @@ use tensorwire_endpoints::stand_in::handler::{Ledger, StandInOpener};
 use tensorwire_endpoints::stand_in::report::SessionReport;
 use tensorwire_protocol::wire::ConnectionId;
 
-/// Receives feature tensors over UDP, fills what was lost, finishes the inference, sends results back.
+/// Receives feature tensors, fills what was lost, finishes the inference, sends results back.
 #[derive(Parser, Debug)]
 #[command(name = "tw-cloud", version, after_help = EXAMPLES)]
 struct Options {
     /// Address of the control connections (QUIC over UDP)
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4433")]
     listen: SocketAddr,
-    /// Address of the data path (plain UDP) [default: the port after --listen]
+    /// Address of the data path (plain UDP, and TCP at the same port) [default: the port after --listen]
     #[arg(long, value_name = "ADDR")]
     data: Option<SocketAddr>,
+    /// Carriers that edges may choose from, with commas between [default: all]
+    #[arg(long, value_enum, value_name = "NAMES", value_delimiter = ',', default_values_t = Carrier::ALL, hide_default_value = true)]
+    carriers: Vec<Carrier>,
+    /// Let datagrams that are due at once leave in one system call (generic segmentation offload)
+    #[arg(long)]
+    gso: bool,
     #[command(flatten)]
     model: ModelOptions,
     /// Side-information bundle, made by `tw-lab calibrate` [default: the built-in one, if it fits]
@@ -64,7 +71,7 @@ struct Options {
     /// Write a record of each session to this file at the end
     #[arg(long, value_name = "FILE", requires = "stand_in")]
     json: Option<PathBuf>,
-    /// Write the datagrams of the data path as pcapng, replacing the file (`tw-lab inspect` and `tw-lab
+    /// Write the datagrams of the data path (udp and quic-datagram) as pcapng, replacing the file (`tw-lab inspect` and `tw-lab
     /// replay` read it)
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
@@ -110,6 +117,8 @@ async fn run(options: Options) -> Result<()> {
     let config = CloudConfig {
         listen: options.listen,
         data: options.data.unwrap_or(data),
+        carriers: options.carriers.iter().copied().collect(),
+        gso: options.gso,
         sessions: usize::from(options.sessions),
         any_source: options.any_source,
     };
@@ -135,6 +144,10 @@ async fn run(options: Options) -> Result<()> {
         "data        {} (plain UDP: neither encrypted nor authenticated)",
         cloud.data_addr()
     );
+    if let Some(address) = cloud.tcp_addr() {
+        eprintln!("data        {address} (plain TCP: not encrypted)");
+    }
+    eprintln!("carriers    {}", config.carriers);
     if !config.listen.ip().is_loopback() || !config.data.ip().is_loopback() {
         eprintln!("warning     anyone who reaches these addresses can stream to this cloud");
     }
@@ -282,10 +295,12 @@ fn log(notice: &CloudNotice) {
         CloudNotice::Opened {
             connection,
             peer,
+            carrier,
             stream,
         } => eprintln!(
-            "session {:06x} opened by {peer}: `{}` {}×{}×{}, deadline {} ms, MSS {}",
+            "session {:06x} opened by {peer} over {}: `{}` {}×{}×{}, deadline {} ms, MSS {}",
             connection.value(),
+            carrier.name(),
             stream.split,
             stream.channels,
             stream.height,

@@ -12,18 +12,22 @@ use clap::Parser;
 use serde::Serialize;
 use tensorwire_codec::Classification;
 use tensorwire_endpoints::capture::{self, Recorder};
+use tensorwire_endpoints::carrier::Carrier;
 use tensorwire_endpoints::clock::{Clock, millis};
 use tensorwire_endpoints::datapath::PathStats;
 use tensorwire_endpoints::description::Description;
-use tensorwire_endpoints::edge::{Edge, FrameSource, Outcome, Pace, Protection, SentTensor};
+use tensorwire_endpoints::edge::{Edge, FrameSource, Outcome, Pace, Protection, Route, SentTensor};
 use tensorwire_endpoints::lab::output::write_file;
 use tensorwire_endpoints::options::{
-    CodecOptions, ImageOptions, ModelOptions, QualityOptions, RateOptions, RecoveryOptions,
-    StreamOptions, describe, interval, parse_fps,
+    CarrierOptions, CodecOptions, ImageOptions, ModelOptions, QualityOptions, RateOptions,
+    RecoveryOptions, StreamOptions, describe, interval, parse_fps,
 };
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::source::ImageSource;
-use tensorwire_endpoints::stand_in::{self, OnWire, report::EdgeReport, source::StandInSource};
+use tensorwire_endpoints::stand_in::path::PathLog;
+use tensorwire_endpoints::stand_in::report::EdgeReport;
+use tensorwire_endpoints::stand_in::source::StandInSource;
+use tensorwire_endpoints::stand_in::{self, OnWire};
 use tensorwire_endpoints::statistics::Percentiles;
 use tensorwire_endpoints::stream::StreamDescription;
 use tensorwire_protocol::ReceivedResult;
@@ -38,9 +42,11 @@ struct Options {
     /// The cloud's control address, HOST:PORT
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4433")]
     connect: String,
-    /// Send the data path here instead of where the cloud says (to a link emulator, say)
+    /// Send the data path (UDP or TCP) here instead of where the cloud says (to a link emulator, say)
     #[arg(long, value_name = "ADDR")]
     data: Option<SocketAddr>,
+    #[command(flatten)]
+    carrier: CarrierOptions,
     #[command(flatten)]
     model: ModelOptions,
     #[command(flatten)]
@@ -99,6 +105,9 @@ Examples:
   tw-edge --model m.onnx --description m.toml --split add_4 --bundle m.twb --images photos
       a model and images of your own (the cloud needs the same model and bundle)
 
+  tw-edge --carrier tcp --congestion bbr
+      sends tensors over TCP instead, to compare, or where UDP does not get through
+
 Exit status: 0 when done or after Ctrl-C, 1 on failure, 2 on wrong usage.";
 
 fn main() -> ExitCode {
@@ -128,20 +137,21 @@ async fn run(options: &Options) -> Result<()> {
     let ladder = stream.ladder()?;
     let format = *ladder.best();
 
+    let route = options.carrier.route(options.data);
     let clock = Clock::start();
     let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
     let (mut edge, cloud) = tokio::select! {
-        connected = connect(&addresses, options.data, &stream, &protection, clock, recorder.as_ref()) => {
+        connected = connect(&addresses, route, &stream, &protection, clock, recorder.as_ref()) => {
             connected?
         }
         () = stop.requested() => return Ok(()),
     };
     eprintln!(
-        "streaming `{}` {} in {} slices to {cloud}; the data path is plain UDP, neither encrypted nor \
-         authenticated, and the cloud's certificate is not checked",
+        "streaming `{}` {} in {} slices to {cloud}; {}, and the cloud's certificate is not checked",
         stream.split,
         format.shape(),
-        format.slice_count()
+        format.slice_count(),
+        protection_of(route.carrier)
     );
     if ladder.len() > 1 {
         eprintln!("adaptive quality: {}", describe(&ladder));
@@ -153,6 +163,10 @@ async fn run(options: &Options) -> Result<()> {
         interval: interval(options.fps),
         in_flight: usize::from(options.in_flight),
     };
+    let path_log = PathLog::default();
+    if counted.is_some() {
+        tokio::spawn(path_log.clone().follow(edge.watch()));
+    }
     let streamed = edge
         .stream(source, pace, stop.requested(), |outcome| {
             if let Some(counted) = &mut counted {
@@ -166,7 +180,7 @@ async fn run(options: &Options) -> Result<()> {
     let written = options.json.as_deref().map(|path| {
         let json = match &mut counted {
             Some(counted) => {
-                counted.finish(stats.as_ref());
+                counted.finish(stats.as_ref(), &path_log);
                 serde_json::to_vec_pretty(counted)
             }
             None => serde_json::to_vec_pretty(&report.counted(rule)),
@@ -176,6 +190,15 @@ async fn run(options: &Options) -> Result<()> {
     report.summary(stats.as_ref());
     let written = written.unwrap_or(Ok(()));
     streamed.and(written).and(capture::finish(recorder))
+}
+
+/// What keeps others from reading and forging tensors.
+const fn protection_of(carrier: Carrier) -> &'static str {
+    match carrier {
+        Carrier::Udp => "the data path is plain UDP, neither encrypted nor authenticated",
+        Carrier::Tcp => "the data path is plain TCP, not encrypted",
+        _ => "the data path is QUIC, encrypted",
+    }
 }
 
 /// What there is to stream.
@@ -206,6 +229,7 @@ impl Prepared {
             .recovery
             .apply(&mut stream, &format, side.as_ref())?;
         protection.rate = options.rate.rate_control.0;
+        protection.ecn = options.rate.ecn;
         let frames = options.frames.unwrap_or(dataset.len() as u64);
         let source = ImageSource::new(&loaded, dataset, quality, side, frames)?;
         Ok(Self {
@@ -223,6 +247,7 @@ impl Prepared {
         options.stream.apply(&mut stream);
         let mut protection = options.recovery.apply(&mut stream, &format, None)?;
         protection.rate = options.rate.rate_control.0;
+        protection.ecn = options.rate.ecn;
         let frames = options.frames.unwrap_or(u64::MAX);
         Ok(Self {
             stream,
@@ -236,7 +261,7 @@ impl Prepared {
 /// Connects to the first of a name's addresses at which a cloud answers.
 async fn connect(
     addresses: &[SocketAddr],
-    data: Option<SocketAddr>,
+    route: Route,
     stream: &StreamDescription,
     protection: &Protection,
     clock: Clock,
@@ -245,7 +270,7 @@ async fn connect(
     let mut failed = anyhow::anyhow!("the name has no address");
     for &address in addresses {
         let (stream, protection) = (stream.clone(), protection.clone());
-        let edge = Edge::connect_recorded(address, data, stream, protection, clock, recorder);
+        let edge = Edge::connect_recorded(address, route, stream, protection, clock, recorder);
         match edge.await {
             Ok(edge) => return Ok((edge, address)),
             Err(error) => failed = error,
@@ -530,7 +555,10 @@ impl Report {
             self.skipped.values().sum::<usize>()
         );
         if sent > 0 && sent == self.unanswered {
-            eprintln!("nothing came back: is UDP let through to the cloud's data port, and back?");
+            eprintln!(
+                "nothing came back: is UDP let through to the cloud's data port, and back? `--carrier tcp` \
+                 or `quic-stream` may get through where it is not"
+            );
         }
         if self.labelled > 0 {
             let share = 100.0 * self.correct as f64 / self.labelled as f64;

@@ -233,6 +233,9 @@ impl<W: Write> Written<W> {
                         self.writer.write_pcapng_block(block).map_err(cause)?;
                     }
                 }
+                Entry::Ended { tap, session } => {
+                    self.places.remove(&(tap, Some(session)));
+                }
                 Entry::End => return self.end(queue.missed()),
             }
         }
@@ -268,7 +271,6 @@ impl<W: Write> Written<W> {
             missed: 0,
             last_ns: note.origin_ns,
         };
-        // A connection ID that is used again is another session from here on.
         self.places.insert((tap, session), self.ports.len());
         self.ports.push(port);
         Ok(())
@@ -506,6 +508,32 @@ mod tests {
         assert_eq!(packets[2].data[12..20], [127, 0, 0, 1, 127, 0, 0, 1]);
         let link = reader.interfaces().iter().map(|i| i.linktype);
         assert!(link.eq([DataLink::RAW; 2]));
+    }
+
+    #[test]
+    fn a_session_is_an_interface_from_its_beginning_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("edge.pcapng");
+        let recorder = Recorder::create(&path, Clock::start()).unwrap();
+        let peer = ([0xFD00, 0, 0, 0, 0, 0, 0, 1], 9).into();
+        let tap = recorder.tap(Role::Edge, peer);
+        let [own, other] = [5, 9].map(ConnectionId::new);
+        let receive = || tap.received(Time::ZERO, peer, Ecn::NotEct, &ping(own, 0));
+        receive();
+        tap.session(Time::ZERO, own, other, &stream());
+        receive();
+        tap.ended(own);
+        receive();
+        // The same ID, and another session.
+        tap.session(Time::ZERO, own, other, &stream());
+        receive();
+        recorder.finish().unwrap();
+        let records = Reader::open(&path).unwrap().map(Result::unwrap);
+        let interfaces = records.filter_map(|record| match record {
+            Record::Packet(packet) => Some(packet.interface),
+            _ => None,
+        });
+        assert_eq!(interfaces.collect::<Vec<_>>(), [0, 1, 0, 2]);
     }
 
     #[test]

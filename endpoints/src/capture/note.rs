@@ -93,3 +93,43 @@ impl SessionNote {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOTE: &str = r#"{"tensorwire":1,"role":"cloud","origin_ns":5,"local":"[::1]:4434",
+        "a key of a later version":[],"session":{"local":1,"remote":2,"opened_us":3,"stream":{
+        "channels":1,"height":8,"width":8,"split":"x","bundle":null,
+        "model":"0707070707070707070707070707070707070707070707070707070707070707",
+        "low":-0.5,"high":1.5,"levels":4,"map":{"channel-rows":{"rows":1}},"coder":"raw",
+        "interleaver":0,"stride":1,"seed":1,"mss":1200,"deadline_ms":50,"latest_only":false,
+        "retransmission":true,"span":1}}}"#;
+
+    #[test]
+    fn a_note_is_what_the_specification_says() {
+        let note = Note::parse(NOTE).unwrap();
+        assert_eq!((note.role, note.origin_ns), (Role::Cloud, 5));
+        let session = note.session.unwrap();
+        let [to_cloud, to_edge] = session.connections(note.role);
+        assert_eq!((to_cloud.value(), to_edge.value()), (1, 2));
+        assert_eq!(session.connections(Role::Edge), [to_edge, to_cloud]);
+        assert_eq!(session.stream.model, [7; 32]);
+        assert_eq!(session.stream.config().unwrap().slices, 8);
+    }
+
+    #[test]
+    fn other_comments_are_none() {
+        for (from, to) in [
+            ("\"tensorwire\":1", "\"tensorwire\":2"),
+            ("\"cloud\"", "\"moon\""),
+            ("0707\"", "07\""),
+            ("0707\"", "07xy\""),
+            ("[::1]:4434", "localhost"),
+        ] {
+            assert_ne!(NOTE.replace(from, to), NOTE);
+            assert_eq!(Note::parse(&NOTE.replace(from, to)), None, "{to}");
+        }
+        assert_eq!(Note::parse("captured on a Tuesday"), None);
+    }
+}

@@ -40,6 +40,8 @@ pub(super) enum Entry {
         session: ConnectionId,
         at: Time,
     },
+    /// A session ended: what still comes for it is a stranger's.
+    Ended { tap: u32, session: ConnectionId },
     /// Nothing follows.
     End,
 }
@@ -142,6 +144,12 @@ impl Tap {
             stream: stream.clone(),
         });
         self.interface(note);
+    }
+
+    /// A session has ended: what still comes for it is not its own.
+    pub fn ended(&self, session: ConnectionId) {
+        let tap = self.number;
+        self.send(Entry::Ended { tap, session });
     }
 
     /// A datagram that came from `peer` at `at`.

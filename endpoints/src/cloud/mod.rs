@@ -1,4 +1,5 @@
-//! The cloud: accepts sessions over QUIC, receives their tensors over UDP, answers each.
+//! The cloud: accepts sessions over QUIC, receives their tensors by the carriers that it offers, answers
+//! each.
 
 mod session;
 
@@ -11,6 +12,7 @@ use tensorwire_protocol::wire::{ConnectionId, ResultStatus};
 use tensorwire_protocol::{Event, ReceivedTensor};
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::carrier::{Carrier, Carriers, tcp};
 use crate::clock::Clock;
 use crate::control::Refuse;
 use crate::datapath::{DataPath, PathStats};
@@ -66,6 +68,8 @@ pub enum CloudNotice {
         connection: ConnectionId,
         /// The edge's control address.
         peer: SocketAddr,
+        /// How.
+        carrier: Carrier,
         /// What it streams.
         stream: Box<StreamDescription>,
     },
@@ -96,8 +100,12 @@ pub enum CloudNotice {
 pub struct CloudConfig {
     /// Address of the control connections.
     pub listen: SocketAddr,
-    /// Address of the data path.
+    /// Address of the data path: a UDP port and, where TCP is offered, the TCP port of the same number.
     pub data: SocketAddr,
+    /// Carriers that edges may choose from.
+    pub carriers: Carriers,
+    /// Whether datagrams that are due at once may leave in one system call (generic segmentation offload).
+    pub gso: bool,
     /// Sessions at a time.
     pub sessions: usize,
     /// Whether a session's datagrams may come from another host than its control connection, as they do
@@ -111,23 +119,36 @@ pub struct Cloud {
     endpoint: quinn::Endpoint,
     fingerprint: Digest,
     path: DataPath,
+    tcp: Option<tcp::Listener>,
     config: CloudConfig,
 }
 
 impl Cloud {
-    /// Binds both sockets.
+    /// Binds the sockets. Where the data port is chosen by the system (0), TCP may get another number than
+    /// UDP.
     ///
     /// # Errors
     /// If an address cannot be bound.
     pub async fn bind(config: CloudConfig, clock: Clock) -> Result<Self> {
-        let (endpoint, fingerprint) = quic::server(config.listen)?;
+        let tuning = quic::Tuning {
+            gso: config.gso,
+            ..quic::Tuning::default()
+        };
+        let (endpoint, fingerprint) = quic::server(config.listen, tuning)?;
         let data = config.data;
-        let path = DataPath::bind(data, clock).await;
+        let path = DataPath::bind_with(data, clock, config.gso).await;
         let path = path.with_context(|| format!("cannot bind the data path to {data} (UDP)"))?;
+        let tcp = if config.carriers.contains(Carrier::Tcp) {
+            let listener = tcp::Listener::bind(path.local_addr(), data.port() == 0).await;
+            Some(listener.with_context(|| format!("cannot bind the data path to {data} (TCP)"))?)
+        } else {
+            None
+        };
         Ok(Self {
             endpoint,
             fingerprint,
             path,
+            tcp,
             config,
         })
     }
@@ -144,6 +165,12 @@ impl Cloud {
     #[must_use]
     pub const fn data_addr(&self) -> SocketAddr {
         self.path.local_addr()
+    }
+
+    /// The address at which TCP carries tensors, if it does.
+    #[must_use]
+    pub fn tcp_addr(&self) -> Option<SocketAddr> {
+        self.tcp.as_ref().map(tcp::Listener::local_addr)
     }
 
     /// The data path, whose counters outlive the sessions.
@@ -175,6 +202,7 @@ impl Cloud {
         let CloudConfig {
             sessions,
             any_source,
+            carriers,
             ..
         } = self.config;
         let most = sessions + NEGOTIATING;
@@ -182,6 +210,8 @@ impl Cloud {
         let shared = Arc::new(Shared {
             opener,
             path: self.path,
+            tcp: self.tcp,
+            carriers,
             sessions,
             any_source,
             notices,

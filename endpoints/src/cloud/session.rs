@@ -1,28 +1,36 @@
 //! One edge at a cloud: its wish, and the session that comes of it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, bail};
 use bytes::Bytes;
 use tensorwire_protocol::wire::{ConnectionId, ResultStatus};
-use tensorwire_protocol::{Event, OutgoingResult};
+use tensorwire_protocol::{Config, Event, OutgoingResult};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{Answer, CloudNotice, Opener, TensorHandler};
+use crate::carrier::{Carrier, Carriers, quic_stream, tcp};
 use crate::control::{self, Accept, ControlError, Message, Open, Refuse, RefuseCode};
 use crate::datapath::{DataPath, SessionHandle};
 use crate::stream::StreamDescription;
 
 /// Tensors of a session that may wait for the model; further ones are answered with `Busy`.
-const WAITING_TENSORS: usize = 8;
+const WAITING_TENSORS: u32 = 8;
+/// What else may wait to be told to the handler: an edge that drops frames says so of each.
+const WAITING_EVENTS: usize = 256;
 /// An edge that has not asked for a session after so long is sent away.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long an edge's last message may come after the end of its carrier.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// What every session of a cloud shares.
 pub(super) struct Shared<O> {
     pub(super) opener: Arc<O>,
     pub(super) path: DataPath,
+    pub(super) tcp: Option<tcp::Listener>,
+    pub(super) carriers: Carriers,
     pub(super) sessions: Arc<Semaphore>,
     pub(super) any_source: bool,
     pub(super) notices: mpsc::Sender<CloudNotice>,
@@ -89,19 +97,22 @@ impl<O: Opener> Shared<O> {
         } = asked;
         let peer = connection.remote_address();
         let granted = match open {
-            Ok(open) => self.grant(open, peer).await,
+            Ok(open) => self.grant(open, connection).await,
             Err(refuse) => Err(refuse),
         };
         match granted {
             Ok(granted) => {
                 let id = granted.session.connection();
-                let accept = Accept::new(id.value(), self.path.local_addr().port());
+                let carrier = granted.carrier;
+                let port = self.data_port(carrier);
+                let accept = Accept::new(id.value(), port);
                 let accepted = control::send(&mut send, &Message::Accept(accept)).await;
                 accepted.map_err(|error| error.to_string())?;
                 let stream = Box::new(granted.stream.clone());
                 self.notify(CloudNotice::Opened {
                     connection: id,
                     peer,
+                    carrier,
                     stream,
                 });
                 Ok(Running {
@@ -122,7 +133,31 @@ impl<O: Opener> Shared<O> {
         }
     }
 
-    async fn grant(&self, open: Open, peer: SocketAddr) -> Result<Granted, Refuse> {
+    /// The port at which edges reach the data path.
+    fn data_port(&self, carrier: Carrier) -> u16 {
+        let tcp = self.tcp.as_ref().filter(|_| carrier == Carrier::Tcp);
+        tcp.map_or_else(|| self.path.local_addr(), tcp::Listener::local_addr)
+            .port()
+    }
+
+    /// The carrier that an edge asks for, if it is offered.
+    fn carrier(&self, open: &Open) -> Result<Carrier, Refuse> {
+        let code = open.carrier.unwrap_or(Carrier::Udp.code());
+        let carrier = Carrier::from_code(code);
+        match carrier.filter(|carrier| self.carriers.contains(*carrier)) {
+            Some(carrier) => Ok(carrier),
+            None => {
+                let (asked, offered) = (
+                    carrier.map_or("an unknown one", Carrier::name),
+                    self.carriers,
+                );
+                let reason = format!("this cloud offers the carriers {offered}, not {asked}");
+                Err(Refuse::new(RefuseCode::Carrier, reason))
+            }
+        }
+    }
+
+    async fn grant(&self, open: Open, control: &quinn::Connection) -> Result<Granted, Refuse> {
         let describe =
             |error: &dyn std::fmt::Display| Refuse::new(RefuseCode::Description, error.to_string());
         let internal =
@@ -135,6 +170,7 @@ impl<O: Opener> Shared<O> {
                     "this cloud holds as many sessions as it can",
                 )
             })?;
+        let carrier = self.carrier(&open)?;
         let Open {
             stream, connection, ..
         } = open;
@@ -149,19 +185,55 @@ impl<O: Opener> Shared<O> {
         let (opener, description) = (Arc::clone(&self.opener), stream.clone());
         let handler = tokio::task::spawn_blocking(move || opener.open(&description));
         let handler = handler.await.map_err(|error| internal(&error))??;
-        let (events, inbox) = mpsc::channel(WAITING_TENSORS);
-        let from = (!self.any_source).then(|| peer.ip().to_canonical());
-        let session = self.path.open(config, from, events).await;
+        let (events, inbox) = mpsc::channel(WAITING_EVENTS + WAITING_TENSORS as usize);
+        let session = self.start(carrier, (config, &stream), control, events).await;
         let session = session.map_err(|error| internal(&error))?;
-        self.path
-            .describe(&session, ConnectionId::new(connection), &stream);
+        let limited = session.limit_waiting(WAITING_TENSORS).await;
+        limited.map_err(|error| internal(&error))?;
         Ok(Granted {
+            carrier,
             stream,
             session,
             handler,
             events: inbox,
             permit,
         })
+    }
+
+    /// Starts the session of an edge on its carrier.
+    async fn start(
+        &self,
+        carrier: Carrier,
+        (config, stream): (Config, &StreamDescription),
+        control: &quinn::Connection,
+        events: mpsc::Sender<Event>,
+    ) -> anyhow::Result<SessionHandle> {
+        let (clock, remote) = (self.path.clock(), config.remote_connection);
+        match carrier {
+            Carrier::Udp => {
+                let peer = control.remote_address().ip().to_canonical();
+                let from = (!self.any_source).then_some(peer);
+                let session = self.path.open(config, from, events).await?;
+                self.path.describe(&session, remote, stream);
+                Ok(session)
+            }
+            Carrier::QuicDatagram => {
+                let most = control.max_datagram_size().unwrap_or(0);
+                if usize::from(config.mss) > most {
+                    bail!("an MSS of {} bytes; QUIC datagrams take {most}", config.mss);
+                }
+                let session = self.path.open(config, None, events).await?;
+                // Before its first datagram, which leaves as soon as there is a way.
+                self.path.describe(&session, remote, stream);
+                session.attach_quic(remote, control.clone()).await?;
+                Ok(session)
+            }
+            Carrier::QuicStream => quic_stream::serve(control.clone(), config, clock, events),
+            Carrier::Tcp => {
+                let listener = self.tcp.as_ref().context("no TCP port")?;
+                listener.serve(control, config, clock, events)
+            }
+        }
     }
 
     fn notify(&self, notice: CloudNotice) {
@@ -172,6 +244,7 @@ impl<O: Opener> Shared<O> {
 
 /// A session that has been granted.
 struct Granted {
+    carrier: Carrier,
     stream: StreamDescription,
     session: SessionHandle,
     handler: Box<dyn TensorHandler>,
@@ -203,23 +276,40 @@ impl Running {
             let (session, runtime) = (Arc::clone(&session), tokio::runtime::Handle::current());
             tokio::task::spawn_blocking(move || answer_all(handler, events, &session, &runtime))
         };
-        let mut failed = false;
-        let reason = tokio::select! {
-            message = control::receive(&mut self.receive) => match message {
-                Ok(Message::Close(close)) if close.code == 0 => "the edge is done".to_owned(),
-                Ok(Message::Close(close)) => format!("the edge says: {}", close.shown()),
-                Ok(_) => ControlError::Unexpected { expected: "Close" }.to_string(),
-                Err(error) => error.to_string(),
-            },
-            _ = &mut worker => {
-                failed = true;
-                "the model's thread failed".to_owned()
+        let mut worked = None;
+        let mut last = std::pin::pin!(control::receive(&mut self.receive));
+        let message = tokio::select! {
+            message = &mut last => Some(message),
+            result = &mut worker => {
+                let ended = result.is_ok();
+                worked = Some(result);
+                if ended {
+                    // The edge may have closed all at once, and its last message be under way.
+                    tokio::time::timeout(LAST_WORD, last).await.ok()
+                } else {
+                    None
+                }
             }
         };
-        let stats = session.stats().await.ok().map(Box::new);
+        let (failed, reason) = match (message, &worked) {
+            (Some(Ok(Message::Close(close))), _) if close.code == 0 => {
+                (false, "the edge is done".to_owned())
+            }
+            (Some(Ok(Message::Close(close))), _) => {
+                (false, format!("the edge says: {}", close.shown()))
+            }
+            (_, Some(Ok(()))) => (true, session.end_reason().to_owned()),
+            (_, Some(Err(_))) => (true, "the model's thread failed".to_owned()),
+            (Some(Ok(_)), None) => (
+                false,
+                ControlError::Unexpected { expected: "Close" }.to_string(),
+            ),
+            (Some(Err(error)), None) => (false, error.to_string()),
+            (None, None) => (false, "the edge is gone".to_owned()),
+        };
         // The worker's channel ends with the session.
-        session.close().await;
-        if !failed {
+        let stats = session.end().await.ok().map(Box::new);
+        if worked.is_none() {
             let _ = worker.await;
         }
         connection.close(

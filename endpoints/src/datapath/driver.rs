@@ -242,6 +242,11 @@ impl Driver {
                     entry.session.skip_frames(reason, first, count);
                 }
             }
+            Command::Limit(connection, tensors) => {
+                if let Some(entry) = self.touch(connection) {
+                    entry.load.limit(tensors);
+                }
+            }
             Command::Outlook(connection, reply) => {
                 if let Some(Entry { session, .. }) = self.sessions.get(&connection) {
                     let outlook = Outlook {
@@ -255,21 +260,27 @@ impl Driver {
             }
             Command::Stats(connection, reply) => {
                 if let Some(entry) = self.sessions.get(&connection) {
-                    let mut session = *entry.session.stats();
-                    session.events_dropped += entry.events_dropped;
-                    let (busy, send_failed) = (entry.busy, entry.send_failed);
                     // The caller may have gone.
-                    let _ = reply.send(PathStats {
-                        session,
-                        busy,
-                        send_failed,
-                    });
+                    let _ = reply.send(entry.stats());
+                }
+            }
+            Command::End(connection, reply) => {
+                if let Some(entry) = self.remove(connection) {
+                    let _ = reply.send(entry.stats());
                 }
             }
             Command::Close(connection) => {
-                self.sessions.remove(&connection);
+                self.remove(connection);
             }
         }
+    }
+
+    fn remove(&mut self, connection: ConnectionId) -> Option<Entry> {
+        let entry = self.sessions.remove(&connection)?;
+        if let Some(tap) = self.tap.get() {
+            tap.ended(connection);
+        }
+        Some(entry)
     }
 
     fn open(
@@ -314,6 +325,17 @@ impl Entry {
     fn due(&self) -> Option<Time> {
         self.way.as_ref()?;
         self.session.poll_timeout().map(|(at, _)| at)
+    }
+
+    /// What the session and its socket have counted.
+    fn stats(&self) -> PathStats {
+        let mut session = *self.session.stats();
+        session.events_dropped += self.events_dropped;
+        PathStats {
+            session,
+            busy: self.busy,
+            send_failed: self.send_failed,
+        }
     }
 
     /// When to look at the session next.
@@ -376,7 +398,12 @@ impl Entry {
             let mut answered = false;
             while let Some(event) = self.session.poll_event() {
                 let is_tensor = matches!(event, Event::Tensor(_));
-                match self.events.try_send(event) {
+                let sent = if is_tensor && self.load.is_full() {
+                    Err(mpsc::error::TrySendError::Full(event))
+                } else {
+                    self.events.try_send(event)
+                };
+                match sent {
                     Err(mpsc::error::TrySendError::Full(Event::Tensor(tensor))) => {
                         let busy = OutgoingResult {
                             tensor: *tensor.info(),

@@ -5,6 +5,7 @@ mod driver;
 mod load;
 mod quic;
 mod socket;
+mod watch;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -24,7 +25,10 @@ use crate::clock::Clock;
 use crate::stream::StreamDescription;
 
 use driver::Driver;
+pub(crate) use load::LoadMeter;
 use socket::Socket;
+
+pub use watch::SessionWatch;
 
 /// Commands that may wait for the loop; senders wait beyond.
 pub(crate) const COMMANDS: usize = 64;
@@ -73,6 +77,8 @@ pub struct SessionHandle {
     commands: mpsc::Sender<Command>,
     clock: Clock,
     closed: AtomicBool,
+    /// Why the session ended, where its carrier ended it.
+    ended: Arc<OnceLock<String>>,
 }
 
 /// What handles ask of whoever drives their session.
@@ -102,8 +108,10 @@ pub(crate) enum Command {
         oneshot::Sender<Result<(), ResultError>>,
     ),
     Skip(ConnectionId, NoticeReason, FrameNumber, u64),
+    Limit(ConnectionId, u32),
     Outlook(ConnectionId, oneshot::Sender<Outlook>),
     Stats(ConnectionId, oneshot::Sender<PathStats>),
+    End(ConnectionId, oneshot::Sender<PathStats>),
     Close(ConnectionId),
 }
 
@@ -214,7 +222,8 @@ impl DataPath {
     }
 
     /// Opens a session and says which connection ID its incoming datagrams carry. What happens on it
-    /// goes to `events`; a tensor that finds the channel full is answered with `Busy`.
+    /// goes to `events`; a tensor that finds the channel full is answered with `Busy`, as are those beyond
+    /// [`limit_waiting`](SessionHandle::limit_waiting).
     ///
     /// The session is silent until it knows its peer: from [`attach`](SessionHandle::attach), or from the
     /// first valid datagram that comes from the address `from` (any address, where there is none).
@@ -241,6 +250,7 @@ impl DataPath {
             connection,
             self.commands.clone(),
             self.clock,
+            Arc::default(),
         ))
     }
 }
@@ -250,13 +260,23 @@ impl SessionHandle {
         connection: ConnectionId,
         commands: mpsc::Sender<Command>,
         clock: Clock,
+        ended: Arc<OnceLock<String>>,
     ) -> Self {
         Self {
             connection,
             commands,
             clock,
             closed: AtomicBool::new(false),
+            ended,
         }
+    }
+
+    /// Why the session ended, once its events have.
+    #[must_use]
+    pub fn end_reason(&self) -> &str {
+        self.ended
+            .get()
+            .map_or("the data path has ended", String::as_str)
     }
 
     /// The ID that datagrams to this session carry.
@@ -338,6 +358,15 @@ impl SessionHandle {
             .await
     }
 
+    /// Lets only so many tensors wait for the application, which answers every one, beside the one that it
+    /// is at; further ones are answered with `Busy`. Without this only the channel of events bounds them.
+    ///
+    /// # Errors
+    /// If the data path has ended.
+    pub async fn limit_waiting(&self, tensors: u32) -> Result<(), PathEnded> {
+        self.send(Command::Limit(self.connection, tensors)).await
+    }
+
     /// What the session knows of path and peer at the moment.
     ///
     /// # Errors
@@ -362,6 +391,17 @@ impl SessionHandle {
             // If the data path has ended, so has the session.
             let _ = self.send(Command::Close(self.connection)).await;
         }
+    }
+
+    /// Ends the session as [`close`](Self::close) does, and says what it had counted by then: nothing
+    /// comes between.
+    ///
+    /// # Errors
+    /// If the data path or the session has ended.
+    pub async fn end(&self) -> Result<PathStats, PathEnded> {
+        let stats = self.ask(|reply| Command::End(self.connection, reply)).await;
+        self.closed.store(true, Ordering::Relaxed);
+        stats
     }
 
     async fn send(&self, command: Command) -> Result<(), PathEnded> {

@@ -18,8 +18,8 @@ const RECEIVES: usize = 8;
 pub(super) struct Socket {
     io: UdpSocket,
     state: UdpSocketState,
-    /// Datagrams that one call may send.
-    segments: usize,
+    /// Whether one call may send several datagrams.
+    gso: bool,
 }
 
 /// Where received datagrams lie until the next call.
@@ -59,21 +59,20 @@ impl Socket {
     pub(super) async fn bind(address: SocketAddr, gso: bool) -> io::Result<Self> {
         let io = UdpSocket::bind(address).await?;
         let state = UdpSocketState::new((&io).into())?;
-        let segments = if gso { state.max_gso_segments() } else { 1 };
-        Ok(Self {
-            io,
-            state,
-            segments,
-        })
+        Ok(Self { io, state, gso })
     }
 
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.io.local_addr()
     }
 
-    /// Datagrams that one call may send, at least 1.
-    pub(super) const fn segments(&self) -> usize {
-        self.segments
+    /// Datagrams that one call may send, at least 1: fewer once the system has refused several.
+    pub(super) fn segments(&self) -> usize {
+        if self.gso {
+            self.state.max_gso_segments()
+        } else {
+            1
+        }
     }
 
     /// Waits for datagrams; says how many buffers of `room` they fill. Cancelling it loses none.

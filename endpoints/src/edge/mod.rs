@@ -5,6 +5,7 @@ mod attempt;
 mod frame;
 mod gate;
 mod pipeline;
+mod route;
 mod worker;
 
 use std::net::SocketAddr;
@@ -13,27 +14,27 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tensorwire_protocol::admission::DropRule;
-use tensorwire_protocol::wire::{ConnectionId, FrameNumber, NoticeReason};
+use tensorwire_protocol::wire::{FrameNumber, NoticeReason};
 use tensorwire_protocol::{Event, RateControl, ReceivedResult, Redundancy, ReleaseReason, Time};
 use tokio::sync::mpsc;
 
-use crate::capture::{Recorder, Role};
+use crate::capture::Recorder;
 use crate::clock::Clock;
-use crate::control::{self, Close, ControlError, Message, Open};
-use crate::datapath::{DataPath, PathStats, SessionHandle};
+use crate::control::{self, Close, ControlError, Message};
+use crate::datapath::{PathStats, SessionHandle, SessionWatch};
 use crate::quic;
 use crate::stream::StreamDescription;
 
 use gate::Gate;
 use pipeline::Pipeline;
+use route::Opening;
 
 pub use attempt::Admitted;
 pub use frame::{Captured, Computed, Encoded, FrameSource};
+pub use route::Route;
 
 /// Events that may wait for the application.
 const EVENTS: usize = 1_024;
-/// The control exchange may take so long: the cloud may have to load a model.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A session as the edge sees it.
 #[derive(Debug)]
@@ -63,6 +64,8 @@ pub struct Protection {
     pub importance: Option<Arc<[f32]>>,
     /// What bounds the rate at which it sends; default off.
     pub rate: RateControl,
+    /// Whether routers may mark its packets instead of dropping them; default not.
+    pub ecn: bool,
 }
 
 /// How fast an edge streams.
@@ -141,28 +144,27 @@ pub enum Outcome {
 }
 
 impl Edge {
-    /// Opens a session with the cloud at `cloud`. Datagrams go to `data` where it is given (a link
-    /// emulator, say), else to where the cloud says.
+    /// Opens a session with the cloud at `cloud`, whose tensors take this route.
     ///
     /// # Errors
     /// If nobody answers, or the cloud refuses: the message says why.
     pub async fn connect(
         cloud: SocketAddr,
-        data: Option<SocketAddr>,
+        route: Route,
         stream: StreamDescription,
         protection: Protection,
         clock: Clock,
     ) -> Result<Self> {
-        Self::connect_recorded(cloud, data, stream, protection, clock, None).await
+        Self::connect_recorded(cloud, route, stream, protection, clock, None).await
     }
 
-    /// The same, with the datagrams in a capture, if there is one.
+    /// The same, with the datagrams in a capture, if there is one: of a carrier that has datagrams.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
     pub async fn connect_recorded(
         cloud: SocketAddr,
-        data: Option<SocketAddr>,
+        route: Route,
         stream: StreamDescription,
         protection: Protection,
         clock: Clock,
@@ -172,48 +174,43 @@ impl Edge {
         config.redundancy = protection.redundancy;
         config.importance = protection.importance;
         config.rate = protection.rate;
+        config.ecn = protection.ecn;
         let deadline = config.deadline;
         let any: SocketAddr = match cloud {
             SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
             SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
         };
-        let path = DataPath::bind(any, clock)
-            .await
-            .context("cannot open a UDP socket")?;
-        if let Some(recorder) = recorder {
-            path.record(recorder.tap(Role::Edge, path.local_addr()));
-        }
-        let (sender, events) = mpsc::channel(EVENTS);
-        let session = path.open(config, None, sender).await?;
-        let endpoint = quic::client(any)?;
+        let endpoint = quic::client(any, route.tuning(recorder.is_some())?)?;
         let connection = quic::connect(&endpoint, cloud).await?;
-        let open = Open::new(stream.clone(), session.connection().value());
-        let negotiated = tokio::time::timeout(OPEN_TIMEOUT, negotiate(&connection, open)).await;
-        let negotiated = negotiated.context("the cloud does not answer our request for a session");
-        let (control, replies, accept) = match negotiated.and_then(|granted| granted) {
-            Ok(granted) => granted,
+        let (sender, events) = mpsc::channel(EVENTS);
+        let opening = Opening {
+            route,
+            connection: &connection,
+            local: endpoint.local_addr()?,
+            stream,
+            config,
+            events: sender,
+            clock,
+            recorder,
+        };
+        match opening.open().await {
+            Ok((session, (control, replies))) => Ok(Self {
+                endpoint,
+                connection,
+                control,
+                _replies: replies,
+                session,
+                events,
+                deadline,
+                gate: Gate::new(DropRule::Off, deadline),
+                queue: 1,
+            }),
             Err(error) => {
                 connection.close(1_u32.into(), b"no session");
                 endpoint.wait_idle().await;
-                return Err(error);
+                Err(error)
             }
-        };
-        let mut peer = cloud;
-        peer.set_port(accept.data_port);
-        let remote = ConnectionId::new(accept.connection);
-        path.describe(&session, remote, &stream);
-        session.attach(remote, Some(data.unwrap_or(peer))).await?;
-        Ok(Self {
-            endpoint,
-            connection,
-            control,
-            _replies: replies,
-            session,
-            events,
-            deadline,
-            gate: Gate::new(DropRule::Off, deadline),
-            queue: 1,
-        })
+        }
     }
 
     /// Sets how it is decided which frames are worth computing, and how many may wait between two stages
@@ -222,7 +219,8 @@ impl Edge {
     /// Without a rule every frame is made and sent: capture waits while the pipeline is full. With one, a
     /// frame is captured when its time has come, decided upon when the model is free for it, and dropped
     /// where a newer one comes before its next stage does. Where frames come as fast as the session takes
-    /// them, none is dropped: the rule says when the next is captured.
+    /// them, the rule says when the next is captured, and one is dropped only each second in which the
+    /// deadline cannot be met at all or the cloud is silent.
     pub fn set_drop_rule(&mut self, rule: DropRule, queue: usize) {
         self.gate.set_rule(rule);
         self.queue = queue;
@@ -248,6 +246,12 @@ impl Edge {
         let streamed = drive(&mut pipeline, peer, stop, &mut tell).await;
         pipeline.end(&mut tell);
         streamed
+    }
+
+    /// A view of the session, for whoever wants to know of its path while it streams.
+    #[must_use]
+    pub fn watch(&self) -> SessionWatch {
+        self.session.watch()
     }
 
     /// Everything the session has counted.
@@ -290,7 +294,7 @@ async fn drive(
         tokio::select! {
             event = events.recv() => match event {
                 Some(event) => pipeline.answers.take(event, tell),
-                None => bail!("the data path has ended"),
+                None => bail!("{}", pipeline.end_reason()),
             },
             () = clock.sleep_until(capture_at) => pipeline.capture().await?,
             done = pipeline.camera.done() => pipeline.captured(done, tell).await?,
@@ -303,24 +307,5 @@ async fn drive(
                 return Err(ControlError::ended(&error)).context("the cloud went away");
             }
         }
-    }
-}
-
-async fn negotiate(
-    connection: &quinn::Connection,
-    open: Open,
-) -> Result<(quinn::SendStream, quinn::RecvStream, control::Accept)> {
-    let (mut send, mut receive) = connection.open_bi().await?;
-    control::send(&mut send, &Message::Open(open)).await?;
-    match control::receive(&mut receive).await? {
-        Message::Accept(accept) if accept.data_port == 0 || accept.connection > 0x00FF_FFFF => {
-            bail!("the cloud accepts with a port or connection ID that cannot be")
-        }
-        Message::Accept(accept) => Ok((send, receive, accept)),
-        Message::Refuse(refuse) => bail!("the cloud refuses: {}", refuse.shown()),
-        _ => Err(ControlError::Unexpected {
-            expected: "Accept or Refuse",
-        }
-        .into()),
     }
 }

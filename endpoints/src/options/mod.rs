@@ -1,5 +1,6 @@
 //! Command-line options that the binaries share, and what they mean.
 
+mod carrier;
 mod codec;
 mod importance;
 mod quality;
@@ -22,6 +23,7 @@ use crate::embedded;
 use crate::images::{Dataset, Rows};
 use crate::model::{Dimensions, Model};
 
+pub use carrier::CarrierOptions;
 pub(crate) use codec::parse_clip;
 pub use codec::{CodecOptions, CoderName, MapName, slice_bytes};
 pub(crate) use quality::{JPEG_LEVELS, LEVELS, QUALITIES};

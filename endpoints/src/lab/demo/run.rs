@@ -17,10 +17,11 @@ use super::keep::{ANSWERING, Arrived, DemoOpener};
 use super::report::Row;
 use super::tally::{METHODS, Tally};
 use crate::capture::{self, Recorder, Role};
+use crate::carrier::Carrier;
 use crate::classifier::{ClassifierOpener, Concealment, SideInformation, loss_kind};
 use crate::clock::Clock;
 use crate::cloud::{Cloud, CloudConfig};
-use crate::edge::{Edge, FrameSource, Outcome, Pace};
+use crate::edge::{Edge, FrameSource, Outcome, Pace, Route};
 use crate::images::Dataset;
 use crate::lab::parallel::{in_order, progress};
 use crate::model::{CloudModel, top_k};
@@ -108,6 +109,8 @@ impl<'a> Setting<'a> {
         let cloud = CloudConfig {
             listen: local,
             data: local,
+            carriers: [Carrier::Udp].into_iter().collect(),
+            gso: false,
             sessions: 1,
             any_source: false,
         };
@@ -185,7 +188,11 @@ impl<'a> Setting<'a> {
         let quality = Quality::fixed(&self.format);
         let source = ImageSource::new(&self.loaded, dataset, quality, side, frames)?;
         let source: Arc<dyn FrameSource> = Arc::new(source);
-        let mut edge = Edge::connect(control, Some(data), stream, protection, clock).await?;
+        let route = Route {
+            data: Some(data),
+            ..Route::default()
+        };
+        let mut edge = Edge::connect(control, route, stream, protection, clock).await?;
         let pace = Pace {
             interval: interval(self.options.fps),
             in_flight: IN_FLIGHT,

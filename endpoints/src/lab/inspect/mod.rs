@@ -31,8 +31,7 @@ pub struct Options {
     /// The capture
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Only messages of these types: data, repair, feedback, result, ping, padding, path-challenge,
-    /// path-response, close, refused
+    /// Only messages of these types, with commas between
     #[arg(long = "type", value_name = "TYPE", value_enum, value_delimiter = ',')]
     kinds: Vec<Kind>,
     /// Only messages about this tensor (its number's low 16 bits)

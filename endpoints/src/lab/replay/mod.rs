@@ -173,7 +173,7 @@ pub fn replay(
                 let at = time(packet.time_ns);
                 last = last.max(at);
                 match heading {
-                    Heading::ToCloud => receiver.arrived(at, udp.payload),
+                    Heading::ToCloud => receiver.arrived(at, udp.ecn, udp.payload),
                     Heading::ToEdge => receiver.sent(at, udp.payload),
                 }
             }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tensorwire_protocol::wire::{self, Message, ResultStatus, Results, TensorId, extend};
+use tensorwire_protocol::wire::{self, Ecn, Message, ResultStatus, Results, TensorId, extend};
 use tensorwire_protocol::{
     Config, ConfigError, Event, OutgoingResult, Session, Stats, TensorInfo, Time, Timer,
 };
@@ -86,10 +86,10 @@ impl<'a> Receiver<'a> {
     }
 
     /// A datagram arrived.
-    pub(super) fn arrived(&mut self, at: Time, datagram: &[u8]) {
+    pub(super) fn arrived(&mut self, at: Time, ecn: Ecn, datagram: &[u8]) {
         self.advance(at);
         // Refusals are counted.
-        let _ = self.session.handle_datagram(self.now, datagram);
+        let _ = self.session.handle_marked(self.now, ecn, datagram);
         self.after();
     }
 

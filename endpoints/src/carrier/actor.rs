@@ -1,0 +1,162 @@
+//! What drives a session on reliable streams, whatever the streams are.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tensorwire_protocol::wire::{ConnectionId, ResultStatus};
+use tensorwire_protocol::{Config, Event, OutgoingResult};
+use tokio::sync::mpsc;
+
+use super::session::{Role, StreamSession};
+use crate::clock::Clock;
+use crate::datapath::{COMMANDS, Command, LoadMeter, Outlook, PathStats, SessionHandle};
+
+/// A session, and the application that it serves.
+pub(super) struct Actor {
+    pub(super) session: StreamSession,
+    pub(super) clock: Clock,
+    pub(super) commands: mpsc::Receiver<Command>,
+    /// None once the streams have ended.
+    events: Option<mpsc::Sender<Event>>,
+    /// Events that found the channel full, answered tensors aside.
+    events_dropped: u64,
+    busy: u64,
+    load: LoadMeter,
+    ended: Arc<OnceLock<String>>,
+}
+
+impl Actor {
+    /// An actor that is not running yet, and the application's handle of its session.
+    pub(super) fn new(
+        role: Role,
+        config: Config,
+        clock: Clock,
+        events: mpsc::Sender<Event>,
+    ) -> (Self, SessionHandle) {
+        let (sender, commands) = mpsc::channel(COMMANDS);
+        let ended = Arc::new(OnceLock::new());
+        let id = config.local_connection;
+        let handle = SessionHandle::new(id, sender, clock, Arc::clone(&ended));
+        let session = StreamSession::new(role, config, clock.now());
+        let actor = Self {
+            session,
+            clock,
+            commands,
+            events: Some(events),
+            events_dropped: 0,
+            busy: 0,
+            load: LoadMeter::default(),
+            ended,
+        };
+        (actor, handle)
+    }
+
+    /// Does what the application asks for; whether the session goes on.
+    pub(super) fn obey(&mut self, command: Option<Command>) -> bool {
+        let now = self.clock.now();
+        match command {
+            // The caller may have gone, here and below.
+            Some(Command::Tensor(_, tensor, reply)) => {
+                let _ = reply.send(self.session.send_tensor(now, tensor));
+            }
+            Some(Command::Result(_, result, reply)) => {
+                self.load.answered(result.compute);
+                let _ = reply.send(self.session.send_result(result));
+            }
+            Some(Command::Skip(_, reason, first, count)) => {
+                self.session.skip_frames(reason, first, count);
+            }
+            Some(Command::Limit(_, tensors)) => self.load.limit(tensors),
+            Some(Command::Outlook(_, reply)) => {
+                let outlook = Outlook {
+                    path: self.session.path(),
+                    load: self.session.peer_load(),
+                    parity: 0.0,
+                };
+                let _ = reply.send(outlook);
+            }
+            Some(Command::Stats(_, reply)) => {
+                let _ = reply.send(self.stats());
+            }
+            Some(Command::End(_, reply)) => {
+                let _ = reply.send(self.stats());
+                return false;
+            }
+            Some(Command::Close(_)) | None => return false,
+            // For sessions on a data path.
+            Some(
+                Command::Open { .. }
+                | Command::Attach(..)
+                | Command::AttachQuic(..)
+                | Command::Datagram(..)
+                | Command::Room(..),
+            ) => {}
+        }
+        true
+    }
+
+    fn stats(&self) -> PathStats {
+        let mut session = *self.session.stats();
+        session.events_dropped += self.events_dropped;
+        PathStats {
+            session,
+            busy: self.busy,
+            send_failed: 0,
+        }
+    }
+
+    /// Tells the application what happened.
+    pub(super) fn tell(&mut self) {
+        while let Some(event) = self.session.poll_event() {
+            let Some(events) = &self.events else {
+                self.events_dropped += 1;
+                continue;
+            };
+            let is_tensor = matches!(event, Event::Tensor(_));
+            let sent = if is_tensor && self.load.is_full() {
+                Err(mpsc::error::TrySendError::Full(event))
+            } else {
+                events.try_send(event)
+            };
+            match sent {
+                Err(mpsc::error::TrySendError::Full(Event::Tensor(tensor))) => {
+                    self.busy += 1;
+                    let busy = OutgoingResult {
+                        tensor: *tensor.info(),
+                        status: ResultStatus::Busy,
+                        compute: Duration::ZERO,
+                        payload: Bytes::new(),
+                    };
+                    // An empty payload is never too long.
+                    let _ = self.session.send_result(busy);
+                }
+                Err(_) => self.events_dropped += 1,
+                Ok(()) if is_tensor => self.load.given(),
+                Ok(()) => {}
+            }
+        }
+        if let Some(load) = self.load.news() {
+            self.session.set_load(load);
+        }
+    }
+
+    /// The streams have ended for this reason: the application gets no more events, but what was counted,
+    /// until it closes the session.
+    pub(super) async fn end(mut self, reason: String) {
+        // It ends once.
+        let _ = self.ended.set(reason);
+        self.events = None;
+        loop {
+            let command = self.commands.recv().await;
+            if !self.obey(command) {
+                return;
+            }
+        }
+    }
+}
+
+/// A connection ID that cannot be guessed.
+pub(super) fn connection_id() -> Result<ConnectionId, getrandom::Error> {
+    getrandom::u32().map(ConnectionId::new)
+}

@@ -1,0 +1,37 @@
+//! What carries tensors: options.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+
+use crate::carrier::{Carrier, Congestion};
+use crate::edge::Route;
+
+/// What carries an edge's tensors.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct CarrierOptions {
+    /// What carries tensors and results
+    #[arg(long, value_enum, default_value_t)]
+    pub carrier: Carrier,
+    /// Congestion controller of the carriers that have their own: quic-datagram, quic-stream and tcp
+    /// [default: what quinn or the kernel choose]
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub congestion: Option<Congestion>,
+    /// Let datagrams that are due at once leave in one system call (generic segmentation offload): less
+    /// work, but the network sees a burst, and netem takes it for one packet
+    #[arg(long)]
+    pub gso: bool,
+}
+
+impl CarrierOptions {
+    /// The route that these options ask for; UDP and TCP go to `data` where it is given.
+    #[must_use]
+    pub const fn route(&self, data: Option<SocketAddr>) -> Route {
+        Route {
+            carrier: self.carrier,
+            congestion: self.congestion,
+            data,
+            gso: self.gso,
+        }
+    }
+}

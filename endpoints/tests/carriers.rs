@@ -1,0 +1,394 @@
+//! Every carrier, through the real edge and cloud in this process.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    reason = "what goes wrong here fails the test"
+)]
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tensorwire_codec::{ClipRange, Coder, Format, Map, Quantiser, Shape};
+use tensorwire_endpoints::carrier::{Carrier, Carriers, Congestion};
+use tensorwire_endpoints::clock::Clock;
+use tensorwire_endpoints::cloud::{Answer, Cloud, CloudConfig, CloudNotice, Opener, TensorHandler};
+use tensorwire_endpoints::control::Refuse;
+use tensorwire_endpoints::digest::Digest;
+use tensorwire_endpoints::edge::{
+    Captured, Computed, Edge, Encoded, FrameSource, Outcome, Pace, Protection, Route,
+};
+use tensorwire_endpoints::stream::StreamDescription;
+use tensorwire_protocol::admission::DropReason;
+use tensorwire_protocol::wire::ResultStatus;
+use tensorwire_protocol::{ReceivedTensor, ReleaseReason, Slices};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const FRAMES: u64 = 20;
+/// Bytes of a tensor: more than a packet, and more than a stream is read at a time.
+const BYTES: usize = 40_000;
+
+fn local() -> SocketAddr {
+    ([127, 0, 0, 1], 0).into()
+}
+
+fn stream() -> StreamDescription {
+    let shape = Shape::new(4, 100, 100).unwrap();
+    let quantiser = Quantiser::new(ClipRange::new(-1.0, 1.0).unwrap(), 256).unwrap();
+    let map = Map::ChannelRows { rows: 50 };
+    let format = Format::new(shape, quantiser, map, Coder::Raw).unwrap();
+    let mut stream = StreamDescription::new(&format, "split", Digest::of("model"), None).unwrap();
+    // Nothing is lost here, and how busy the machine is must not matter.
+    stream.deadline_ms = 30_000;
+    // Not even what the buffers of a busy machine lose.
+    stream.retransmission = true;
+    stream
+}
+
+/// The tensor of a frame: bytes that say where they are and whose.
+fn tensor(frame: u64) -> Slices {
+    let bytes: Vec<u8> = (0..BYTES)
+        .map(|i| (i as u8) ^ (i >> 8) as u8 ^ frame as u8)
+        .collect();
+    let ends = (1..=8).map(|slice| slice * BYTES as u32 / 8);
+    Slices::new(Bytes::from(bytes), ends.collect()).unwrap()
+}
+
+struct Frames(u64);
+
+impl FrameSource for Frames {
+    fn capture(self: Arc<Self>, number: u64) -> anyhow::Result<Option<Captured>> {
+        let encode = move |_budget| {
+            Ok(Encoded {
+                step: 0,
+                slices: tensor(number),
+            })
+        };
+        let compute = move || Ok(Computed::new(encode));
+        Ok((number < self.0).then(|| Captured::new(number.to_string(), None, compute)))
+    }
+}
+
+/// Answers with the frame's number if every slice is as it was sent.
+struct Checking;
+
+impl Opener for Checking {
+    fn open(&self, _stream: &StreamDescription) -> Result<Box<dyn TensorHandler>, Refuse> {
+        Ok(Box::new(Self))
+    }
+}
+
+impl TensorHandler for Checking {
+    fn handle(&mut self, received: &ReceivedTensor) -> Answer {
+        let frame = received.info().frame.0;
+        let sent = tensor(frame);
+        let same = (0..8).all(|slice| received.slice(slice) == sent.get(slice));
+        Answer {
+            status: if same {
+                ResultStatus::Done
+            } else {
+                ResultStatus::Undecodable
+            },
+            payload: Bytes::copy_from_slice(&frame.to_be_bytes()),
+        }
+    }
+}
+
+struct Running {
+    control: SocketAddr,
+    tcp: Option<SocketAddr>,
+    notices: mpsc::Receiver<CloudNotice>,
+    _stop: oneshot::Sender<()>,
+}
+
+impl Running {
+    async fn start(carriers: Carriers) -> Self {
+        let config = CloudConfig {
+            listen: local(),
+            data: local(),
+            carriers,
+            gso: false,
+            sessions: 4,
+            any_source: false,
+        };
+        let cloud = Cloud::bind(config, Clock::start()).await.unwrap();
+        let (control, tcp) = (cloud.local_addr().unwrap(), cloud.tcp_addr());
+        let (sender, notices) = Cloud::notices();
+        let (stop, stopped) = oneshot::channel();
+        tokio::spawn(cloud.serve(Arc::new(Checking), sender, async {
+            let _ = stopped.await;
+        }));
+        Self {
+            control,
+            tcp,
+            notices,
+            _stop: stop,
+        }
+    }
+
+    async fn notice(&mut self) -> CloudNotice {
+        let notice = tokio::time::timeout(PATIENCE, self.notices.recv()).await;
+        notice.expect("a notice").expect("a cloud")
+    }
+}
+
+async fn connect(cloud: SocketAddr, route: Route) -> anyhow::Result<Edge> {
+    let connecting = Edge::connect(
+        cloud,
+        route,
+        stream(),
+        Protection::default(),
+        Clock::start(),
+    );
+    tokio::time::timeout(PATIENCE, connecting)
+        .await
+        .expect("an end")
+}
+
+fn over(carrier: Carrier) -> Route {
+    Route {
+        carrier,
+        ..Route::default()
+    }
+}
+
+/// Streams all frames over `route`, and checks that all are answered.
+async fn all_are_answered(route: Route) {
+    let mut cloud = Running::start(Carriers::ALL).await;
+    let mut edge = connect(cloud.control, route).await.unwrap();
+    let pace = Pace {
+        interval: Duration::ZERO,
+        in_flight: 4,
+    };
+    let (mut answered, mut others) = (BTreeSet::new(), Vec::new());
+    let streaming = edge.stream(
+        Arc::new(Frames(FRAMES)),
+        pace,
+        std::future::pending(),
+        |outcome| match outcome {
+            Outcome::Answered { sent, result, .. } => {
+                assert_eq!(result.status, ResultStatus::Done, "as it was sent");
+                assert_eq!(result.missing_share, 0.0);
+                assert_eq!(result.reason, ReleaseReason::Complete);
+                assert_eq!(result.frame, sent.frame);
+                assert_eq!(result.payload, sent.frame.0.to_be_bytes()[..]);
+                answered.insert(sent.frame.0);
+            }
+            other => others.push(other),
+        },
+    );
+    let streamed = tokio::time::timeout(PATIENCE, streaming).await;
+    streamed.expect("an end").unwrap();
+    assert!(others.is_empty(), "{others:?}");
+    assert_eq!(answered, (0..FRAMES).collect());
+    let stats = edge.stats().await.unwrap();
+    assert_eq!(stats.session.tensors_sent, FRAMES);
+    assert!(stats.session.bytes_sent > FRAMES * BYTES as u64);
+    edge.close().await;
+
+    let CloudNotice::Opened { carrier, .. } = cloud.notice().await else {
+        panic!("no session")
+    };
+    assert_eq!(carrier, route.carrier);
+    let CloudNotice::Closed { stats, reason, .. } = cloud.notice().await else {
+        panic!("still open")
+    };
+    assert_eq!(reason, "the edge is done");
+    let stats = stats.unwrap();
+    assert_eq!(stats.session.tensors_complete, FRAMES, "{stats:?}");
+    assert_eq!((stats.busy, stats.session.conflicts), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn udp_carries_tensors_and_results() {
+    all_are_answered(over(Carrier::Udp)).await;
+    let gso = true;
+    all_are_answered(Route {
+        gso,
+        ..over(Carrier::Udp)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn quic_datagrams_carry_tensors_and_results() {
+    all_are_answered(over(Carrier::QuicDatagram)).await;
+    let congestion = Some(Congestion::Bbr);
+    all_are_answered(Route {
+        congestion,
+        ..over(Carrier::QuicDatagram)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn quic_streams_carry_tensors_and_results() {
+    all_are_answered(over(Carrier::QuicStream)).await;
+    let congestion = Some(Congestion::Bbr);
+    all_are_answered(Route {
+        congestion,
+        ..over(Carrier::QuicStream)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tcp_carries_tensors_and_results() {
+    all_are_answered(over(Carrier::Tcp)).await;
+    // Every kernel with TCP lets everybody use the one that it uses by default.
+    let default = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control");
+    let congestion = match default.unwrap_or_default().trim() {
+        "cubic" => Some(Congestion::Cubic),
+        "bbr" => Some(Congestion::Bbr),
+        _ => None,
+    };
+    all_are_answered(Route {
+        congestion,
+        ..over(Carrier::Tcp)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_carrier_that_is_not_offered_is_refused_with_those_that_are() {
+    let offered = [Carrier::Udp, Carrier::QuicStream];
+    let mut cloud = Running::start(offered.into_iter().collect()).await;
+    assert_eq!(cloud.tcp, None);
+    for carrier in [Carrier::Tcp, Carrier::QuicDatagram] {
+        let error = connect(cloud.control, over(carrier)).await.unwrap_err();
+        let message = format!("{error:#}");
+        assert!(message.contains("udp, quic-stream, not"), "{message}");
+        assert!(message.contains(carrier.name()), "{message}");
+        assert!(matches!(cloud.notice().await, CloudNotice::Refused { .. }));
+    }
+    connect(cloud.control, over(Carrier::QuicStream))
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_route_that_its_carrier_cannot_take_is_refused_at_once() {
+    let nobody = ([127, 0, 0, 1], 1).into();
+    let udp = over(Carrier::Udp);
+    let congestion = Some(Congestion::Bbr);
+    let streams = over(Carrier::QuicStream);
+    let cases = [
+        (Route { congestion, ..udp }, "a rate control of its own"),
+        (
+            Route {
+                data: Some(nobody),
+                ..streams
+            },
+            "on the control connection",
+        ),
+    ];
+    for (route, expected) in cases {
+        let error = connect(nobody, route).await.unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_does_not_get_into_a_session() {
+    let mut cloud = Running::start(Carriers::ALL).await;
+    let tcp = cloud.tcp.unwrap();
+    // The edge connects elsewhere, so that its session waits.
+    let elsewhere = tokio::net::TcpListener::bind(local()).await.unwrap();
+    let route = Route {
+        data: Some(elsewhere.local_addr().unwrap()),
+        ..over(Carrier::Tcp)
+    };
+    let edge = connect(cloud.control, route).await.unwrap();
+    let CloudNotice::Opened { connection, .. } = cloud.notice().await else {
+        panic!("no session")
+    };
+    // What the edge says where it connected instead: name, version, session, secret.
+    let mut attach = [0; 41];
+    let (mut socket, _) = elsewhere.accept().await.unwrap();
+    socket.read_exact(&mut attach).await.unwrap();
+    assert_eq!(attach[..5], *b"TWTC\x01");
+    assert_eq!(attach[5..9], connection.value().to_be_bytes());
+
+    let mut wrong = attach;
+    wrong[40] ^= 1;
+    let mut unknown = attach;
+    unknown[8] ^= 1;
+    for message in [wrong, unknown, [0; 41]] {
+        let mut stranger = TcpStream::connect(tcp).await.unwrap();
+        stranger.write_all(&message).await.unwrap();
+        let closed = tokio::time::timeout(PATIENCE, stranger.read(&mut [0; 1])).await;
+        assert!(
+            matches!(closed.expect("an end"), Ok(0) | Err(_)),
+            "it is closed"
+        );
+    }
+    // Who knows the secret gets in, once.
+    let mut right = TcpStream::connect(tcp).await.unwrap();
+    right.write_all(&attach).await.unwrap();
+    let mut ping = [0; 9];
+    right.read_exact(&mut ping).await.unwrap();
+    assert_eq!(ping[..5], [5, 0, 0, 0, 4], "the cloud asks for the clock");
+    let mut again = TcpStream::connect(tcp).await.unwrap();
+    again.write_all(&attach).await.unwrap();
+    let closed = tokio::time::timeout(PATIENCE, again.read(&mut ping)).await;
+    assert!(matches!(closed.expect("an end"), Ok(0) | Err(_)));
+
+    // Bytes that are no frames end the session, and say why.
+    right.write_all(&[0xFF; 16]).await.unwrap();
+    let CloudNotice::Closed { reason, .. } = cloud.notice().await else {
+        panic!("still open")
+    };
+    assert!(reason.contains("unknown kind 255"), "{reason}");
+    drop(edge);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_stops_reading_makes_the_edge_refuse_and_not_grow() {
+    let mut cloud = Running::start(Carriers::ALL).await;
+    // Somebody who takes the connection and reads nothing.
+    let elsewhere = tokio::net::TcpListener::bind(local()).await.unwrap();
+    let route = Route {
+        data: Some(elsewhere.local_addr().unwrap()),
+        ..over(Carrier::Tcp)
+    };
+    let mut edge = connect(cloud.control, route).await.unwrap();
+    let _socket = elsewhere.accept().await.unwrap();
+    assert!(matches!(cloud.notice().await, CloudNotice::Opened { .. }));
+    let pace = Pace {
+        interval: Duration::ZERO,
+        in_flight: 1_024,
+    };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let mut stop = Some(stop);
+    let mut refused = 0;
+    let stopped = async {
+        let _ = stopped.await;
+    };
+    let streaming = edge.stream(Arc::new(Frames(u64::MAX)), pace, stopped, |outcome| {
+        if let Outcome::Skipped { reason, .. } = outcome {
+            assert_eq!(reason, DropReason::Rate.name());
+            refused += 1;
+            if refused == 20 {
+                drop(stop.take());
+            }
+        }
+    });
+    // Unanswered tensors are waited for longer than this test likes to: it ends when enough are refused.
+    let _ = tokio::time::timeout(Duration::from_secs(20), streaming).await;
+    assert!(refused >= 20, "{refused}");
+    let stats = edge.stats().await.unwrap().session;
+    // What the kernel's buffers took, and a queue of eight.
+    assert!(stats.tensors_sent < 1_000, "{}", stats.tensors_sent);
+    assert_eq!(stats.frames_skipped, refused);
+    let waiting =
+        stats.tensors_sent * BYTES as u64 - stats.bytes_sent.min(stats.tensors_sent * BYTES as u64);
+    assert!(waiting <= 9 * BYTES as u64, "{waiting}");
+}
