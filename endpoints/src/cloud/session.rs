@@ -184,12 +184,10 @@ impl<O: Opener> Shared<O> {
         let handler = tokio::task::spawn_blocking(move || opener.open(&description));
         let handler = handler.await.map_err(|error| internal(&error))??;
         let (events, inbox) = mpsc::channel(WAITING_TENSORS);
-        let session = self.start(carrier, (config, &stream), control, events).await;
+        let session = self
+            .start(carrier, (config, &stream), control, events)
+            .await;
         let session = session.map_err(|error| internal(&error))?;
-        if matches!(carrier, Carrier::Udp | Carrier::QuicDatagram) {
-            let remote = ConnectionId::new(connection);
-            self.path.describe(&session, remote, &stream);
-        }
         Ok(Granted {
             carrier,
             stream,
