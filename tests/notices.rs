@@ -33,8 +33,7 @@ proptest! {
             seed,
             ..LinkConfig::default()
         });
-        // A tensor that was given up early would not tell what its late packets say.
-        let mut pair = Pair::waiting(stream(30, |_| ()), path);
+        let mut pair = Pair::new(stream(30, |_| ()), path);
         let reasons = [NoticeReason::FrameRate, NoticeReason::FrameBusy, NoticeReason::Other(0x40)];
         let (mut next, mut expected) = (0, Vec::new());
         for i in 0..80_usize {
@@ -102,4 +101,51 @@ fn an_abandoned_tensor_is_told_by_the_next() {
         _ => None,
     });
     assert_eq!(told, Some((NoticeReason::TensorDeadline, 0, 2)));
+}
+
+/// An edge that skipped three frames before its tensor of four packets, and that tensor's packets; and a
+/// cloud.
+fn told_in_packets(now: Time) -> (Vec<Vec<u8>>, Session) {
+    let (edge, cloud) = configs(stream(4, |_| ()));
+    let mut edge = Session::new(edge, Time::ZERO).unwrap();
+    let cloud = Session::new(cloud, Time::ZERO).unwrap();
+    let _ping = flood(&mut edge, Time::ZERO);
+    edge.skip_frames(NoticeReason::FrameBusy, frame(0), 3);
+    edge.send_tensor(now, outgoing(3, now, slices(&[700; 4], 3)))
+        .unwrap();
+    (flood(&mut edge, now), cloud)
+}
+
+/// What a cloud tells of skipped frames.
+fn skips_of(cloud: &mut Session) -> Vec<(NoticeReason, u64, u8)> {
+    let events: Vec<Event> = std::iter::from_fn(|| cloud.poll_event()).collect();
+    skips(events.iter())
+}
+
+#[test]
+fn a_late_packet_tells_its_notice_all_the_same() {
+    let told = vec![(NoticeReason::FrameBusy, 0, 3)];
+    let (packets, mut cloud) = told_in_packets(Time::from_millis(10));
+    // Only the last packet arrives in time, which carries none; its tensor ends without the others.
+    let (last, first) = packets.split_last().unwrap();
+    cloud.handle_datagram(Time::from_millis(11), last).unwrap();
+    assert_eq!(skips_of(&mut cloud), vec![]);
+    let late = Time::from_millis(1_000);
+    cloud.handle_timeout(late);
+    for packet in first {
+        cloud.handle_datagram(late, packet).unwrap();
+    }
+    assert_eq!(cloud.stats().late, first.len() as u64);
+    assert_eq!(skips_of(&mut cloud), told);
+
+    // In time and late: once.
+    let (packets, mut cloud) = told_in_packets(Time::from_millis(10));
+    let (first, others) = packets.split_first().unwrap();
+    cloud.handle_datagram(Time::from_millis(11), first).unwrap();
+    assert_eq!(skips_of(&mut cloud), told);
+    cloud.handle_timeout(late);
+    for packet in others {
+        cloud.handle_datagram(late, packet).unwrap();
+    }
+    assert_eq!(skips_of(&mut cloud), vec![]);
 }

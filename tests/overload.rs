@@ -258,15 +258,15 @@ fn a_slow_path_carries_what_it_can_in_time() {
 }
 
 #[test]
-fn a_deadline_that_cannot_be_met_computes_nothing() {
+fn a_deadline_that_cannot_be_met_computes_a_frame_now_and_then() {
     // 20 ms on the way, 5 to make it, 90 to send it.
     let slow = 1_050_000;
     let control = RateControl::Fixed {
         bits_per_second: slow,
     };
     let outcome = run(DropRule::Predictive, MS, control, slow);
-    // The first one told how long such tensors are.
-    assert_eq!(outcome.sent, 1);
-    assert_eq!(outcome.dropped(DropReason::Deadline), FRAMES - 1);
+    // The first one told how long such tensors are; one each half second sees whether they still are.
+    assert!((2..=41).contains(&outcome.sent), "{}", outcome.sent);
+    assert_eq!(outcome.dropped(DropReason::Deadline), FRAMES - outcome.sent);
     assert_eq!(DropReason::Deadline.notice(), NoticeReason::FrameDeadline);
 }

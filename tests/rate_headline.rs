@@ -13,50 +13,68 @@ const STREAM: Source = Source::Periodic {
     bytes: 12_000,
     interval: Duration::from_micros(33_333),
 };
+/// Bytes of the eleven packets of a tensor, headers included, over the rate, and the delay; milliseconds.
+const LIMIT: f64 = (12_000.0 + 11.0 * 58.0) * 8e3 / RATE as f64 + 20.0;
+
+/// Releases of three thousand tensors: sorted milliseconds from capture, and the share that was whole.
+fn releases(loss: LossModel, deadline: u64, parity: f64) -> (Vec<f64>, f64) {
+    let mut net = Dumbbell::new(LinkConfig {
+        rate: Some(RATE),
+        delay: DELAY,
+        loss,
+        seed: 11,
+        ..LinkConfig::default()
+    });
+    let config = stream(SLICES, |config| {
+        config.rate = RateControl::Adaptive(AdaptiveRate::default());
+        config.deadline = Duration::from_millis(deadline);
+        config.retransmission = deadline == 100;
+        config.redundancy = Redundancy::Fixed { ratio: parity };
+    });
+    let flow = net.stream(config, STREAM, Time::from_millis(500));
+    net.run_until(Time::from_millis(100_500));
+    let tensors = &net.of(flow).released;
+    let took = tensors
+        .iter()
+        .map(|tensor| tensor.released - tensor.captured);
+    let mut took: Vec<f64> = took.map(|took| took.as_secs_f64() * 1e3).collect();
+    took.sort_by(f64::total_cmp);
+    let whole = tensors.iter().filter(|t| t.slices_received == t.slices);
+    (took, whole.count() as f64 / tensors.len() as f64)
+}
 
 #[test]
-fn the_median_is_within_a_twentieth_of_the_limit() {
-    for loss in [0.0, 0.01, 0.05, 0.1] {
+fn tensors_are_as_fast_as_the_path() {
+    let independent = |rate| LossModel::independent(rate).unwrap();
+    let bursts = LossModel::gilbert(0.05, 4.0).unwrap();
+    let cells = [
+        ("none", independent(0.0), 0.1),
+        ("1 %", independent(0.01), 0.2),
+        ("5 %", independent(0.05), 0.3),
+        ("10 %", independent(0.1), 0.4),
+        ("bursts", bursts, 0.4),
+    ];
+    for (name, loss, parity) in cells {
         for deadline in [35, 100] {
-            let mut net = Dumbbell::new(LinkConfig {
-                rate: Some(RATE),
-                delay: DELAY,
-                loss: LossModel::independent(loss).unwrap(),
-                seed: 11,
-                ..LinkConfig::default()
-            });
-            let config = stream(SLICES, |config| {
-                config.rate = RateControl::Adaptive(AdaptiveRate::default());
-                config.deadline = Duration::from_millis(deadline);
-                config.retransmission = deadline == 100;
-                config.redundancy = Redundancy::Fixed {
-                    ratio: if loss > 0.01 { 0.4 } else { 0.2 },
-                };
-            });
-            let flow = net.stream(config, STREAM, Time::from_millis(500));
-            net.run_until(Time::from_millis(100_500));
-            let tensors = &net.of(flow).released;
-            let mut took: Vec<f64> = tensors
-                .iter()
-                .map(|tensor| (tensor.released - tensor.captured).as_secs_f64() * 1e3)
-                .collect();
-            let whole = tensors
-                .iter()
-                .filter(|t| t.slices_received == t.slices)
-                .count();
-            took.sort_by(f64::total_cmp);
-            // Eleven packets, with their headers.
-            let limit = (12_000.0 + 11.0 * 58.0) * 8e3 / RATE as f64 + 20.0;
-            let [p50, p99] = [50, 99].map(|p| took[took.len() * p / 100]);
+            let (took, whole) = releases(loss.clone(), deadline, parity);
+            let [p50, p99] = [50, 99].map(|percent| took[took.len() * percent / 100]);
             println!(
-                "loss {loss} deadline {deadline}: {} tensors, p50 {:.3} p99 {:.3} of {limit:.2} ms, whole {:.4}, path {:?}",
-                tensors.len(),
-                p50 / limit,
-                p99 / limit,
-                whole as f64 / tensors.len() as f64,
-                net.of(flow).edge.path(net.now),
+                "loss {name}, deadline {deadline} ms: {} tensors, p50 {:.3} and p99 {:.3} of {LIMIT:.2} ms, whole {whole:.4}",
+                took.len(),
+                p50 / LIMIT,
+                p99 / LIMIT,
             );
-            assert!(p50 <= 1.05 * limit);
+            // A burst now and then takes a whole tensor.
+            assert!(took.len() >= if name == "bursts" { 2_985 } else { 2_999 });
+            assert!(p50 <= 1.05 * LIMIT);
+            // How many are whole is a matter of parity; pacing must not make their last packets late.
+            assert!(
+                p99 <= if deadline == 35 {
+                    1.25 * LIMIT
+                } else {
+                    LIMIT + 40.0 + 10.0
+                }
+            );
         }
     }
 }

@@ -20,7 +20,8 @@ pub(crate) fn count(entries: usize) -> f64 {
 const LANES: usize = 16;
 
 /// Sum of the products of two slices, in f32. The order of the additions depends on the length
-/// alone.
+/// alone. Inlined, so that it is compiled for the vectors that its caller may use.
+#[inline(always)]
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let (a, a_tail) = a.as_chunks::<LANES>();
     let (b, b_tail) = b.as_chunks::<LANES>();

@@ -16,13 +16,17 @@ mod support;
 
 use support::{Running, edge, edge_to, free_port, json_lines, run, start_cloud, text};
 
+/// However slow the machine is, every frame is sent.
+const ALL: [&str; 2] = ["--drop-rule", "off"];
+
 #[test]
 fn every_frame_is_answered_with_the_models_answer() {
     let (cloud, address) = start_cloud(&[]);
-    let command = edge_to(
+    let mut command = edge_to(
         &address,
         &["--frames", "40", "--fps", "100", "--deadline-ms", "10000"],
     );
+    command.args(ALL);
     let output = run(command);
     let stderr = text(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{stderr}");
@@ -94,6 +98,7 @@ fn through_a_lossy_link(options: &[&str]) -> Vec<serde_json::Value> {
         "--deadline-ms",
         "500",
     ];
+    arguments.extend(ALL);
     arguments.extend(options);
     let output = run(edge_to(&address, &arguments));
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
@@ -154,7 +159,8 @@ fn jpeg_slices_and_other_maps_and_interleavers_work() {
         ["--map", "mosaic", "--mss", "576", "--slice-bytes", "2000"],
     ] {
         let mut command = edge_to(&address, &["--frames", "20", "--fps", "100"]);
-        command.args(["--deadline-ms", "10000"]).args(arguments);
+        command.args(["--deadline-ms", "10000"]);
+        command.args(ALL).args(arguments);
         let output = run(command);
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
         let lines = json_lines(&text(&output.stdout));
@@ -163,6 +169,58 @@ fn jpeg_slices_and_other_maps_and_interleavers_work() {
             .filter(|l| l["predictions"][0]["label"] == l["label"])
             .count();
         assert!(right >= 17, "{arguments:?}: {right} of 20");
+    }
+}
+
+/// 200 frames a second on a path that takes some ten: what cannot come in time is not computed, the lines
+/// and the summary say why, and each frame is told once.
+#[test]
+fn frames_that_would_come_late_are_skipped_with_the_reason() {
+    let (_cloud, address) = start_cloud(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let summary = folder.path().join("summary.json");
+    for rule in ["predictive", "published"] {
+        let options = ["--frames", "300", "--fps", "200", "--deadline-ms", "500"];
+        let mut command = edge_to(&address, &options);
+        command.args(["--rate-control", "1mbit", "--drop-rule", rule, "--json"]);
+        command.arg(&summary);
+        let output = run(command);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{stderr}");
+        let lines = json_lines(&text(&output.stdout));
+        let mut frames: Vec<_> = lines.iter().map(|l| l["frame"].as_u64().unwrap()).collect();
+        frames.sort_unstable();
+        assert!(frames.into_iter().eq(0..300), "{stderr}");
+        let skipped = |reason: &str| {
+            let of_it = |l: &&serde_json::Value| l["outcome"] == "skipped" && l["reason"] == reason;
+            lines.iter().filter(of_it).count()
+        };
+        let reasons = ["rate", "deadline", "server-busy", "superseded"];
+        let all: usize = reasons.iter().map(|reason| skipped(reason)).sum();
+        assert!(all >= 100 && all < 300, "{rule}: {stderr}");
+        assert!(
+            skipped("rate") + skipped("superseded") >= 50,
+            "{rule}: {stderr}"
+        );
+        let counted: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&summary).unwrap()).unwrap();
+        assert_eq!(counted["drop_rule"], rule);
+        assert_eq!(counted["frames"], 300);
+        for reason in reasons {
+            let told = counted["skipped"][reason].as_u64().unwrap_or(0);
+            assert_eq!(told, skipped(reason) as u64, "{rule}: {stderr}");
+        }
+        let ends = ["answered", "failed", "dropped", "unanswered"];
+        let sent: u64 = ends.iter().map(|end| counted[end].as_u64().unwrap()).sum();
+        assert_eq!(sent + all as u64, 300, "{rule}: {stderr}");
+        assert!(
+            counted["answered"].as_u64().unwrap() >= 3,
+            "{rule}: {stderr}"
+        );
+        assert!(
+            stderr.contains(&format!("{all} frames skipped (")),
+            "{stderr}"
+        );
     }
 }
 
@@ -216,6 +274,8 @@ fn bad_input_is_told_plainly() {
     let cases: &[(&[&str], i32, &str)] = &[
         (&["--no-such-flag"], 2, "unexpected argument"),
         (&["--mss", "100"], 2, "576..=65000"),
+        (&["--rate-control", "20"], 2, "`off`, `adaptive` or a rate"),
+        (&["--drop-rule", "some"], 2, "predictive"),
         (
             &["--split", "add_9", "--connect", "127.0.0.1:1"],
             1,
@@ -287,10 +347,11 @@ fn ctrl_c_ends_an_edge_that_nobody_answers() {
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let data = silent.local_addr().unwrap().to_string();
     for interrupts in [1, 2] {
-        let command = edge_to(
+        let mut command = edge_to(
             &address,
             &["--data", &data, "--frames", "100", "--deadline-ms", "3000"],
         );
+        command.args(ALL);
         let mut edge = Running::start(command);
         edge.wait_for("streaming");
         std::thread::sleep(std::time::Duration::from_millis(500));

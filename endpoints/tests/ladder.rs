@@ -14,6 +14,7 @@
 )]
 mod support;
 
+use std::fs;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -25,6 +26,7 @@ use tensorwire_codec::{
     Chooser, Classification, ClipRange, Coder, Decoder, Encoder, Format, Ladder, Map, Quantiser,
     Shape, Step,
 };
+use tensorwire_concealment::{Bundle, StepCoder};
 use tensorwire_endpoints::carrier::Carriers;
 use tensorwire_endpoints::classifier::{ClassifierOpener, Concealment};
 use tensorwire_endpoints::clock::Clock;
@@ -457,7 +459,14 @@ async fn a_step_that_was_not_agreed_on_is_counted_and_answered_by_nothing() {
 #[test]
 fn the_programs_say_which_step_a_tensor_is_of() {
     let (cloud, address) = start_cloud(&[]);
-    let stream = ["--frames", "20", "--fps", "100", "--deadline-ms", "10000"];
+    let stream = [
+        "--frames",
+        "20",
+        "--deadline-ms",
+        "10000",
+        "--drop-rule",
+        "off",
+    ];
     let adaptive = ["--coder", "jpeg", "--adaptive-quality", "--ladder", "80,40"];
     let output = run(edge_to(&address, &[&stream[..], &adaptive].concat()));
     let stderr = text(&output.stderr);
@@ -471,6 +480,31 @@ fn the_programs_say_which_step_a_tensor_is_of() {
         "{stderr}"
     );
     assert!(stderr.contains("tensors by step: 0: 20, 1: 0"), "{stderr}");
+
+    // 33 ms of 1 Mbit/s are 3,906 bytes without headers: room for 8 levels, not for 16.
+    let slow = [
+        "--frames",
+        "8",
+        "--rate-control",
+        "1mbit",
+        "--drop-rule",
+        "off",
+    ];
+    let raw = [
+        "--fps",
+        "30",
+        "--deadline-ms",
+        "10000",
+        "--adaptive-quality",
+    ];
+    let output = run(edge_to(&address, &[&slow[..], &raw].concat()));
+    let lines = json_lines(&text(&output.stdout));
+    assert_eq!(lines.len(), 8, "{}", text(&output.stderr));
+    for line in lines {
+        assert!(line["step"].as_u64().unwrap() >= 3, "{line}");
+        assert!(line["bytes"].as_u64().unwrap() <= 3_906, "{line}");
+    }
+
     let output = run(edge_to(&address, &stream));
     let lines = json_lines(&text(&output.stdout));
     assert!(
@@ -478,4 +512,67 @@ fn the_programs_say_which_step_a_tensor_is_of() {
         "{lines:?}"
     );
     drop(cloud);
+}
+
+#[test]
+fn calibration_measures_what_each_step_takes_and_costs() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let calibrate = |options: &[&str]| {
+        let (out, json) = (file("made.twb"), file("rows.json"));
+        let mut command = support::lab();
+        command.args(["calibrate", "--quick", "--out", &out, "--json", &json]);
+        let output = run({
+            command.args(options);
+            command
+        });
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{errors}");
+        let bundle = Bundle::from_bytes(&fs::read(&out).unwrap()).unwrap();
+        let rows: serde_json::Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+        let rows = rows["rows"].as_array().unwrap().iter();
+        let rows: Vec<_> = rows
+            .filter(|row| row["section"] == "ladder")
+            .cloned()
+            .collect();
+        (text(&output.stdout), bundle.ladder().unwrap().clone(), rows)
+    };
+    let (said, ladder, rows) = calibrate(&["--rows", "0..120"]);
+    assert!(
+        said.contains("at each quality") && said.contains("LADDER 188"),
+        "{said}"
+    );
+    assert_eq!(
+        (ladder.bytes_images(), ladder.accuracy_images()),
+        (120, 120)
+    );
+    let steps = ladder.steps();
+    assert_eq!((steps.len(), rows.len()), (11, 11));
+    // 9,408 entries of 8 and of 2 bits; every slice ends on a whole byte.
+    let of_raw: Vec<u32> = steps[..5].iter().map(|step| step.p95_bytes).collect();
+    assert_eq!(of_raw, [9_408, 7_105, 4_737, 3_553, 2_369]);
+    assert!(steps[4].drop > 1.0, "4 levels are too few: {steps:?}");
+    assert_eq!(steps[0].drop, 0.0);
+    let of_jpeg = &steps[5..];
+    assert_eq!(of_jpeg[0].coder, StepCoder::Jpeg { quality: 95 });
+    assert!(
+        of_jpeg
+            .iter()
+            .all(|step| f64::from(step.mean_bytes) < f64::from(step.p95_bytes))
+    );
+    for (step, row) in steps.iter().zip(&rows) {
+        assert_eq!(row["bytes_p95"].as_f64(), Some(f64::from(step.p95_bytes)));
+        assert_eq!(row["samples"], 120, "{row}");
+        assert_eq!(row["levels"], step.levels);
+    }
+
+    // Without images to judge on there are bytes all the same.
+    let (said, bytes_only, rows) = calibrate(&["--rows", "0..30", "--hold-out", "0"]);
+    assert!(said.contains("statistics only"), "{said}");
+    assert_eq!(
+        (bytes_only.bytes_images(), bytes_only.accuracy_images()),
+        (30, 0)
+    );
+    assert!(bytes_only.steps().iter().all(|step| step.drop == 0.0));
+    assert_eq!((bytes_only.steps().len(), rows[0].get("top1")), (11, None));
 }

@@ -91,7 +91,8 @@ fn a_seed_decides_everything_and_losses_may_change() {
 fn adaptive_parity_is_put_beside_every_fixed_ratio() {
     let cell = ["--loss", "20%", "--burst", "1", "--rtt", "80", "--k", "6"];
     let repair = ["--fec", "every,adaptive", "--most-parity", "50%"];
-    let file = report(&[&cell[..], &repair, &["--accuracy-target", "0.02"]].concat());
+    let more = ["--accuracy-target", "0.02", "--classify", "120"];
+    let file = report(&[&cell[..], &repair, &more].concat());
     let rows = file["rows"].as_array().unwrap();
     let names: Vec<&str> = rows.iter().filter_map(|row| row["fec"].as_str()).collect();
     let fixed = ["off", "fixed:16.6667%", "fixed:33.3333%", "fixed:50%"];
@@ -105,8 +106,12 @@ fn adaptive_parity_is_put_beside_every_fixed_ratio() {
                 .map(|stratum| number(stratum, field))
                 .sum::<f64>()
         };
-        assert_eq!(of("tensors"), 200.0);
-        assert!((of("right") / 200.0 - number(row, "top1")).abs() < 1e-9);
+        assert_eq!((of("tensors"), of("classified")), (200.0, 120.0));
+        assert_eq!(
+            (&row["tensors"], &row["classified"]),
+            (&200.into(), &120.into())
+        );
+        assert!((of("right") / 120.0 - number(row, "top1")).abs() < 1e-9);
         let missing = strata.iter().map(|stratum| {
             number(stratum, "packets_missing") / 6.0 * number(stratum, "tensors") / 200.0
         });

@@ -314,6 +314,11 @@ impl Dumbbell {
 }
 
 impl Stream {
+    /// From now on the application has something else to send, in tensors as large as before.
+    pub const fn set_source(&mut self, source: Source) {
+        self.source = source;
+    }
+
     fn next_wake(&self) -> Option<Time> {
         let timeout = |session: &Session| session.poll_timeout().map(|(at, _)| at);
         let offers = match self.source {

@@ -9,6 +9,8 @@ pub(super) struct Index {
     /// For each pixel, where its entries start; then their number.
     starts: Vec<usize>,
     channels: Vec<usize>,
+    /// For each pixel, how many from it on have entries of the same channels.
+    alike: Vec<usize>,
     /// Working memory: where the next entry of each pixel goes.
     next: Vec<usize>,
 }
@@ -43,6 +45,14 @@ impl Index {
                 *next += 1;
             }
         }
+        self.alike.clear();
+        self.alike.resize(plane, 1);
+        for pixel in (1..plane).rev() {
+            let (before, this) = (self.of_pixel(pixel - 1), self.of_pixel(pixel));
+            if self.channels(before) == self.channels(this) {
+                self.alike[pixel - 1] = self.alike[pixel] + 1;
+            }
+        }
     }
 
     /// Number of entries listed.
@@ -56,6 +66,11 @@ impl Index {
             Some(&[start, end]) => start..end,
             _ => 0..0,
         }
+    }
+
+    /// How many pixels from this one on have entries of the same channels; at least one.
+    pub(super) fn alike(&self, pixel: usize) -> usize {
+        self.alike.get(pixel).copied().unwrap_or(1)
     }
 
     /// The channels of the entries at these places of the list.

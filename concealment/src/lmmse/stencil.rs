@@ -1,9 +1,11 @@
 //! The sparse inverse Cholesky factor, laid out for products with few of its columns.
 
+use std::ops::Range;
+
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use pulp::{Arch, Simd, WithSimd};
 
-use super::index::Index;
+use super::{index::Index, plan::Plan};
 use crate::covariance::{Covariance, window::Layout};
 
 /// Columns are padded to a multiple of this many entries, a whole number of vectors everywhere.
@@ -144,13 +146,46 @@ impl Stencil {
         }
     }
 
-    /// The columns of the entries listed, each times its value, summed.
+    /// Plans the products with the columns of the entries listed.
+    pub(super) fn plan(&self, entries: &Index, plan: &mut Plan) {
+        plan.clear();
+        for situation in &self.situations {
+            for &step in &situation.steps {
+                plan.add(entries, &situation.pixels, step);
+            }
+        }
+    }
+
+    /// The columns of the entries listed, each times its value, summed. The plan is that of the
+    /// entries; `memory` is working memory.
     ///
-    /// C multiplications for each entry and pixel of the window.
-    pub(super) fn combine(&self, entries: &Index, values: &[f32], sums: &mut [f32]) {
+    /// C multiplications for each entry and pixel of the window; at the speed of a matrix product where
+    /// pixels next to each other lack the same channels.
+    pub(super) fn combine(
+        &self,
+        (entries, plan): (&Index, &Plan),
+        values: &[f32],
+        memory: &mut Vec<f32>,
+        sums: &mut [f32],
+    ) {
+        sums.fill(0.0);
+        self.for_runs(entries, plan, memory, |columns, run, places| {
+            let of_run = sums.get_mut(run.start * self.rows..run.end * self.rows);
+            if let (Some(sums), Some(values)) = (of_run, values.get(places)) {
+                matmul(
+                    MatMut::from_column_major_slice_mut(sums, self.rows, run.len()),
+                    Accum::Add,
+                    columns,
+                    MatRef::from_column_major_slice(values, columns.ncols(), run.len()),
+                    1.0,
+                    Par::Seq,
+                );
+            }
+        });
         self.arch.dispatch(Combine {
             stencil: self,
             entries,
+            plan,
             values,
             sums,
         });
@@ -158,13 +193,62 @@ impl Stencil {
 
     /// The product of each column of the entries listed with `rows`. As costly as
     /// [`combine`](Self::combine).
-    pub(super) fn correlate(&self, entries: &Index, rows: &[f32], products: &mut [f32]) {
+    pub(super) fn correlate(
+        &self,
+        (entries, plan): (&Index, &Plan),
+        rows: &[f32],
+        memory: &mut Vec<f32>,
+        products: &mut [f32],
+    ) {
+        products.fill(0.0);
+        self.for_runs(entries, plan, memory, |columns, run, places| {
+            let of_run = rows.get(run.start * self.rows..run.end * self.rows);
+            if let (Some(rows), Some(products)) = (of_run, products.get_mut(places)) {
+                matmul(
+                    MatMut::from_column_major_slice_mut(products, columns.ncols(), run.len()),
+                    Accum::Add,
+                    columns.transpose(),
+                    MatRef::from_column_major_slice(rows, self.rows, run.len()),
+                    1.0,
+                    Par::Seq,
+                );
+            }
+        });
         self.arch.dispatch(Correlate {
             stencil: self,
             entries,
+            plan,
             rows,
             products,
         });
+    }
+
+    /// Calls a function for each run of the plan: with the columns of the entries, the run, and the
+    /// places of its entries in the list.
+    fn for_runs(
+        &self,
+        entries: &Index,
+        plan: &Plan,
+        memory: &mut Vec<f32>,
+        mut call: impl FnMut(MatRef<'_, f32>, &Range<usize>, Range<usize>),
+    ) {
+        for (block, runs) in self.blocks(entries, plan) {
+            let mut gathered: &[usize] = &[];
+            for run in runs {
+                let first = entries.of_pixel(run.start - block.step);
+                let places = first.start..first.start + run.len() * first.len();
+                let channels = entries.channels(first);
+                if channels != gathered {
+                    memory.clear();
+                    for &channel in channels {
+                        memory.extend_from_slice(block.column(channel).unwrap_or_default());
+                    }
+                    gathered = channels;
+                }
+                let columns = MatRef::from_column_major_slice(memory, self.rows, channels.len());
+                call(columns, run, places);
+            }
+        }
     }
 }
 
@@ -225,7 +309,7 @@ fn tile_of<S: Simd, const TILE: usize>(column: &[f32], at: usize) -> Option<&[S:
 #[derive(Clone, Copy)]
 struct Block<'a> {
     entries: &'a Index,
-    /// The pixels whose windows they belong to.
+    /// The pixels whose windows they belong to, one by one.
     pixels: &'a [usize],
     /// Steps back to the pixel whose entries they stand for.
     step: usize,
@@ -233,7 +317,13 @@ struct Block<'a> {
     rows: usize,
 }
 
-impl Block<'_> {
+impl<'a> Block<'a> {
+    #[inline(always)]
+    fn column(&self, channel: usize) -> Option<&'a [f32]> {
+        let start = channel * self.rows;
+        self.columns.get(start..start + self.rows)
+    }
+
     /// Vectors `at` to `at + TILE` of the column of a channel.
     #[inline(always)]
     fn tile<S: Simd, const TILE: usize>(
@@ -241,25 +331,33 @@ impl Block<'_> {
         channel: usize,
         at: usize,
     ) -> Option<&[S::f32s; TILE]> {
-        let start = channel * self.rows;
-        tile_of::<S, TILE>(self.columns.get(start..start + self.rows)?, at)
+        tile_of::<S, TILE>(self.column(channel)?, at)
     }
 }
 
 impl Stencil {
-    /// The matrix in blocks, so that each is read from memory once and used for all its pixels.
+    /// The matrix in blocks, so that each is read from memory once and used for all its pixels; and
+    /// the runs of each.
     #[inline(always)]
-    fn blocks<'a>(&'a self, entries: &'a Index) -> impl Iterator<Item = Block<'a>> {
-        self.situations.iter().flat_map(move |situation| {
-            let columns = situation.columns.chunks_exact(self.channels * self.rows);
-            let blocks = situation.steps.iter().zip(columns);
-            blocks.map(move |(&step, columns)| Block {
+    fn blocks<'a>(
+        &'a self,
+        entries: &'a Index,
+        plan: &'a Plan,
+    ) -> impl Iterator<Item = (Block<'a>, &'a [Range<usize>])> {
+        let blocks = self
+            .situations
+            .iter()
+            .flat_map(|situation| situation.blocks(self.channels * self.rows));
+        let parts = blocks.zip(plan.blocks());
+        parts.map(move |((step, columns), (pixels, runs))| {
+            let block = Block {
                 entries,
-                pixels: &situation.pixels,
+                pixels,
                 step,
                 columns,
                 rows: self.rows,
-            })
+            };
+            (block, runs)
         })
     }
 }
@@ -267,6 +365,7 @@ impl Stencil {
 struct Combine<'a> {
     stencil: &'a Stencil,
     entries: &'a Index,
+    plan: &'a Plan,
     values: &'a [f32],
     sums: &'a mut [f32],
 }
@@ -276,9 +375,8 @@ impl WithSimd for Combine<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        self.sums.fill(0.0);
         let vectors = self.stencil.rows / S::F32_LANES;
-        for block in self.stencil.blocks(self.entries) {
+        for (block, _) in self.stencil.blocks(self.entries, self.plan) {
             in_tiles!(vectors, |at, TILE| {
                 combine_tile::<S, TILE>(simd, block, self.values, self.sums, at)
             });
@@ -319,6 +417,7 @@ fn combine_tile<S: Simd, const TILE: usize>(
 struct Correlate<'a> {
     stencil: &'a Stencil,
     entries: &'a Index,
+    plan: &'a Plan,
     rows: &'a [f32],
     products: &'a mut [f32],
 }
@@ -328,9 +427,8 @@ impl WithSimd for Correlate<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        self.products.fill(0.0);
         let vectors = self.stencil.rows / S::F32_LANES;
-        for block in self.stencil.blocks(self.entries) {
+        for (block, _) in self.stencil.blocks(self.entries, self.plan) {
             in_tiles!(vectors, |at, TILE| {
                 correlate_tile::<S, TILE>(simd, block, self.rows, self.products, at)
             });

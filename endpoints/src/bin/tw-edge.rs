@@ -24,7 +24,10 @@ use tensorwire_endpoints::options::{
 };
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::source::ImageSource;
-use tensorwire_endpoints::stand_in::{self, OnWire, report::EdgeReport, source::StandInSource};
+use tensorwire_endpoints::stand_in::path::PathLog;
+use tensorwire_endpoints::stand_in::report::EdgeReport;
+use tensorwire_endpoints::stand_in::source::StandInSource;
+use tensorwire_endpoints::stand_in::{self, OnWire};
 use tensorwire_endpoints::statistics::Percentiles;
 use tensorwire_endpoints::stream::StreamDescription;
 use tensorwire_protocol::ReceivedResult;
@@ -160,6 +163,10 @@ async fn run(options: &Options) -> Result<()> {
         interval: interval(options.fps),
         in_flight: usize::from(options.in_flight),
     };
+    let path_log = PathLog::default();
+    if counted.is_some() {
+        tokio::spawn(path_log.clone().follow(edge.watch()));
+    }
     let streamed = edge
         .stream(source, pace, stop.requested(), |outcome| {
             if let Some(counted) = &mut counted {
@@ -173,7 +180,7 @@ async fn run(options: &Options) -> Result<()> {
     let written = options.json.as_deref().map(|path| {
         let json = match &mut counted {
             Some(counted) => {
-                counted.finish(stats.as_ref());
+                counted.finish(stats.as_ref(), &path_log);
                 serde_json::to_vec_pretty(counted)
             }
             None => serde_json::to_vec_pretty(&report.counted(rule)),
@@ -222,6 +229,7 @@ impl Prepared {
             .recovery
             .apply(&mut stream, &format, side.as_ref())?;
         protection.rate = options.rate.rate_control.0;
+        protection.ecn = options.rate.ecn;
         let frames = options.frames.unwrap_or(dataset.len() as u64);
         let source = ImageSource::new(&loaded, dataset, quality, side, frames)?;
         Ok(Self {
@@ -239,6 +247,7 @@ impl Prepared {
         options.stream.apply(&mut stream);
         let mut protection = options.recovery.apply(&mut stream, &format, None)?;
         protection.rate = options.rate.rate_control.0;
+        protection.ecn = options.rate.ecn;
         let frames = options.frames.unwrap_or(u64::MAX);
         Ok(Self {
             stream,

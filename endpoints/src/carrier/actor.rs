@@ -67,6 +67,7 @@ impl Actor {
             Some(Command::Skip(_, reason, first, count)) => {
                 self.session.skip_frames(reason, first, count);
             }
+            Some(Command::Limit(_, tensors)) => self.load.limit(tensors),
             Some(Command::Outlook(_, reply)) => {
                 let outlook = Outlook {
                     path: self.session.path(),
@@ -113,7 +114,12 @@ impl Actor {
                 continue;
             };
             let is_tensor = matches!(event, Event::Tensor(_));
-            match events.try_send(event) {
+            let sent = if is_tensor && self.load.is_full() {
+                Err(mpsc::error::TrySendError::Full(event))
+            } else {
+                events.try_send(event)
+            };
+            match sent {
                 Err(mpsc::error::TrySendError::Full(Event::Tensor(tensor))) => {
                     self.busy += 1;
                     let busy = OutgoingResult {

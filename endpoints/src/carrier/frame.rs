@@ -483,7 +483,7 @@ impl Decoder {
             end = end
                 .checked_add(length)
                 .filter(|end| *end as usize <= self.most)
-                .ok_or(FrameError::TooLarge(self.most.saturating_add(1)))?;
+                .ok_or_else(|| FrameError::TooLarge(self.most.saturating_add(1)))?;
             ends.push(end);
         }
         Ok(TensorHead {
@@ -497,4 +497,8 @@ impl Decoder {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "samples are a few thousand bytes long"
+)]
 mod tests;

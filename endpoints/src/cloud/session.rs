@@ -16,7 +16,9 @@ use crate::datapath::{DataPath, SessionHandle};
 use crate::stream::StreamDescription;
 
 /// Tensors of a session that may wait for the model; further ones are answered with `Busy`.
-const WAITING_TENSORS: usize = 8;
+const WAITING_TENSORS: u32 = 8;
+/// What else may wait to be told to the handler: an edge that drops frames says so of each.
+const WAITING_EVENTS: usize = 256;
 /// An edge that has not asked for a session after so long is sent away.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -134,7 +136,7 @@ impl<O: Opener> Shared<O> {
     /// The port at which edges reach the data path.
     fn data_port(&self, carrier: Carrier) -> u16 {
         let tcp = self.tcp.as_ref().filter(|_| carrier == Carrier::Tcp);
-        tcp.map_or(self.path.local_addr(), tcp::Listener::local_addr)
+        tcp.map_or_else(|| self.path.local_addr(), tcp::Listener::local_addr)
             .port()
     }
 
@@ -183,11 +185,13 @@ impl<O: Opener> Shared<O> {
         let (opener, description) = (Arc::clone(&self.opener), stream.clone());
         let handler = tokio::task::spawn_blocking(move || opener.open(&description));
         let handler = handler.await.map_err(|error| internal(&error))??;
-        let (events, inbox) = mpsc::channel(WAITING_TENSORS);
+        let (events, inbox) = mpsc::channel(WAITING_EVENTS + WAITING_TENSORS as usize);
         let session = self
             .start(carrier, (config, &stream), control, events)
             .await;
         let session = session.map_err(|error| internal(&error))?;
+        let limited = session.limit_waiting(WAITING_TENSORS).await;
+        limited.map_err(|error| internal(&error))?;
         Ok(Granted {
             carrier,
             stream,

@@ -242,6 +242,11 @@ impl Driver {
                     entry.session.skip_frames(reason, first, count);
                 }
             }
+            Command::Limit(connection, tensors) => {
+                if let Some(entry) = self.touch(connection) {
+                    entry.load.limit(tensors);
+                }
+            }
             Command::Outlook(connection, reply) => {
                 if let Some(Entry { session, .. }) = self.sessions.get(&connection) {
                     let outlook = Outlook {
@@ -393,7 +398,12 @@ impl Entry {
             let mut answered = false;
             while let Some(event) = self.session.poll_event() {
                 let is_tensor = matches!(event, Event::Tensor(_));
-                match self.events.try_send(event) {
+                let sent = if is_tensor && self.load.is_full() {
+                    Err(mpsc::error::TrySendError::Full(event))
+                } else {
+                    self.events.try_send(event)
+                };
+                match sent {
                     Err(mpsc::error::TrySendError::Full(Event::Tensor(tensor))) => {
                         let busy = OutgoingResult {
                             tensor: *tensor.info(),

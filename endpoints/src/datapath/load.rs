@@ -5,7 +5,7 @@ use std::time::Duration;
 use tensorwire_protocol::wire::Load;
 
 /// The share of a new sample in the mean service time, as one in so many (RFC 6298 takes the same for
-/// round trips).
+/// round trips). Of the first samples it is the plain mean: a model is slow the first time.
 const GAIN: u32 = 8;
 /// Tensors within which what waits is to be worked off: while as many wait, the admission interval is
 /// twice the service time.
@@ -19,11 +19,25 @@ pub(crate) struct LoadMeter {
     unanswered: u32,
     /// Smoothed time that one takes; none before the first.
     service: Option<Duration>,
+    /// Samples in it, up to [`GAIN`].
+    samples: u32,
     /// What was told last.
     told: Option<Load>,
+    /// Tensors that may wait, beside the one at work; none: any number.
+    most: Option<u32>,
 }
 
 impl LoadMeter {
+    /// Lets only so many tensors wait.
+    pub(crate) const fn limit(&mut self, most: u32) {
+        self.most = Some(most);
+    }
+
+    /// Whether as many wait as may.
+    pub(crate) fn is_full(&self) -> bool {
+        self.most.is_some_and(|most| self.unanswered > most)
+    }
+
     /// The application was given a tensor.
     pub(crate) const fn given(&mut self) {
         self.unanswered = self.unanswered.saturating_add(1);
@@ -32,10 +46,10 @@ impl LoadMeter {
     /// The application has answered a tensor, for which it took so long.
     pub(crate) fn answered(&mut self, compute: Duration) {
         self.unanswered = self.unanswered.saturating_sub(1);
-        self.service = Some(match self.service {
-            Some(mean) => (mean * (GAIN - 1) + compute) / GAIN,
-            None => compute,
-        });
+        let before = self.samples.min(GAIN - 1);
+        let mean = self.service.unwrap_or_default();
+        self.service = Some(mean.saturating_mul(before).saturating_add(compute) / (before + 1));
+        self.samples = before + 1;
     }
 
     /// The load, if it has changed; none before the first answer.
@@ -81,10 +95,26 @@ mod tests {
         // One is at work, two wait.
         (0..3).for_each(|_| meter.given());
         assert_eq!(meter.news(), Some(load(2, 40_000, 50_000)));
+        // The mean of the first eight, then an eighth for each.
         meter.answered(48 * MS);
-        assert_eq!(meter.news(), Some(load(1, 41_000, 46_125)));
-        (0..4).for_each(|_| meter.answered(41 * MS));
-        assert_eq!(meter.news(), Some(load(0, 41_000, 41_000)));
+        assert_eq!(meter.news(), Some(load(1, 44_000, 49_500)));
+        (0..6).for_each(|_| meter.answered(44 * MS));
+        assert_eq!(meter.news(), Some(load(0, 44_000, 44_000)));
+        meter.answered(52 * MS);
+        assert_eq!(meter.news(), Some(load(0, 45_000, 45_000)));
+    }
+
+    #[test]
+    fn so_many_wait_beside_the_one_at_work() {
+        let mut meter = LoadMeter::default();
+        assert!(!meter.is_full());
+        meter.limit(2);
+        for full in [false, false, true] {
+            meter.given();
+            assert_eq!(meter.is_full(), full);
+        }
+        meter.answered(MS);
+        assert!(!meter.is_full());
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod driver;
 mod load;
 mod quic;
 mod socket;
+mod watch;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -26,6 +27,8 @@ use crate::stream::StreamDescription;
 use driver::Driver;
 pub(crate) use load::LoadMeter;
 use socket::Socket;
+
+pub use watch::SessionWatch;
 
 /// Commands that may wait for the loop; senders wait beyond.
 pub(crate) const COMMANDS: usize = 64;
@@ -105,6 +108,7 @@ pub(crate) enum Command {
         oneshot::Sender<Result<(), ResultError>>,
     ),
     Skip(ConnectionId, NoticeReason, FrameNumber, u64),
+    Limit(ConnectionId, u32),
     Outlook(ConnectionId, oneshot::Sender<Outlook>),
     Stats(ConnectionId, oneshot::Sender<PathStats>),
     End(ConnectionId, oneshot::Sender<PathStats>),
@@ -218,7 +222,8 @@ impl DataPath {
     }
 
     /// Opens a session and says which connection ID its incoming datagrams carry. What happens on it
-    /// goes to `events`; a tensor that finds the channel full is answered with `Busy`.
+    /// goes to `events`; a tensor that finds the channel full is answered with `Busy`, as are those beyond
+    /// [`limit_waiting`](SessionHandle::limit_waiting).
     ///
     /// The session is silent until it knows its peer: from [`attach`](SessionHandle::attach), or from the
     /// first valid datagram that comes from the address `from` (any address, where there is none).
@@ -351,6 +356,15 @@ impl SessionHandle {
     ) -> Result<(), PathEnded> {
         self.send(Command::Skip(self.connection, reason, first, count))
             .await
+    }
+
+    /// Lets only so many tensors wait for the application, which answers every one, beside the one that it
+    /// is at; further ones are answered with `Busy`. Without this only the channel of events bounds them.
+    ///
+    /// # Errors
+    /// If the data path has ended.
+    pub async fn limit_waiting(&self, tensors: u32) -> Result<(), PathEnded> {
+        self.send(Command::Limit(self.connection, tensors)).await
     }
 
     /// What the session knows of path and peer at the moment.

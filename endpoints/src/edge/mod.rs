@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use crate::capture::Recorder;
 use crate::clock::Clock;
 use crate::control::{self, Close, ControlError, Message};
-use crate::datapath::{PathStats, SessionHandle};
+use crate::datapath::{PathStats, SessionHandle, SessionWatch};
 use crate::quic;
 use crate::stream::StreamDescription;
 
@@ -64,6 +64,8 @@ pub struct Protection {
     pub importance: Option<Arc<[f32]>>,
     /// What bounds the rate at which it sends; default off.
     pub rate: RateControl,
+    /// Whether routers may mark its packets instead of dropping them; default not.
+    pub ecn: bool,
 }
 
 /// How fast an edge streams.
@@ -172,6 +174,7 @@ impl Edge {
         config.redundancy = protection.redundancy;
         config.importance = protection.importance;
         config.rate = protection.rate;
+        config.ecn = protection.ecn;
         let deadline = config.deadline;
         let any: SocketAddr = match cloud {
             SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
@@ -216,7 +219,8 @@ impl Edge {
     /// Without a rule every frame is made and sent: capture waits while the pipeline is full. With one, a
     /// frame is captured when its time has come, decided upon when the model is free for it, and dropped
     /// where a newer one comes before its next stage does. Where frames come as fast as the session takes
-    /// them, none is dropped: the rule says when the next is captured.
+    /// them, the rule says when the next is captured, and one is dropped only each second in which the
+    /// deadline cannot be met at all or the cloud is silent.
     pub fn set_drop_rule(&mut self, rule: DropRule, queue: usize) {
         self.gate.set_rule(rule);
         self.queue = queue;
@@ -242,6 +246,12 @@ impl Edge {
         let streamed = drive(&mut pipeline, peer, stop, &mut tell).await;
         pipeline.end(&mut tell);
         streamed
+    }
+
+    /// A view of the session, for whoever wants to know of its path while it streams.
+    #[must_use]
+    pub fn watch(&self) -> SessionWatch {
+        self.session.watch()
     }
 
     /// Everything the session has counted.

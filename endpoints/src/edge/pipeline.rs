@@ -22,8 +22,8 @@ const EARLY: Duration = Duration::from_millis(3);
 const SOON: Duration = Duration::from_millis(1);
 /// Longest time until the session is asked again whether it takes a tensor or a frame.
 const ASK_AGAIN: Duration = Duration::from_millis(5);
-/// Where frames come only as the session takes them, a frame that it has not taken for so long is
-/// dropped, so that somebody hears why nothing moves.
+/// Where frames come only as the session takes them, and it takes none for so long because the deadline
+/// cannot be met or the peer is silent, one is dropped: somebody has to hear why nothing moves.
 const STUCK: Duration = Duration::from_secs(1);
 
 /// A frame on its way through the pipeline.
@@ -161,12 +161,19 @@ impl<'a> Pipeline<'a> {
         if self.on_demand() {
             let outlook = self.session.outlook().await?;
             let ready = self.gate.ready_at(now, &outlook);
-            let busy = ready > now + EARLY && !outlook.path.silent;
-            let taken = !busy && self.gate.admit(now, now, &outlook).is_ok();
-            if busy || !taken && self.last_capture + STUCK > now {
+            // What is under way makes room in time; whatever else is the matter may last.
+            let silent = outlook.path.silent;
+            let decision = if ready > now + EARLY && !silent {
+                Err(DropReason::Rate)
+            } else {
+                self.gate.admit(now, now, &outlook)
+            };
+            let lasts = silent || decision == Err(DropReason::Deadline);
+            if decision.is_err() && !(lasts && self.last_capture + STUCK <= now) {
                 self.capture_at = now + (ready - now).clamp(SOON, ASK_AGAIN);
                 return Ok(());
             }
+            let taken = decision.is_ok();
             decided = taken.then_some(now);
         }
         self.last_capture = now;

@@ -137,7 +137,7 @@ impl Opening<'_> {
     }
 
     /// A session on reliable streams, which start when it is granted.
-    async fn open_streams(&mut self) -> Result<(SessionHandle, Control)> {
+    async fn open_streams(&self) -> Result<(SessionHandle, Control)> {
         let (control, accept) = self.negotiate(0).await?;
         let (config, events, clock) = (self.config.clone(), self.events.clone(), self.clock);
         let session = if self.route.carrier == Carrier::Tcp {

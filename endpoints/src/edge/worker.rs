@@ -55,10 +55,13 @@ impl<T> Queue<T> {
     }
 }
 
+/// How long a job takes, and what it makes.
+type Job<T> = JoinHandle<(Duration, Result<T>)>;
+
 /// A thread at work on one frame, `K` being what is kept of the frame meanwhile.
 #[derive(Debug)]
 pub(super) struct Worker<K, T> {
-    job: Option<(K, JoinHandle<(Duration, Result<T>)>)>,
+    job: Option<(K, Job<T>)>,
 }
 
 /// What came of a job.

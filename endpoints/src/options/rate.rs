@@ -13,6 +13,9 @@ pub struct RateOptions {
     /// 800kbit, IP and UDP headers included
     #[arg(long, value_name = "CONTROL", default_value = "off")]
     pub rate_control: RateName,
+    /// Let routers mark the tensors' packets instead of dropping them (ECN, RFC 3168)
+    #[arg(long)]
+    pub ecn: bool,
     /// Which frames are dropped before they are computed
     #[arg(long, value_enum, value_name = "RULE", default_value_t = DropRuleName::Predictive)]
     pub drop_rule: DropRuleName,

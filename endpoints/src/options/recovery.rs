@@ -137,6 +137,7 @@ impl RecoveryOptions {
             redundancy: self.redundancy(side),
             importance: importance.map(Into::into),
             rate: RateControl::Off,
+            ecn: false,
         })
     }
 

@@ -10,10 +10,11 @@
 //!
 //! - `content`: what is in a slice.
 //! - [`source`]: the edge's frames. [`handler`]: the cloud's side.
-//! - [`report`]: what both write down at their end.
+//! - [`report`]: what both write down at their end; [`path`]: what the edge knew meanwhile.
 
 mod content;
 pub mod handler;
+pub mod path;
 pub mod report;
 pub mod source;
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::handler::{Record, Release, notice_name};
+use super::path::{PathLog, PathReport};
 use super::{OnWire, monotonic};
 use crate::clock::millis;
 use crate::datapath::PathStats;
@@ -197,6 +198,8 @@ pub struct EdgeReport {
     pub retransmitted_ratio: f64,
     /// From capture to the arrival of the answer.
     pub round_trip_ms: Spread,
+    /// What the session knew of its path.
+    pub path: PathReport,
     /// What session and socket have counted.
     pub counters: Option<Value>,
     #[serde(skip)]
@@ -223,6 +226,7 @@ impl EdgeReport {
             parity_ratio: 0.0,
             retransmitted_ratio: 0.0,
             round_trip_ms: Spread::default(),
+            path: PathReport::default(),
             counters: None,
             round_trips: Vec::new(),
         }
@@ -255,7 +259,8 @@ impl EdgeReport {
     }
 
     /// Ends the report.
-    pub fn finish(&mut self, stats: Option<&PathStats>) {
+    pub fn finish(&mut self, stats: Option<&PathStats>, path: &PathLog) {
+        self.path = path.report();
         self.ended_us = monotonic() / 1_000;
         self.round_trip_ms = Spread::of(std::mem::take(&mut self.round_trips));
         if let Some(stats) = stats {
@@ -284,6 +289,8 @@ fn counters(stats: &PathStats) -> Value {
         repairs_sent,
         packets_retransmitted,
         packets_lost,
+        packets_marked,
+        circuit_breaks,
         frames_skipped,
         notices_dropped,
         reports_dropped,

@@ -21,8 +21,8 @@ pub use budget::byte_budget;
 pub use rule::{Candidate, DropReason, DropRule};
 pub use server::Server;
 
-/// Time without a tensor after which a frame is made, if the path is there for it, only to see whether
-/// the edge has become faster.
+/// Time without a tensor after which a frame is made only to see whether edge and path have become
+/// faster.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// Decides which frames an edge computes, and learns from those that it did.
@@ -57,8 +57,10 @@ pub struct Admission {
     deadline: Duration,
     /// Microseconds from the decision to make a frame until its tensor was handed to the session.
     edge_micros: Recent,
-    /// Bytes on the wire of the tensors.
+    /// Bytes of the tensors, parity included.
     bytes: Recent,
+    /// When the frame before was captured.
+    before: Option<Time>,
     /// When a tensor was last made, or tried.
     tried: Option<Time>,
     server: Server,
@@ -72,6 +74,7 @@ impl Admission {
             deadline,
             edge_micros: Recent::default(),
             bytes: Recent::default(),
+            before: None,
             tried: None,
             server: Server::default(),
         }
@@ -88,7 +91,7 @@ impl Admission {
         Duration::from_micros(self.edge_micros.estimate())
     }
 
-    /// Expected bytes of a tensor on the wire, parity included: the 90th percentile of the newest 32;
+    /// Expected bytes of a tensor, parity included: the 90th percentile of the newest 32;
     /// zero before the first.
     pub fn bytes(&self) -> usize {
         usize::try_from(self.bytes.estimate()).unwrap_or(usize::MAX)
@@ -96,10 +99,12 @@ impl Admission {
 
     /// Whether a frame that was captured at `captured` is worth computing now, with `ahead` others in
     /// the making. `path` is [`Session::path`](crate::Session::path) and `load`
-    /// [`Session::peer_load`](crate::Session::peer_load).
+    /// [`Session::peer_load`](crate::Session::peer_load). The next frame is taken to come as long after
+    /// this one as this came after the one before.
     ///
-    /// An edge that has been too slow for the deadline learns nothing more from frames that it drops; it
-    /// makes one every half second, unless that cannot help.
+    /// Frames that are dropped teach nothing: neither how fast the edge has become, nor what the path, on
+    /// which nothing is sent, now carries. So one is made every half second while nothing is under way,
+    /// unless the delay of the path alone would make it late.
     ///
     /// # Errors
     /// Why the frame should be dropped.
@@ -114,23 +119,22 @@ impl Admission {
         if let Some(load) = load {
             self.server.heard(load);
         }
-        let mut candidate = Candidate {
+        let before = self.before.replace(captured);
+        let candidate = Candidate {
             now,
             due: captured + self.deadline,
             edge_time: self.edge_time(),
+            interval: before.map_or(Duration::ZERO, |before| captured - before),
             bytes: self.bytes(),
             ahead,
             path: *path,
             server: self.server,
         };
         let mut decision = self.rule.decide(&candidate);
-        let stale = self.tried.is_some_and(|tried| tried + RETRY <= now);
-        if decision == Err(DropReason::Deadline) && ahead == 0 && stale {
-            candidate.edge_time = Duration::ZERO;
-            decision = self.rule.decide(&candidate);
-            if decision.is_ok() {
-                self.edge_micros.forget();
-            }
+        let unfit = matches!(decision, Err(DropReason::Deadline | DropReason::Rate));
+        if unfit && self.is_stale(&candidate) {
+            decision = Ok(());
+            self.edge_micros.forget();
         }
         if decision.is_ok() {
             self.tried = Some(now);
@@ -138,7 +142,19 @@ impl Admission {
         decision
     }
 
-    /// A tensor of `bytes` on the wire, parity included, was handed to the session at `now`, `edge_time`
+    /// Whether what is expected of a frame is old news, and may have got better.
+    fn is_stale(&self, candidate: &Candidate) -> bool {
+        let path = &candidate.path;
+        let idle = candidate.ahead == 0 && path.waiting == 0 && path.in_flight == 0;
+        let one_way = path.one_way.unwrap_or_default();
+        idle && !path.silent
+            && candidate.now + one_way <= candidate.due
+            && self
+                .tried
+                .is_none_or(|tried| tried + RETRY <= candidate.now)
+    }
+
+    /// A tensor of `bytes`, parity included, was handed to the session at `now`, `edge_time`
     /// after the decision to make it. `path` is as it was before.
     pub fn sent(&mut self, now: Time, edge_time: Duration, bytes: usize, path: &Path) {
         self.edge_micros.add(micros(edge_time));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::server::Server;
-use super::{carried, slowest, transfer};
+use super::{carried, drained, slowest, transfer};
 use crate::rate::Path;
 use crate::time::Time;
 use crate::wire::NoticeReason;
@@ -82,7 +82,9 @@ pub struct Candidate {
     /// Expected time from now until its tensor is handed to the session: model, coder, and waiting
     /// between them.
     pub edge_time: Duration,
-    /// Expected bytes of its tensor on the wire, parity included.
+    /// Time until the next frame; zero where that is not known.
+    pub interval: Duration,
+    /// Expected bytes of its tensor, parity included.
     pub bytes: usize,
     /// Frames that are being made already and will be handed to the session before it.
     pub ahead: usize,
@@ -147,8 +149,13 @@ impl Candidate {
         if ready + self.network(&empty(&self.path)) > self.due {
             return Err(DropReason::Deadline);
         }
-        let arrival = ready + self.network(&self.path_then());
+        let then = self.path_then();
+        let arrival = ready + self.network(&then);
         if arrival > self.due || self.path.silent {
+            return Err(DropReason::Rate);
+        }
+        // It would wait for so long that the next frame, which is newer, could be sent in its place.
+        if !self.interval.is_zero() && drained(&then) > self.interval {
             return Err(DropReason::Rate);
         }
         let server = self.server.after(self.now, self.ahead);

@@ -50,6 +50,32 @@ fn a_path_that_cannot_is_not_tried() {
 }
 
 #[test]
+fn a_path_that_was_too_slow_is_tried_again_once_nothing_is_under_way() {
+    let mut admission = admission();
+    let decide = |admission: &mut Admission, millis, path: &Path| {
+        admission.decide(at(millis), at(millis), path, None, 0)
+    };
+    assert_eq!(decide(&mut admission, 0, &path()), Ok(()));
+    admission.sent(at(5), 5 * MS, 11_719, &path());
+    let mut slow = path();
+    (slow.rate, slow.pace) = (Some(500_000), Some(500_000));
+    let late = Err(DropReason::Deadline);
+    assert_eq!(decide(&mut admission, 400, &slow), late);
+    slow.in_flight = 1_200;
+    assert_eq!(decide(&mut admission, 600, &slow), late);
+    slow.in_flight = 0;
+    assert_eq!(decide(&mut admission, 600, &slow), Ok(()));
+    admission.sent(at(605), 5 * MS, 11_719, &slow);
+    assert_eq!(decide(&mut admission, 1_099, &slow), late);
+    assert_eq!(decide(&mut admission, 1_100, &slow), Ok(()));
+    slow.queue_delay = 200 * MS;
+    (slow.rate, slow.pace) = (None, None);
+    admission.sent(at(1_105), 5 * MS, 11_719, &slow);
+    assert_eq!(decide(&mut admission, 1_500, &slow), Err(DropReason::Rate));
+    assert_eq!(decide(&mut admission, 1_600, &slow), Ok(()));
+}
+
+#[test]
 fn without_a_path_or_a_load_nothing_is_dropped() {
     let mut admission = admission();
     for millis in (0..1_000).step_by(10) {

@@ -87,11 +87,29 @@ impl Known {
         Ok(known)
     }
 
-    /// The product of the differences between `x` and the known points other than x.
-    fn differences(&self, x: u8) -> Log {
-        Log::of_source_differences(self.k, x)
-            .times(self.repairs.differences(x))
-            .over(self.absent.differences(x))
+    /// A point, known or not, with what it contributes to its coefficients.
+    fn at(&self, point: u8) -> Factor {
+        let differences = Log::of_source_differences(self.k, point)
+            .times(self.repairs.differences(point))
+            .over(self.absent.differences(point));
+        Factor { point, differences }
+    }
+}
+
+/// A point with the product of the differences between it and the known points other than it.
+#[derive(Clone, Copy, Default)]
+struct Factor {
+    point: u8,
+    differences: Log,
+}
+
+impl Factor {
+    /// Lagrange's coefficient of the value at this point, which is known, for that at `wanted`, which is
+    /// not.
+    fn coefficient(self, wanted: Self) -> u8 {
+        let difference = Log::of_difference(wanted.point, self.point);
+        let divisor = self.differences.times(difference);
+        wanted.differences.over(divisor).exp()
     }
 }
 
@@ -137,9 +155,7 @@ pub(super) fn coefficient(k: usize, repair_index: u8, position: u8) -> Option<u8
     if point > MAX_POINT || usize::from(position) >= k {
         return None;
     }
-    let divisor = known.differences(position);
-    let divisor = divisor.times(Log::of_difference(point, position));
-    Some(known.differences(point).over(divisor).exp())
+    Some(known.at(position).coefficient(known.at(point)))
 }
 
 /// Writes the repair symbol with this index, of the block of these source symbols in order, in place of
@@ -165,11 +181,9 @@ pub fn encode<'a>(
     }
     let length = symbols.clone().map(<[u8]>::len).max().unwrap_or_default();
     out.resize(length, 0);
-    let scale = known.differences(point);
+    let repair = known.at(point);
     for (position, symbol) in zip(0..k, symbols) {
-        let divisor = known.differences(position);
-        let divisor = divisor.times(Log::of_difference(point, position));
-        add_multiple(scale.over(divisor).exp(), symbol, out);
+        add_multiple(known.at(position).coefficient(repair), symbol, out);
     }
     Ok(())
 }
@@ -199,28 +213,27 @@ pub fn recover(
     if received.iter().any(|(_, symbol)| symbol.len() > length) {
         return Err(CodeError::Length);
     }
-    let mut scales = [Log::default(); MAX_SOURCE];
+    let mut wanted = [Factor::default(); MAX_SOURCE];
     if missing.len() > known.absent.len {
         return Err(CodeError::NotMissing);
     }
-    for (n, (scale, position)) in zip(&mut scales, missing).enumerate() {
+    for (n, (wanted, position)) in zip(&mut wanted, missing).enumerate() {
         if !known.absent.iter().any(|absent| absent == *position) {
             return Err(CodeError::NotMissing);
         }
         if missing[..n].contains(position) {
             return Err(CodeError::Repeated);
         }
-        *scale = known.differences(*position);
+        *wanted = known.at(*position);
     }
     out.resize(missing.len() * length, 0);
     if length == 0 {
         return Ok(());
     }
     for (point, symbol) in received {
-        let divisor = known.differences(*point);
-        for ((scale, position), out) in zip(zip(scales, missing), out.chunks_exact_mut(length)) {
-            let divisor = divisor.times(Log::of_difference(*position, *point));
-            add_multiple(scale.over(divisor).exp(), symbol, out);
+        let known = known.at(*point);
+        for (wanted, out) in zip(wanted, out.chunks_exact_mut(length)) {
+            add_multiple(known.coefficient(wanted), symbol, out);
         }
     }
     Ok(())

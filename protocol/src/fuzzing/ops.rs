@@ -6,10 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Input, assert_bounded, drain, slices};
-use crate::wire::{FrameNumber, InterleaverKind, NoticeReason, ResultStatus, seal};
+use crate::wire::{Ecn, FrameNumber, InterleaverKind, NoticeReason, ResultStatus, seal};
 use crate::{
-    Adaptive, Config, Event, Interleaving, OutgoingResult, OutgoingTensor, ReceivedTensor,
-    Redundancy, ReleaseReason, Session, Slices, TensorInfo, Time,
+    Adaptive, AdaptiveRate, Config, Event, Interleaving, OutgoingResult, OutgoingTensor,
+    RateControl, ReceivedTensor, Redundancy, ReleaseReason, Session, Slices, TensorInfo, Time,
 };
 
 /// Datagrams kept on the way in one direction.
@@ -86,6 +86,14 @@ impl World {
                 ..Adaptive::default()
             }),
         };
+        config.rate = match repair & 0xF {
+            0..12 => RateControl::Off,
+            12 => RateControl::Fixed {
+                bits_per_second: 1_000_000,
+            },
+            _ => RateControl::Adaptive(AdaptiveRate::default()),
+        };
+        config.ecn = repair & 0xF == 15;
         config.retransmission = repair & 0x40 != 0;
         config.span = if repair & 0x80 != 0 { 3 } else { 1 };
         Some(Self {
@@ -109,7 +117,12 @@ impl World {
             2 => self.wait(Duration::from_micros(input.below(65_536) as u64 * 4)),
             3 => {
                 for datagram in std::mem::take(&mut self.up) {
-                    let _ = self.cloud.handle_datagram(self.now, &datagram);
+                    let ecn = if self.edge.config().ecn {
+                        Ecn::Ce
+                    } else {
+                        Ecn::NotEct
+                    };
+                    let _ = self.cloud.handle_marked(self.now, ecn, &datagram);
                 }
             }
             4 => {

@@ -19,6 +19,10 @@ use crate::wire::Ecn;
 const FORGET: Duration = Duration::from_secs(10);
 /// Packets sent within this time left one after another, whatever the pace.
 const TRAIN: Duration = Duration::from_millis(1);
+/// Packets that leave back to back, less one, while the bottleneck is not known, to find it.
+const FIRST_TRAIN: usize = 3;
+/// The queue is longer than this for no path.
+const LONGEST: Duration = Duration::from_secs(60);
 /// The queue may be taken for empty within this time of reports at least.
 const STANDING: Duration = Duration::from_millis(15);
 
@@ -113,7 +117,7 @@ impl Controller {
         let spread = spread.unwrap_or(0);
         let pace = match self.dispersion.rate() {
             None => start.max(spread),
-            Some(rate) if self.is_falling(now) => whole(rate).max(spread),
+            Some(rate) if self.is_falling(now) => spread.clamp(whole(rate), whole(rate * HEADROOM)),
             Some(rate) => whole(rate * HEADROOM),
         };
         Some(pace.clamp(least, most))
@@ -138,7 +142,12 @@ impl Controller {
             }
         }
         if let Some(rate) = self.pace(now, sending.spread) {
-            self.pacer.sent(now, size + IP_UDP_HEADER, rate);
+            let burst = if self.dispersion.rate().is_none() {
+                FIRST_TRAIN * self.packet
+            } else {
+                0
+            };
+            self.pacer.sent(now, size + IP_UDP_HEADER, rate, burst);
         }
     }
 
@@ -178,7 +187,8 @@ impl Controller {
         let empty = nearly_empty(self.packet as f64, self.dispersion.rate());
         self.delay.observe(now, report.arrived, empty);
         let rtt = report.least_rtt.unwrap_or_default();
-        self.queue = self.delay.least(now, (rtt / 2).max(STANDING));
+        let standing = self.delay.least(now, (rtt / 2).max(STANDING));
+        self.queue = standing.min(LONGEST);
         let train = self
             .pace(now, None)
             .map_or(TRAIN, |rate| TRAIN.max(time_of(self.packet, rate) * 2));
@@ -215,6 +225,13 @@ impl Controller {
             window.drain(&round, emptied);
         }
         change
+    }
+
+    /// What was sent before this time has met its fate at `now`: half a round trip after a report of it was
+    /// due, so that packets that overtake each other are not taken for losses.
+    pub(crate) fn settles(&self, now: Time) -> Option<Time> {
+        let time = self.base? + self.queue;
+        Some(now - time * 3 / 2)
     }
 
     /// What became of a DATA or REPAIR packet is settled.

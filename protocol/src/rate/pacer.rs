@@ -17,10 +17,12 @@ pub(super) struct Pacer {
 }
 
 impl Pacer {
-    /// A packet of `bytes` left at `now`, the rate being `rate` bits a second.
-    pub(super) fn sent(&mut self, now: Time, bytes: usize, rate: u64) {
-        let time = (bytes as u64).saturating_mul(8_000_000_000) / rate.max(1);
-        let earliest = nanos(now - CREDIT);
+    /// A packet of `bytes` left at `now`, the rate being `rate` bits a second; `burst` bytes may leave at
+    /// once in any case.
+    pub(super) fn sent(&mut self, now: Time, bytes: usize, rate: u64, burst: usize) {
+        let time = time_of(bytes, rate);
+        let credit = nanos(Time::ZERO + CREDIT).max(time_of(burst, rate));
+        let earliest = nanos(now).saturating_sub(credit);
         self.next = self.next.max(earliest).saturating_add(time);
     }
 
@@ -28,6 +30,12 @@ impl Pacer {
     pub(super) const fn next(&self) -> Time {
         Time::from_micros(self.next.div_ceil(1_000))
     }
+}
+
+/// Nanoseconds that so many bytes take.
+const fn time_of(bytes: usize, rate: u64) -> u64 {
+    let rate = if rate == 0 { 1 } else { rate };
+    (bytes as u64).saturating_mul(8_000_000_000) / rate
 }
 
 const fn nanos(time: Time) -> u64 {
@@ -46,7 +54,7 @@ mod tests {
         let mut at_once = 0;
         for _ in 0..1_000 {
             at_once += u32::from(now == start);
-            pacer.sent(now, 1_250, 10_000_000);
+            pacer.sent(now, 1_250, 10_000_000, 0);
             now = now.max(pacer.next());
         }
         assert_eq!(at_once, 3, "two milliseconds' worth and one");
@@ -56,9 +64,21 @@ mod tests {
     #[test]
     fn a_long_pause_earns_no_more_than_a_short_one() {
         let mut pacer = Pacer::default();
-        pacer.sent(Time::from_millis(10), 1_250, 10_000_000);
+        pacer.sent(Time::from_millis(10), 1_250, 10_000_000, 0);
         let later = Time::from_millis(9_000);
-        (0..3).for_each(|_| pacer.sent(later, 1_250, 10_000_000));
+        (0..3).for_each(|_| pacer.sent(later, 1_250, 10_000_000, 0));
         assert_eq!(pacer.next(), later + Duration::from_millis(1));
+    }
+
+    #[test]
+    fn a_burst_may_be_longer() {
+        let mut pacer = Pacer::default();
+        let now = Time::from_millis(500);
+        let at_once = (0..20).take_while(|_| {
+            let ready = pacer.next() <= now;
+            pacer.sent(now, 1_250, 1_000_000, 3 * 1_250);
+            ready
+        });
+        assert_eq!(at_once.count(), 4);
     }
 }

@@ -21,4 +21,4 @@ pub(crate) use feedback::FeedbackState;
 pub(crate) use passing::{Arrival, Passing};
 pub(crate) use repairs::Recovered;
 pub(crate) use seen::Seen;
-pub(crate) use tensors::{Scope, TensorWindow};
+pub(crate) use tensors::{Filed, Scope, TensorWindow};

@@ -175,19 +175,20 @@ impl SentPackets {
         }
     }
 
-    /// Tells the fates of DATA and REPAIR packets that at least three later ones have overtaken, each once
-    /// and in order: what silence suggested may have turned out otherwise by then.
-    pub(crate) fn settle(&mut self, mut fate: impl FnMut(bool)) {
+    /// Tells the fates of DATA and REPAIR packets sent before `time` that at least three later ones have
+    /// overtaken, each once and in order: what was taken for lost may have come by then.
+    pub(crate) fn settle(&mut self, time: Time, mut fate: impl FnMut(bool)) {
         let overtaken = self.acknowledged.saturating_sub(PACKET_THRESHOLD);
-        for number in self.unsettled.max(self.oldest())..overtaken {
-            if let Some(packet) = self.get(number)
-                && packet.cargo != Cargo::Other
-                && packet.fate != Fate::Unreported
-            {
+        self.unsettled = self.unsettled.max(self.oldest());
+        while self.unsettled < overtaken
+            && let Some(packet) = self.get(self.unsettled)
+            && packet.at < time
+        {
+            if packet.cargo != Cargo::Other && packet.fate != Fate::Unreported {
                 fate(packet.fate != Fate::Received);
             }
+            self.unsettled += 1;
         }
-        self.unsettled = self.unsettled.max(overtaken);
     }
 
     /// When the oldest packet of unknown fate that calls for something was sent.
@@ -279,6 +280,31 @@ mod tests {
         assert_eq!(detect(&mut sent, 0, 5), [1, 2, 3, 4]);
         assert_eq!(fates(&mut sent), [false, true, true, true, true]);
         assert_eq!(sent.oldest_unresolved(), Some(Time::from_millis(5)));
+    }
+
+    #[test]
+    fn a_fate_is_settled_late_and_once() {
+        let mut sent = SentPackets::default();
+        for number in 0..10 {
+            let (tensor, index) = (number, 0);
+            sent.push(
+                Time::from_millis(number),
+                Cargo::Source { tensor, index },
+                100,
+            );
+        }
+        let settle = |sent: &mut SentPackets, millis| {
+            let mut fates = Vec::new();
+            sent.settle(Time::from_millis(millis), |lost| fates.push(lost));
+            fates
+        };
+        [0, 2, 8].map(|number| sent.acknowledge(number));
+        assert_eq!(detect(&mut sent, 0, 0), [1, 3, 4, 5]);
+        assert_eq!(sent.in_flight(), 300, "6, 7 and 9");
+        assert_eq!(settle(&mut sent, 2), [false, true]);
+        sent.acknowledge(3);
+        assert_eq!(settle(&mut sent, 9), [false, false, true, true]);
+        assert_eq!(settle(&mut sent, 9), [false; 0]);
     }
 
     #[test]

@@ -92,8 +92,9 @@ impl Silence {
             Duration::try_from_secs_f64(self.spacing * f64::from(later) / 1e6).unwrap_or(SPACING)
         };
         let apart = sent - newest.sent;
-        // Behind a queue the time between two that left at once does not come on top.
-        let later = if apart <= AT_ONCE {
+        // Behind a queue the time between two that left at once, or as fast as they arrive, does not come on
+        // top.
+        let later = if apart <= queued.max(AT_ONCE) {
             apart.max(queued)
         } else {
             apart + queued

@@ -277,10 +277,11 @@ impl TensorQueue {
         with_parity(sources, parity)
     }
 
-    /// Bits a second at which the tensor that is next takes the interval of tensors.
+    /// Bits a second at which the tensor that is next takes the interval of tensors, or the time until its
+    /// deadline where there is none yet.
     pub(crate) fn spread(&self, parity: f64) -> Option<u64> {
         let bytes = with_parity(self.queue.front()?.waiting_in_all(), parity);
-        let interval = micros(self.interval?).max(1);
+        let interval = micros(self.interval.unwrap_or(self.deadline)).max(1);
         Some((bytes as u64).saturating_mul(8_000_000) / interval)
     }
 

@@ -8,7 +8,7 @@ use super::{NOTICES, Session};
 use crate::event::{Event, ReceivedResult, ReleaseReason, WHOLE_ON_WIRE};
 use crate::fec;
 use crate::rate::{Arrived, PeerLoad, Report};
-use crate::recv::{Arrival, Packet, Recovered};
+use crate::recv::{Arrival, Filed, Packet, Recovered};
 use crate::send::{Acknowledged, Cargo, Newest};
 use crate::time::{Time, micros};
 use crate::wire::{
@@ -100,16 +100,14 @@ impl Session {
         // The caller may come late to a deadline, and a packet must not profit from that.
         tensors.expire(&mut scope);
         let (id, frame) = tensors.numbers(data);
-        if !tensors.add(packet, captured, &mut scope) {
-            return None;
-        }
-        if !packet.recovered {
+        let filed = tensors.add(packet, captured, &mut scope);
+        if filed == Filed::New && !packet.recovered {
             self.clock.observe_capture(now, timestamp);
         }
-        if let Some(notice) = data.notice() {
+        if let Some(notice) = data.notice().filter(|_| filed != Filed::Conflict) {
             self.take_notice(notice, id, frame);
         }
-        Some(id)
+        (filed == Filed::New).then_some(id)
     }
 
     fn take_repair(&mut self, now: Time, number: u64, repair: &Repair<'_>) {

@@ -92,7 +92,9 @@ impl Session {
             *detection = Some(detection.map_or(took, |mean| (mean * 7 + took) / 8));
         });
         sent.resolve(|lost| losses.add(lost));
-        sent.settle(|lost| rate.settled(now, lost));
+        if let Some(time) = rate.settles(now) {
+            sent.settle(time, |lost| rate.settled(now, lost));
+        }
         let outlook = self.outlook();
         self.flight.repair(now, outlook);
     }

@@ -6,9 +6,6 @@ use crate::carrier::Carrier;
 use crate::quantity::{Mbps, Millis, Seconds, rounded};
 use crate::scenario::{Cloud, Flow, Network, Scenario, Step, Stream, Window};
 
-/// Of what a path carries at its best, an unlimited stream offers so much.
-const UNLIMITED: f64 = 1.5;
-
 /// One run: what happens in one pair of endpoints on one path.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Cell {
@@ -78,32 +75,27 @@ impl Cell {
         format!("{} {} {loss}", self.scenario, self.carrier)
     }
 
-    /// Frames a second that the edge captures.
-    pub(crate) fn fps(&self) -> f64 {
-        match self.stream.fps {
-            Some(fps) => fps.0,
-            None => {
-                let rates = self.steps.iter().filter_map(|step| step.rate_mbps);
-                let best = rates.fold(self.path.rate_mbps.0, |best, rate| best.max(rate.0));
-                (UNLIMITED * best * 1e6 / 8.0 / f64::from(self.stream.bytes)).clamp(1.0, 10_000.0)
-            }
-        }
-    }
-
     /// How long the stream goes on.
     pub(crate) fn seconds(&self) -> f64 {
-        match (self.stream.seconds, self.stream.tensors) {
-            (Some(seconds), _) => seconds.0,
-            (None, tensors) => tensors.unwrap_or(0) as f64 / self.fps(),
+        let Stream {
+            seconds,
+            tensors,
+            fps,
+            ..
+        } = &self.stream;
+        match (seconds, tensors, fps) {
+            (Some(seconds), _, _) => seconds.0,
+            (None, Some(tensors), Some(fps)) => *tensors as f64 / fps.0,
+            _ => 0.0,
         }
     }
 
-    /// Frames that the edge captures.
-    pub(crate) fn frames(&self) -> u64 {
-        match self.stream.tensors {
-            Some(tensors) => tensors,
-            None => rounded(self.seconds() * self.fps()).max(1),
-        }
+    /// Frames that the edge captures; none where it is told to end.
+    pub(crate) fn frames(&self) -> Option<u64> {
+        let of_seconds = self.stream.fps.map(|fps| self.seconds() * fps.0);
+        self.stream
+            .tensors
+            .or(of_seconds.map(|frames| rounded(frames).max(1)))
     }
 
     /// The bottleneck's rate at a moment, seconds from the start.
@@ -175,12 +167,12 @@ rate_mbps = 40
             .map(|cell| cell.stream.most_parity.unwrap().0)
             .collect();
         assert_eq!(parity, [0.4, 0.2, 0.4, 0.2]);
-        assert_eq!((cells[0].frames(), cells[0].seconds()), (300, 10.0));
+        assert_eq!((cells[0].frames(), cells[0].seconds()), (Some(300), 10.0));
 
         let other = scenario.cells(&["udp/adaptive".parse().unwrap()], Some(Seconds(4.0)));
         assert_eq!(other.len(), 2);
         assert_eq!(other[0].title(), "pair udp/adaptive none");
-        assert_eq!((other[0].frames(), other[0].seconds()), (120, 4.0));
+        assert_eq!((other[0].frames(), other[0].seconds()), (Some(120), 4.0));
     }
 
     #[test]
@@ -200,9 +192,9 @@ rate_mbps = 40
     }
 
     #[test]
-    fn an_unlimited_stream_offers_more_than_the_path_takes_at_its_best() {
+    fn an_unlimited_stream_ends_when_it_is_told_to() {
         let text = TEXT.replace("fps = 30\ntensors = 300", "unlimited = true\nseconds = 10");
         let cells = Scenario::parse("all", &text).unwrap().cells(&[], None);
-        assert!((cells[0].fps() * 12_000.0 * 8.0 / 60e6 - 1.0).abs() < 1e-9);
+        assert_eq!((cells[0].frames(), cells[0].seconds()), (None, 10.0));
     }
 }

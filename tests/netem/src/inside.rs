@@ -225,7 +225,7 @@ impl Run<'_> {
     }
 
     /// Starts an edge.
-    fn edge(&self, name: &str, frames: u64) -> Result<(Program, PathBuf)> {
+    fn edge(&self, name: &str, frames: Option<u64>) -> Result<(Program, PathBuf)> {
         let Plan {
             cell,
             programs,
@@ -270,7 +270,7 @@ impl Run<'_> {
             }
         }
         // A stream of so many tensors ends by itself, soon after its last one.
-        let grace = if cell.stream.tensors.is_some() {
+        let grace = if cell.frames().is_some() {
             length * 0.1 + f64::from(cell.stream.deadline_ms) / 1e3 + ANSWERS.as_secs_f64()
         } else {
             0.0
@@ -289,7 +289,7 @@ impl Run<'_> {
         } = self.plan;
         let flow = cell.flows.get(number).context("no such flow")?;
         if flow.kind == FlowKind::Tsp {
-            let (source, json) = self.edge(&format!("tw-edge-{number}"), u64::from(u32::MAX))?;
+            let (source, json) = self.edge(&format!("tw-edge-{number}"), None)?;
             return Ok(Running {
                 flow: number,
                 source,

@@ -13,6 +13,9 @@ use crate::network::CLOUD;
 /// a stalled carrier is not spared the tensors that it delays.
 const IN_FLIGHT: u16 = 1_024;
 
+/// Congestion controls of carriers that have their own; any other is the session's.
+const CONGESTION: [&str; 3] = ["cubic", "bbr", "new-reno"];
+
 /// Where the programs are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Programs {
@@ -56,15 +59,20 @@ pub(crate) fn command(namespace: &str, program: &Path, arguments: &[String]) -> 
     command
 }
 
-/// The arguments of `tw-edge`, whose counts go to `json`.
-pub(crate) fn edge(cell: &Cell, frames: u64, json: &Path) -> Vec<String> {
+/// The arguments of `tw-edge`, whose counts go to `json`; without a number of frames it streams until
+/// it is told to end.
+pub(crate) fn edge(cell: &Cell, frames: Option<u64>, json: &Path) -> Vec<String> {
     let stream = &cell.stream;
     let mut arguments = Vec::new();
     let mut add = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
     add("--connect", CLOUD.to_owned());
     add("--stand-in", stream.bytes.to_string());
-    add("--fps", cell.fps().to_string());
-    add("--frames", frames.to_string());
+    // 0 is as fast as the session takes them.
+    let fps = cell.stream.fps.map_or(0.0, |fps| fps.0);
+    add("--fps", fps.to_string());
+    if let Some(frames) = frames {
+        add("--frames", frames.to_string());
+    }
     add("--in-flight", IN_FLIGHT.to_string());
     add("--deadline-ms", stream.deadline_ms.to_string());
     if let Some(parity) = &stream.parity {
@@ -80,7 +88,15 @@ pub(crate) fn edge(cell: &Cell, frames: u64, json: &Path) -> Vec<String> {
         add("--carrier", cell.carrier.name.clone());
     }
     if let Some(congestion) = &cell.carrier.congestion {
-        add("--congestion", congestion.clone());
+        let option = if CONGESTION.contains(&congestion.as_str()) {
+            "--congestion"
+        } else {
+            "--rate-control"
+        };
+        add(option, congestion.clone());
+    }
+    if let Some(rule) = &stream.drop_rule {
+        add("--drop-rule", rule.clone());
     }
     add("--json", json.display().to_string());
     arguments.push("--quiet".to_owned());
@@ -119,19 +135,26 @@ tensors = 3000
 deadline_ms = 35
 most_parity = 0.4
 retransmission = false
-carriers = ['tcp/bbr']
+drop_rule = 'off'
+carriers = ['tcp/bbr', 'udp/adaptive']
 [cloud]
 service_ms = 66.6
 ";
 
     #[test]
     fn the_options_of_the_endpoints() {
-        let cell = &Scenario::parse("x", TEXT).unwrap().cells(&[], None)[0];
+        let cells = Scenario::parse("x", TEXT).unwrap().cells(&[], None);
+        let (cell, adaptive) = (&cells[0], &cells[1]);
         let arguments = edge(cell, cell.frames(), Path::new("/tmp/e.json")).join(" ");
         assert_eq!(
             arguments,
             "--connect 10.77.3.1:4433 --stand-in 12000 --fps 30 --frames 3000 --in-flight 1024 --deadline-ms 35 \
-             --most-parity 0.4 --carrier tcp --congestion bbr --json /tmp/e.json --quiet --no-retransmission"
+             --most-parity 0.4 --carrier tcp --congestion bbr --drop-rule off --json /tmp/e.json --quiet --no-retransmission"
+        );
+        let arguments = edge(adaptive, None, Path::new("/tmp/e.json")).join(" ");
+        assert!(
+            arguments.contains("--rate-control adaptive") && !arguments.contains("--frames"),
+            "{arguments}"
         );
         assert_eq!(
             cloud(cell, Path::new("/tmp/c.json")).join(" "),

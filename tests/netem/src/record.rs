@@ -96,6 +96,9 @@ pub(crate) struct EdgeFile {
     pub(crate) on_wire: OnWire,
     pub(crate) parity_ratio: f64,
     pub(crate) retransmitted_ratio: f64,
+    /// What the edge knew of its path.
+    #[serde(default)]
+    pub(crate) path: Value,
     pub(crate) counters: Option<Value>,
 }
 

@@ -72,6 +72,8 @@ pub(crate) struct Row {
     pub(crate) seconds: f64,
     pub(crate) windows: Vec<WindowRow>,
     pub(crate) kernel: String,
+    /// What the edge knew of its path.
+    pub(crate) edge_path: Value,
     /// What the sessions counted at both ends.
     pub(crate) edge_counters: Option<Value>,
     pub(crate) cloud_counters: Option<Value>,
@@ -144,6 +146,7 @@ impl Row {
             seconds: (to - from) as f64 / 1e6,
             windows: windows.collect(),
             kernel: record.kernel.clone(),
+            edge_path: edge.path.clone(),
             edge_counters: edge.counters.clone(),
             cloud_counters: session.counters.clone(),
         })

@@ -139,7 +139,7 @@ pub(crate) struct Stream {
     #[serde(default = "Stream::bytes")]
     pub(crate) bytes: u32,
     pub(crate) fps: Option<Fps>,
-    /// Instead of `fps`: half as much again as the path can carry at its best.
+    /// Instead of `fps`: as many as the session takes.
     #[serde(default)]
     pub(crate) unlimited: bool,
     pub(crate) tensors: Option<u64>,
@@ -152,6 +152,8 @@ pub(crate) struct Stream {
     pub(crate) parity: Option<String>,
     /// `tw-edge --most-parity`.
     pub(crate) most_parity: Option<Parity>,
+    /// `tw-edge --drop-rule`.
+    pub(crate) drop_rule: Option<String>,
     /// `tw-edge --span`.
     pub(crate) span: Option<u8>,
     #[serde(default = "yes")]

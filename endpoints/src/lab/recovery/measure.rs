@@ -31,6 +31,8 @@ pub(super) struct Row {
     pub(super) k: u16,
     pub(super) method: String,
     pub(super) tensors: usize,
+    /// Of them, those that were concealed and classified, the first.
+    pub(super) classified: usize,
     pub(super) whole_share: f64,
     /// 99.9 % interval of the whole share.
     pub(super) whole_interval: [f64; 2],
@@ -54,7 +56,8 @@ pub(super) struct Row {
 pub(super) struct Stratum {
     pub(super) packets_missing: u16,
     pub(super) tensors: usize,
-    /// Of how many the class is found from the whole tensor, and from what arrived.
+    pub(super) classified: usize,
+    /// Of how many of the classified the class is found from the whole tensor, and from what arrived.
     pub(super) right_whole: usize,
     pub(super) right: usize,
 }
@@ -71,7 +74,8 @@ pub(super) fn measure(
 ) -> Result<Row> {
     let number = prepared.slices.len();
     let mut found = vec![vec![]; number];
-    let mut missing = 0.0;
+    let (mut tensors, mut missing) = (0_usize, 0.0);
+    let classify = options.classify.unwrap_or(u32::MAX);
     let mut strata = BTreeMap::new();
     let mut decoder = prepared.decoder();
     let counts = [options.warm_up, options.tensors].map(u64::from);
@@ -82,29 +86,40 @@ pub(super) fn measure(
         prepared.mss,
         counts,
         |ended| {
+            let share = ended.tensor.as_ref().map_or(1.0, |tensor| {
+                let info = tensor.info();
+                if info.slices_received == info.slices {
+                    0.0
+                } else {
+                    info.missing_share()
+                }
+            });
+            missing += share;
+            tensors += 1;
+            let packets_missing = packets(share, cell.k);
+            let stratum = strata.entry(packets_missing).or_insert_with(|| Stratum {
+                packets_missing,
+                ..Stratum::default()
+            });
+            stratum.tensors += 1;
+            let counted = ended.number.saturating_sub(options.warm_up.into());
+            if counted >= classify.into() {
+                return Ok(());
+            }
             let image = usize::try_from(ended.number)? % number;
             let right_whole = prepared.right.get(image).copied().unwrap_or(false);
-            let (share, right) = match ended.tensor {
-                None => (1.0, false),
-                Some(tensor) if tensor.info().slices_received == tensor.info().slices => {
-                    (0.0, right_whole)
-                }
+            let right = match ended.tensor {
+                None => false,
+                Some(_) if packets_missing == 0 => right_whole,
                 Some(tensor) => {
                     prepared.decode(&mut decoder, &tensor);
                     let decoded = &mut decoder.1;
                     concealer.conceal(decoded.tensor.view_mut(), decoded.mask.view())?;
                     let label = images.labels.get(image).copied().unwrap_or(u32::MAX);
-                    let right = evaluation.finds(label, &decoded.tensor)?;
-                    (tensor.info().missing_share(), right)
+                    evaluation.finds(label, &decoded.tensor)?
                 }
             };
-            missing += share;
-            let packets_missing = packets(share, cell.k);
-            let stratum = strata.entry(packets_missing).or_insert(Stratum {
-                packets_missing,
-                ..Stratum::default()
-            });
-            stratum.tensors += 1;
+            stratum.classified += 1;
             stratum.right_whole += usize::from(right_whole);
             stratum.right += usize::from(right);
             if let Some(found) = found.get_mut(image) {
@@ -120,7 +135,6 @@ pub(super) fn measure(
         }
     }
     let accuracy = tally.accuracy().context("no tensor met its end")?;
-    let tensors = accuracy.samples;
     let whole = strata.get(&0).map_or(0, |stratum| stratum.tensors);
     let share = whole as f64 / tensors as f64;
     let interval = closed_form::interval(share, tensors);
@@ -141,6 +155,7 @@ pub(super) fn measure(
         k: cell.k,
         method: options.method.name().to_owned(),
         tensors,
+        classified: accuracy.samples,
         whole_share: share,
         whole_interval: [interval.low, interval.high],
         whole_expected: expected(cell, common),

@@ -78,6 +78,9 @@ pub struct Options {
     /// Tensors that count, in each cell
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     tensors: u32,
+    /// Tensors that are concealed and classified, the first of those that count [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    classify: Option<u32>,
     /// Tensors before those that count
     #[arg(long, value_name = "N", default_value_t = 150)]
     warm_up: u32,
@@ -114,6 +117,8 @@ Examples:
       forward error correction alone, ten thousand tensors a cell
   tw-lab recovery --loss '1%>10%>1%' --fec every,adaptive --most-parity 50%
       a path that changes: adaptive parity beside every fixed ratio
+  tw-lab recovery --fec every,adaptive --rtt 80 --tensors 50000 --classify 1000
+      the same in full: many tensors tell how often so much is missing, and some of them what that costs
   tw-lab recovery --full --out recovery.jsonl
       everything; interrupted, the same command goes on where it was
 
@@ -303,13 +308,15 @@ fn key(options: &Options, cell: &Cell) -> String {
         k,
     } = cell;
     format!(
-        "{:?} loss {:?} burst {:?} {strategy} rtt {rtt_ms} deadline {deadline_ms} k {k} tensors {}+{} fps {} \
+        "{:?} loss {:?} burst {:?} {strategy} rtt {rtt_ms} deadline {deadline_ms} k {k} tensors {}+{} \
+         classified {:?} fps {} \
          rate {} most {} target {} span {} {} seed {}",
         options.evaluation,
         losses.rates,
         losses.burst,
         options.warm_up,
         options.tensors,
+        options.classify,
         options.fps,
         options.rate_mbit,
         options.goal.most_parity,

@@ -116,7 +116,7 @@ impl Cost {
         for stratum in rows.flat_map(|row| &row.strata) {
             if let Some((lost, tensors)) = sums.get_mut(usize::from(stratum.packets_missing)) {
                 *lost += stratum.right_whole as f64 - stratum.right as f64;
-                *tensors += stratum.tensors as f64;
+                *tensors += stratum.classified as f64;
             }
         }
         let means = sums.iter().map(|&(lost, tensors)| {
@@ -189,6 +189,7 @@ mod tests {
         let strata = strata.map(|((packets_missing, right), tensors)| Stratum {
             packets_missing,
             tensors,
+            classified: tensors,
             right_whole: tensors,
             #[expect(
                 clippy::cast_possible_truncation,
@@ -209,6 +210,7 @@ mod tests {
             k: 2,
             method: "auto".to_owned(),
             tensors: 100,
+            classified: 100,
             whole_share: 0.0,
             whole_interval: [0.0, 1.0],
             whole_expected: None,

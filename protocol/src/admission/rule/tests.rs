@@ -27,6 +27,7 @@ fn candidate() -> Candidate {
         now: NOW,
         due: NOW + 35 * MS,
         edge_time: 5 * MS,
+        interval: Duration::ZERO,
         bytes: 11_719,
         ahead: 0,
         path: idle(),
@@ -47,27 +48,36 @@ fn server(queue_length: u16, service_micros: u32, admission_micros: u32) -> Serv
 
 #[test]
 fn predictive_by_hand() {
-    let decide = |change: fn(&mut Candidate)| {
+    let waits = |c: &mut Candidate, millis| {
+        (c.due, c.interval, c.path.waiting) = (NOW + 500 * MS, MS * millis, 25_000);
+    };
+    let decide = |change: &dyn Fn(&mut Candidate)| {
         let mut candidate = candidate();
         change(&mut candidate);
         DropRule::Predictive.decide(&candidate)
     };
-    assert_eq!(decide(|c| c.due = NOW + 30 * MS), Ok(()));
-    assert_eq!(decide(|c| c.due = NOW + 29 * MS), Err(DropReason::Deadline));
-    // Of what waits, 12,500 bytes go while the tensor is made, and as many again in the 5 ms to spare.
-    assert_eq!(decide(|c| c.path.waiting = 25_000), Ok(()));
-    assert_eq!(decide(|c| c.path.waiting = 25_003), Err(DropReason::Rate));
-    assert_eq!(decide(|c| c.path.queue_delay = 5 * MS), Ok(()));
+    assert_eq!(decide(&|c| c.due = NOW + 30 * MS), Ok(()));
     assert_eq!(
-        decide(|c| c.path.queue_delay = 6 * MS),
+        decide(&|c| c.due = NOW + 29 * MS),
+        Err(DropReason::Deadline)
+    );
+    // Of what waits, 12,500 bytes go while the tensor is made, and as many again in the 5 ms to spare.
+    assert_eq!(decide(&|c| c.path.waiting = 25_000), Ok(()));
+    assert_eq!(decide(&|c| c.path.waiting = 25_003), Err(DropReason::Rate));
+    // However late the deadline: the next frame could be sent instead, if it comes in less than 5 ms.
+    assert_eq!(decide(&|c| waits(c, 5)), Ok(()));
+    assert_eq!(decide(&|c| waits(c, 4)), Err(DropReason::Rate));
+    assert_eq!(decide(&|c| c.path.queue_delay = 5 * MS), Ok(()));
+    assert_eq!(
+        decide(&|c| c.path.queue_delay = 6 * MS),
         Err(DropReason::Rate)
     );
-    assert_eq!(decide(|c| c.ahead = 2), Ok(()));
-    assert_eq!(decide(|c| c.ahead = 3), Err(DropReason::Rate));
-    assert_eq!(decide(|c| c.path.silent = true), Err(DropReason::Rate));
+    assert_eq!(decide(&|c| c.ahead = 2), Ok(()));
+    assert_eq!(decide(&|c| c.ahead = 3), Err(DropReason::Rate));
+    assert_eq!(decide(&|c| c.path.silent = true), Err(DropReason::Rate));
     let busy = Err(DropReason::ServerBusy);
-    assert_eq!(decide(|c| c.server = server(3, 10_000, 0)), Ok(()));
-    assert_eq!(decide(|c| c.server = server(4, 10_000, 0)), busy);
+    assert_eq!(decide(&|c| c.server = server(3, 10_000, 0)), Ok(()));
+    assert_eq!(decide(&|c| c.server = server(4, 10_000, 0)), busy);
     // The next tensor may come half of 60 ms after the one before: that came at 5 ms, this at 30.
     let limited = |arrived: Duration| {
         let mut candidate = candidate();
@@ -134,6 +144,7 @@ fn any_candidate() -> impl Strategy<Value = Candidate> {
                 now: NOW,
                 due: NOW + Duration::from_millis(deadline),
                 edge_time: Duration::from_millis(edge),
+                interval: Duration::from_millis(edge / 4),
                 bytes,
                 ahead,
                 path: Path {

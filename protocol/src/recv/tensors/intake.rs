@@ -8,15 +8,25 @@ use crate::stats::Stats;
 use crate::time::Time;
 use crate::wire::{Repair, TensorId};
 
+/// What became of a source packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Filed {
+    New,
+    /// Late, a duplicate, or beyond a limit.
+    Dropped,
+    /// It contradicts others, so nothing it says can be relied on.
+    Conflict,
+}
+
 impl TensorWindow {
-    /// Files a packet, whose slices are among those of the stream; false, counted, if it is dropped.
+    /// Files a packet, whose slices are among those of the stream; counts it if it is dropped.
     /// `captured` is the mapped time of capture.
     pub(crate) fn add(
         &mut self,
         packet: &Packet<'_>,
         captured: Time,
         scope: &mut Scope<'_>,
-    ) -> bool {
+    ) -> Filed {
         let (now, data) = (scope.now, &packet.data);
         let (id, frame) = self.numbers(data);
         let cost = Assembly::cost(packet);
@@ -32,32 +42,32 @@ impl TensorWindow {
                 Accepted::New => {}
                 Accepted::Duplicate => {
                     scope.stats.duplicates += 1;
-                    return false;
+                    return Filed::Dropped;
                 }
                 Accepted::Conflict => {
                     scope.stats.conflicts += 1;
-                    return false;
+                    return Filed::Conflict;
                 }
             },
             Some(Slot::Unseen(_)) if deadline <= now => {
                 scope.stats.late += 1;
                 self.lose(id.0, 1, scope.stats);
-                return false;
+                return Filed::Dropped;
             }
             Some(Slot::Unseen(_)) => {}
             Some(Slot::Done) | None => {
                 self.count_late(id, scope.stats);
-                return false;
+                return Filed::Dropped;
             }
         }
         if !self.make_memory(id, cost, true, scope) {
             scope.stats.over_limit += 1;
-            return false;
+            return Filed::Dropped;
         }
         // Making memory can have ended this tensor too, where only the latest is wanted.
         let Some(slot) = self.index(id).and_then(|i| self.slots.get_mut(i)) else {
             self.count_late(id, scope.stats);
-            return false;
+            return Filed::Dropped;
         };
         if let Slot::Unseen(unseen) = slot {
             let mut assembly = Assembly::new(data, frame, captured, now, scope.config.slices);
@@ -70,7 +80,7 @@ impl TensorWindow {
         }
         let Slot::Live(assembly) = slot else {
             self.count_late(id, scope.stats);
-            return false;
+            return Filed::Dropped;
         };
         let before = assembly.memory();
         assembly.add(packet);
@@ -94,7 +104,7 @@ impl TensorWindow {
             };
             self.release(id, reason, scope);
         }
-        true
+        Filed::New
     }
 
     /// Keeps a REPAIR packet; false, counted, if it is dropped.

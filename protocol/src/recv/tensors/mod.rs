@@ -3,6 +3,8 @@
 mod ends;
 mod intake;
 
+pub(crate) use intake::Filed;
+
 use std::collections::VecDeque;
 
 use crate::config::Config;

@@ -51,6 +51,7 @@ fn edge(stream: &str) -> EdgeFile {
         },
         parity_ratio: 0.25,
         retransmitted_ratio: 0.0,
+        path: serde_json::Value::Null,
         counters: None,
     }
 }
