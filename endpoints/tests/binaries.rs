@@ -197,7 +197,7 @@ fn frames_that_would_come_late_are_skipped_with_the_reason() {
         };
         let reasons = ["rate", "deadline", "server-busy", "superseded"];
         let all: usize = reasons.iter().map(|reason| skipped(reason)).sum();
-        assert!(all >= 100 && all < 300, "{rule}: {stderr}");
+        assert!((100..300).contains(&all), "{rule}: {stderr}");
         assert!(
             skipped("rate") + skipped("superseded") >= 50,
             "{rule}: {stderr}"

@@ -63,9 +63,10 @@ pub struct Config {
 
 /// Bounds on memory that the peer's datagrams can make a session use (wire-format.md, section 9).
 ///
-/// The worst case of one session is twice `bytes_in_progress` (vectors grow by doubling), 16 KiB for
-/// each tensor in progress (the sets of packets and slices already seen), 6 bytes for each of the
-/// stream's slices (the permutations), and 128 KiB. A released tensor, which the next
+/// The worst case of one session is twice `bytes_in_progress` (vectors grow by doubling) and a quarter
+/// (room made ahead for tensors like the last), 16 KiB for each tensor in progress (the sets of packets
+/// and slices already seen), 6 bytes for each of the stream's slices (the permutations), 2 MiB (memory of
+/// tensors and blocks that ended, for those to come), and 128 KiB. A released tensor, which the next
 /// [`poll_event`](crate::Session::poll_event) hands over, has 12 bytes for each slice besides; they are
 /// the caller's as soon as it polls, which it does after every call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

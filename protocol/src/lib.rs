@@ -40,7 +40,7 @@
 //! ```
 //!
 //! Layers, from the bytes up: [`wire`] encodes and decodes messages, `send` makes packets of tensors,
-//! `recv` makes tensors of packets, [`session`] joins the two. [`link`] is no part of the protocol: it
+//! `recv` makes tensors of packets, [`rate`] says when packets leave, [`session`] joins the three. [`link`] is no part of the protocol: it
 //! is the seeded model of a bad network that tests, simulator and emulator share.
 
 #![forbid(unsafe_code)]

@@ -186,7 +186,9 @@ impl<O: Opener> Shared<O> {
         let handler = tokio::task::spawn_blocking(move || opener.open(&description));
         let handler = handler.await.map_err(|error| internal(&error))??;
         let (events, inbox) = mpsc::channel(WAITING_EVENTS + WAITING_TENSORS as usize);
-        let session = self.start(carrier, (config, &stream), control, events).await;
+        let session = self
+            .start(carrier, (config, &stream), control, events)
+            .await;
         let session = session.map_err(|error| internal(&error))?;
         let limited = session.limit_waiting(WAITING_TENSORS).await;
         limited.map_err(|error| internal(&error))?;

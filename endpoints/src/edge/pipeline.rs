@@ -397,7 +397,7 @@ impl<'a> Pipeline<'a> {
     }
 
     async fn skip(
-        &mut self,
+        &self,
         frame: FrameNumber,
         notice: NoticeReason,
         reason: String,

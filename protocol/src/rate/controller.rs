@@ -8,7 +8,8 @@ use super::dispersion::Dispersion;
 use super::loss_step::LossStep;
 use super::pacer::Pacer;
 use super::path::{IP_UDP_HEADER, Path, time_of};
-use super::window::{HEADROOM, Round, Window, nearly_empty};
+use super::rivals::{Rivals, nearly_empty};
+use super::window::{HEADROOM, Round, Window};
 use super::{AdaptiveRate, RateControl};
 use crate::config::Config;
 use crate::recv::feedback::MAX_DELAY;
@@ -215,15 +216,11 @@ impl Controller {
         if report.arrived.iter().any(|packet| packet.ecn == Ecn::Ce) {
             window.marked(now, time);
         }
-        let span = Window::competition_span(time);
-        if self.delay.since(now) >= span {
-            let [least, most] = [self.delay.least(now, span), self.delay.most(now, span)];
-            window.compete(&round, least, most);
-        }
+        let span = Rivals::span(time);
+        let remembered = self.delay.since(now) >= span;
+        let seen = remembered.then(|| [self.delay.least(now, span), self.delay.most(now, span)]);
+        window.watch(&round, self.delay.emptied(), seen);
         window.advance(&round);
-        if let Some(emptied) = self.delay.emptied() {
-            window.drain(&round, emptied);
-        }
         change
     }
 
@@ -245,9 +242,9 @@ impl Controller {
             window.lost(now, time);
         }
         if lost {
-            let most = self.delay.most(now, Window::competition_span(time));
+            let most = self.delay.most(now, Rivals::span(time));
             if self.queue * 2 > most {
-                window.lost_in_queue(now, time, most);
+                window.rivals_mut().lost_in_queue(now, time, most);
             }
         }
     }
@@ -287,7 +284,10 @@ impl Controller {
             in_flight: sending.in_flight,
             window: self.window.as_ref().map(|window| bytes(window.bytes())),
             ready: waiting == 0 && self.next() <= now && self.has_room(now, sending.in_flight),
-            competing: self.window.as_ref().is_some_and(Window::is_competing),
+            competing: self
+                .window
+                .as_ref()
+                .is_some_and(|window| window.rivals().is_competing()),
             silent: self.circuit.is_open(),
         }
     }

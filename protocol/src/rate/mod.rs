@@ -1,4 +1,8 @@
 //! How much a session may send, and when (`spec/rate-control.md`).
+//!
+//! Reports feed four observers: `delay` knows the queue, `dispersion` the bottleneck, `loss_step` losses
+//! that are no chance, `circuit` silence. From them `window` decides how many bytes may be in flight,
+//! beside `rivals` perhaps, and `pacer` when the next packet leaves; `controller` joins them for the session.
 
 mod circuit;
 mod controller;
@@ -7,6 +11,7 @@ mod dispersion;
 mod loss_step;
 mod pacer;
 mod path;
+mod rivals;
 mod window;
 
 pub use path::{IP_UDP_HEADER, Path, PeerLoad};

@@ -4,20 +4,19 @@
 use std::time::Duration;
 
 use super::AdaptiveRate;
+use super::rivals::Rivals;
 use crate::time::Time;
 
 /// Packets in flight on a path of which nothing is known (RFC 6928).
 const INITIAL: f64 = 10.0;
 /// Packets that may always be in flight.
 const LEAST: f64 = 4.0;
-/// 1/δ: packets that a sender keeps in the queue (Copa's default, δ = 0.5).
-const POLITE: f64 = 2.0;
-/// The most of it beside senders that fill the queue.
-const MOST_COMPETING: f64 = 500.0;
 /// A queue that is no queue: what clocks drift in the memory of the empty path, and coarse arrival times.
 const FORGIVEN: Duration = Duration::from_millis(1);
 /// Rounds in one direction after which each is twice as fast as the one before (Copa, section 2.1).
 const STEADY_ROUNDS: u32 = 3;
+/// The greatest velocity: beyond it, the bounds of a step decide.
+const MOST_VELOCITY: f64 = 65_536.0;
 /// Beyond what the bottleneck takes in a round trip so much more may be in flight, and be sent …
 pub(super) const HEADROOM: f64 = 1.25;
 /// … but so much less while the queue is long.
@@ -26,23 +25,6 @@ const DRAIN: f64 = 0.8;
 const LONG: Duration = Duration::from_millis(25);
 /// What is left of the window after a mark (RFC 8511), and of what was delivered after a step of losses.
 const BACKOFF: f64 = 0.85;
-/// Round trips without the queue nearly empty after which others are known to fill it (Copa, section
-/// 2.2) …
-const COMPETING_ROUNDS: u32 = 5;
-/// … but not before so long.
-const COMPETING_AFTER: Duration = Duration::from_millis(500);
-/// Time without the path nearly empty after which the queue is drained: half of the memory of the empty
-/// path.
-const DRAIN_AFTER: Duration = Duration::from_secs(3);
-/// Others that fill the queue are believed in for so long after it was drained in vain.
-const RIVALS_MEMORY: Duration = Duration::from_secs(15);
-/// A queue whose greatest length was less is not full when a packet is lost.
-const FULL: Duration = Duration::from_millis(10);
-/// A queue is nearly empty below this share of its greatest …
-const NEARLY_EMPTY: f64 = 0.1;
-/// … or this, and a packet's time.
-const EMPTY: Duration = Duration::from_millis(3);
-
 /// What the window is changed by.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Round {
@@ -62,7 +44,8 @@ pub(super) struct Round {
 }
 
 impl Round {
-    fn time(&self) -> Duration {
+    /// The round-trip time, queue included.
+    pub(super) fn time(&self) -> Duration {
         self.base + self.queue
     }
 }
@@ -81,9 +64,6 @@ pub(super) struct Window {
     bytes: f64,
     /// Whether nothing has told yet that the path is full: the window doubles each round trip.
     starting: bool,
-    /// 1/δ.
-    packets_queued: f64,
-    competing: bool,
     velocity: f64,
     direction: Direction,
     steady: u32,
@@ -93,15 +73,8 @@ pub(super) struct Window {
     /// Bytes acknowledged in this round so far, and a second in the one before.
     acked: f64,
     delivered: Option<f64>,
-    lost_at: Option<Time>,
-    /// When the queue was drained in vain last.
-    rivals: Option<Time>,
-    /// Until when it gives way, to see whether the queue empties, and the 1/δ it had before.
-    truce: Time,
-    before_truce: f64,
-    /// When it began to drain the queue last, and until when.
-    drained: Time,
-    draining: Time,
+    backed_off: Option<Time>,
+    rivals: Rivals,
 }
 
 impl Window {
@@ -111,8 +84,6 @@ impl Window {
             packet,
             bytes: INITIAL * packet,
             starting: true,
-            packets_queued: POLITE,
-            competing: false,
             velocity: 1.0,
             direction: Direction::Up,
             steady: 0,
@@ -120,60 +91,33 @@ impl Window {
             used: [0; 2],
             acked: 0.0,
             delivered: None,
-            lost_at: None,
-            rivals: None,
-            truce: Time::ZERO,
-            before_truce: POLITE,
-            drained: Time::ZERO,
-            draining: Time::ZERO,
+            backed_off: None,
+            rivals: Rivals::default(),
         }
     }
 
+    /// Bytes that may be in flight, draining aside.
     pub(super) const fn bytes(&self) -> f64 {
         self.bytes
     }
 
     /// Bytes that may be in flight at `now`.
     pub(super) fn at(&self, now: Time) -> f64 {
-        if now < self.draining {
+        if self.rivals.is_draining(now) {
             self.bytes.min(LEAST * self.packet)
         } else {
             self.bytes
         }
     }
 
-    /// The path was nearly empty at `emptied` last. Where that is long ago the window is closed for a round
-    /// trip, so that the queue is not taken for the path (BBR's ProbeRTT). Those that share the queue have
-    /// seen it empty at the same time, and so do this at the same time.
-    pub(super) fn drain(&mut self, round: &Round, emptied: Time) {
-        let over = self.draining > Time::ZERO && self.draining + round.base <= round.now;
-        if over {
-            self.draining = Time::ZERO;
-            if emptied < self.drained {
-                self.rivals = Some(round.now);
-            }
-        }
-        let due = emptied.max(self.drained) + DRAIN_AFTER;
-        if due <= round.now && self.is_filled() {
-            self.drained = round.now;
-            self.draining = round.now + round.time() * 3 / 2;
-        }
+    /// Who else fills the queue.
+    pub(super) const fn rivals(&self) -> &Rivals {
+        &self.rivals
     }
 
-    /// Whether the application fills the window. One that it does not fill tells nothing of the path: it
-    /// may reach twice what is used.
-    fn is_filled(&self) -> bool {
-        self.bytes < 2.0 * self.used[0].max(self.used[1]) as f64
-    }
-
-    /// Whether the queue is filled by others.
-    pub(super) const fn is_competing(&self) -> bool {
-        self.competing
-    }
-
-    /// How far back the queue decides whether others fill it.
-    pub(super) fn competition_span(time: Duration) -> Duration {
-        (time * COMPETING_ROUNDS).max(COMPETING_AFTER)
+    /// The same, to tell it of a loss.
+    pub(super) const fn rivals_mut(&mut self) -> &mut Rivals {
+        &mut self.rivals
     }
 
     /// What was known of the path does not hold any more.
@@ -184,41 +128,27 @@ impl Window {
         };
     }
 
-    /// Finds out whether others fill the queue, its least and its greatest length of the last rounds being
-    /// these. Streams like this one keep it short, and drain it together with this one where it never
-    /// empties: only where that was in vain there are others.
-    pub(super) fn compete(&mut self, round: &Round, least: Duration, most: Duration) {
-        let empty = nearly_empty(round.packet, round.bottleneck);
-        let empty = empty.as_secs_f64().max(NEARLY_EMPTY * most.as_secs_f64());
-        let rivals = self.rivals.is_some_and(|at| round.now - at < RIVALS_MEMORY);
-        if !rivals {
-            self.before_truce = POLITE;
+    /// The queue was nearly empty at `emptied` last; its least and greatest length of the last
+    /// [`span`](Rivals::span) were these, where reports reach back so far.
+    pub(super) fn watch(
+        &mut self,
+        round: &Round,
+        emptied: Option<Time>,
+        seen: Option<[Duration; 2]>,
+    ) {
+        if let Some(emptied) = emptied {
+            let filled = self.is_filled();
+            self.rivals.drain(round, emptied, filled);
         }
-        let competing = least.as_secs_f64() > empty && rivals && round.now >= self.truce;
-        if competing && !self.competing {
-            // From the share that it has now, or had before the truce.
-            let rate = self.bytes / round.time().as_secs_f64();
-            let queued = rate * round.queue.as_secs_f64() / round.packet;
-            self.packets_queued = queued.max(self.before_truce).clamp(POLITE, MOST_COMPETING);
-        } else if !competing {
-            self.packets_queued = POLITE;
+        if let Some(seen) = seen {
+            self.rivals.watch(round, seen, self.bytes);
         }
-        self.competing = competing;
     }
 
-    /// A packet was lost at `now` while the queue was long, its greatest length of the last rounds being
-    /// `most`.
-    pub(super) fn lost_in_queue(&mut self, now: Time, time: Duration, most: Duration) {
-        if most < FULL {
-            return;
-        }
-        if std::mem::take(&mut self.competing) {
-            // All that share the queue lose packets when it is full. If all give way then, and none fills
-            // it, it empties. Else half of 1/δ goes on (Copa, section 2.2).
-            self.before_truce = (self.packets_queued / 2.0).max(POLITE);
-            self.packets_queued = POLITE;
-            self.truce = now + time * 2;
-        }
+    /// Whether the application fills the window. One that it does not fill tells nothing of the path: it
+    /// may reach twice what is used.
+    fn is_filled(&self) -> bool {
+        self.bytes < 2.0 * self.used[0].max(self.used[1]) as f64
     }
 
     /// Packets have been reported.
@@ -228,7 +158,7 @@ impl Window {
         let time = round.time();
         let queue = round.queue.saturating_sub(FORGIVEN).as_secs_f64();
         // Copa, equation 1, and the rate of this window.
-        let target = self.packets_queued * round.packet / queue.max(1e-6);
+        let target = self.rivals.queued() * round.packet / queue.max(1e-6);
         let rate = self.bytes / time.as_secs_f64();
         let wanted = if rate <= target {
             Direction::Up
@@ -244,13 +174,8 @@ impl Window {
             self.end_round(round, filled);
         }
         let acked = round.acked as f64;
-        let step = self.velocity
-            * self
-                .packets_queued
-                .min(POLITE.max(self.bytes / round.packet / 4.0))
-            * round.packet
-            * acked
-            / self.bytes;
+        let packets = self.rivals.step(self.bytes / round.packet);
+        let step = self.velocity * packets * round.packet * acked / self.bytes;
         match wanted {
             Direction::Up if !filled => {}
             Direction::Up if self.starting => self.bytes += acked,
@@ -270,16 +195,14 @@ impl Window {
         self.round_began = round.now;
         self.used = [round.in_flight, self.used[0]];
         self.steady += 1;
-        if !filled && self.direction == Direction::Up || self.competing {
+        let competing = self.rivals.is_competing();
+        if competing || (!filled && self.direction == Direction::Up) {
             (self.velocity, self.steady) = (1.0, 0);
         } else if self.steady > STEADY_ROUNDS {
-            self.velocity *= 2.0;
+            self.velocity = (self.velocity * 2.0).min(MOST_VELOCITY);
         }
-        if self.competing && filled {
-            // Increase of 1/δ: additive as in Copa, section 2.2, but in proportion where it is large, as CUBIC
-            // grows faster than by a packet a round trip on a path that holds many.
-            let more = 1.0 + self.packets_queued / 32.0;
-            self.packets_queued = (self.packets_queued + more).min(MOST_COMPETING);
+        if filled {
+            self.rivals.claim();
         }
     }
 
@@ -288,7 +211,7 @@ impl Window {
         let mut most = self.bounds.most as f64 / 8.0 * round.time().as_secs_f64();
         if let Some(rate) = round.bottleneck {
             let rate = rate / 8.0;
-            let fits = if self.competing {
+            let fits = if self.rivals.is_competing() {
                 HEADROOM * rate * round.time().as_secs_f64()
             } else if round.queue > LONG {
                 DRAIN * rate * base
@@ -318,9 +241,9 @@ impl Window {
 
     /// Whether to back off at `now`: once a round trip.
     fn backs_off(&mut self, now: Time, time: Duration) -> bool {
-        let again = self.lost_at.is_none_or(|before| now - before >= time);
+        let again = self.backed_off.is_none_or(|before| now - before >= time);
         if again {
-            self.lost_at = Some(now);
+            self.backed_off = Some(now);
             self.starting = false;
             self.direction = Direction::Down;
             (self.velocity, self.steady) = (1.0, 0);
@@ -329,14 +252,68 @@ impl Window {
     }
 }
 
-/// A queue that is nearly empty whatever its greatest length.
-pub(super) fn nearly_empty(packet: f64, bottleneck: Option<f64>) -> Duration {
-    EMPTY + packet_time(packet, bottleneck)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Time that a packet takes at the bottleneck.
-fn packet_time(packet: f64, bottleneck: Option<f64>) -> Duration {
-    bottleneck.map_or(Duration::ZERO, |rate| {
-        Duration::try_from_secs_f64(packet * 8.0 / rate).unwrap_or_default()
-    })
+    const PACKET: f64 = 1_250.0;
+
+    /// A window after reports, every 10 ms for a second, of as much as it lets through; `queue` and
+    /// `bottleneck` are what is measured.
+    #[expect(clippy::cast_possible_truncation, reason = "some kilobytes")]
+    fn after(queue_micros: u64, bottleneck: Option<f64>, used: f64) -> Window {
+        let mut window = Window::new(AdaptiveRate::default(), PACKET);
+        for report in 0..100 {
+            let round = Round {
+                now: Time::from_millis(report * 10),
+                acked: (window.bytes() * used / 5.0) as usize,
+                in_flight: (window.bytes() * used) as usize,
+                base: Duration::from_millis(50),
+                queue: Duration::from_micros(queue_micros),
+                bottleneck,
+                packet: PACKET,
+            };
+            window.advance(&round);
+        }
+        window
+    }
+
+    #[test]
+    fn without_a_queue_it_doubles_up_to_what_the_bottleneck_takes_and_a_quarter() {
+        let window = after(0, Some(40e6), 1.0);
+        assert!((window.bytes() - (1.25 * 40e6 / 8.0 * 0.05 + 2.0 * PACKET)).abs() < 1.0);
+    }
+
+    #[test]
+    fn it_settles_where_two_packets_of_it_queue() {
+        // Two packets in 10 ms are 2 Mbit/s, of which 61 ms hold 15,250 bytes.
+        let window = after(11_000, None, 1.0);
+        assert!(
+            (10_000.0..20_000.0).contains(&window.bytes()),
+            "{}",
+            window.bytes()
+        );
+    }
+
+    #[test]
+    fn a_long_queue_empties_it_below_what_the_bottleneck_takes() {
+        let window = after(200_000, Some(3e6), 1.0);
+        assert!(window.bytes() <= 0.8 * 3e6 / 8.0 * 0.05 + 2.0 * PACKET);
+    }
+
+    #[test]
+    fn what_is_not_used_does_not_grow() {
+        let window = after(0, None, 0.4);
+        assert!(window.bytes() == INITIAL * PACKET);
+    }
+
+    #[test]
+    fn a_mark_counts_once_a_round_trip() {
+        let mut window = Window::new(AdaptiveRate::default(), PACKET);
+        let time = Duration::from_millis(50);
+        for millis in [100, 110, 140, 160] {
+            window.marked(Time::from_millis(millis), time);
+        }
+        assert!((window.bytes() / (INITIAL * PACKET) - BACKOFF * BACKOFF).abs() < 1e-9);
+    }
 }

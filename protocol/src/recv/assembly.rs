@@ -1,5 +1,7 @@
 //! One tensor in progress: the packets of it that have arrived.
 
+use std::mem;
+
 use bytes::Bytes;
 
 use super::bits::Bits;
@@ -126,6 +128,16 @@ pub(crate) struct Assembly {
     pub(crate) passage: Passage,
 }
 
+/// The memory of an assembly, which one of another tensor can use again.
+#[derive(Debug, Default)]
+pub(crate) struct Books {
+    packets: Bits,
+    positions: Bits,
+    places: Places,
+    pieces: Vec<Piece>,
+    fragments: Vec<Fragment>,
+}
+
 /// How far the packets of a tensor have come.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Passage {
@@ -144,14 +156,27 @@ pub(crate) struct Passage {
 }
 
 impl Assembly {
-    /// An empty assembly for the tensor that `data` belongs to.
+    /// An empty assembly for the tensor that `data` belongs to, in the memory of another one's and with
+    /// room for so many bytes.
     pub(crate) fn new(
         data: &Data<'_>,
         frame: FrameNumber,
         captured: Time,
         now: Time,
         slices: u16,
+        books: Books,
+        room: usize,
     ) -> Self {
+        let Books {
+            packets,
+            positions,
+            mut places,
+            mut pieces,
+            mut fragments,
+        } = books;
+        places.0.clear();
+        pieces.clear();
+        fragments.clear();
         Self {
             frame,
             captured,
@@ -161,13 +186,13 @@ impl Assembly {
             interleaver: data.interleaver(),
             step: data.step(),
             slices,
-            packets: Bits::new(data.packet_count()),
+            packets: packets.emptied(data.packet_count()),
             recovered: 0,
-            positions: Bits::new(u32::from(slices)),
-            arena: Vec::new(),
-            places: Places::default(),
-            pieces: Vec::new(),
-            fragments: Vec::new(),
+            positions: positions.emptied(u32::from(slices)),
+            arena: Vec::with_capacity(room),
+            places,
+            pieces,
+            fragments,
             passage: Passage {
                 newest: now,
                 greatest: 0,
@@ -341,8 +366,33 @@ impl Assembly {
         }
     }
 
+    /// Forgets what has arrived.
+    pub(crate) fn drop_bytes(&mut self) {
+        self.arena = Vec::new();
+    }
+
+    /// Its memory, once nothing else of it is needed.
+    pub(crate) fn take_books(&mut self) -> Books {
+        Books {
+            packets: mem::take(&mut self.packets),
+            positions: mem::take(&mut self.positions),
+            places: mem::take(&mut self.places),
+            pieces: mem::take(&mut self.pieces),
+            fragments: mem::take(&mut self.fragments),
+        }
+    }
+
+    /// Bytes of its memory, what was handed over aside.
+    pub(crate) const fn capacity(&self) -> usize {
+        self.packets.capacity()
+            + self.positions.capacity()
+            + self.places.0.capacity() * size_of::<Place>()
+            + self.pieces.capacity() * size_of::<Piece>()
+            + self.fragments.capacity() * size_of::<Fragment>()
+    }
+
     /// Hands over what has arrived. `order` gives the slice index at every position.
-    pub(crate) fn release(mut self, info: TensorInfo, order: &[u16]) -> ReceivedTensor {
+    pub(crate) fn release(&mut self, info: TensorInfo, order: &[u16]) -> ReceivedTensor {
         self.join_fragments();
         let mut spans = vec![None; usize::from(self.slices)];
         for piece in &self.pieces {
@@ -356,7 +406,7 @@ impl Assembly {
         }
         ReceivedTensor {
             info,
-            bytes: Bytes::from(self.arena),
+            bytes: Bytes::from(mem::take(&mut self.arena)),
             spans,
         }
     }

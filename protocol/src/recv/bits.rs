@@ -1,19 +1,24 @@
 //! A set of small numbers.
 
 /// Numbers below a bound, a bit each.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Bits {
     words: Vec<u64>,
     count: u32,
 }
 
 impl Bits {
-    /// An empty set of numbers below `bound`.
-    pub(crate) fn new(bound: u32) -> Self {
-        Self {
-            words: vec![0; bound.div_ceil(64) as usize],
-            count: 0,
-        }
+    /// An empty set of numbers below `bound`, in the memory of this one.
+    pub(crate) fn emptied(mut self, bound: u32) -> Self {
+        self.words.clear();
+        self.words.resize(bound.div_ceil(64) as usize, 0);
+        self.count = 0;
+        self
+    }
+
+    /// Bytes of its memory.
+    pub(crate) const fn capacity(&self) -> usize {
+        self.words.capacity() * size_of::<u64>()
     }
 
     pub(crate) fn contains(&self, number: u32) -> bool {

@@ -1,6 +1,7 @@
 //! Source blocks that may still be repaired: their REPAIR packets (wire-format.md, section 4).
 
 use std::collections::VecDeque;
+use std::mem;
 
 use super::assembly::Assembly;
 use super::past::Past;
@@ -22,6 +23,10 @@ const MOST: usize = 1_024;
 /// Source blocks of one newest tensor at most, or twice as many as it is cut into: a sender has a block of
 /// all packets and one of the first, for each.
 const MOST_OF_ONE: usize = 4;
+
+/// Dropped blocks whose memory is kept for those to come, and the most bytes of each: 1 MiB in all.
+const SPARE: usize = 16;
+const SPARE_BYTES: usize = 1 << 16;
 
 /// Which packets a block covers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -169,6 +174,25 @@ impl<'a> Holding<'a> {
 pub(crate) struct Repairs {
     pub(super) blocks: VecDeque<Block>,
     memory: usize,
+    spare: Spare,
+}
+
+/// Memory of blocks that were dropped: rows and symbols. A stream then allocates none for its blocks.
+#[derive(Debug, Default)]
+struct Spare(Vec<(Vec<u8>, Vec<u8>)>);
+
+impl Spare {
+    fn take(&mut self) -> (Vec<u8>, Vec<u8>) {
+        self.0.pop().unwrap_or_default()
+    }
+
+    fn keep(&mut self, mut rows: Vec<u8>, mut symbols: Vec<u8>) {
+        if self.0.len() < SPARE && rows.capacity() + symbols.capacity() <= SPARE_BYTES {
+            rows.clear();
+            symbols.clear();
+            self.0.push((rows, symbols));
+        }
+    }
 }
 
 impl Repairs {
@@ -182,10 +206,13 @@ impl Repairs {
         self.memory
     }
 
-    fn remove(&mut self, place: usize) -> Option<Block> {
+    /// Drops a block, and tells how many packets of it were kept.
+    fn remove(&mut self, place: usize) -> Option<u64> {
         let block = self.blocks.remove(place)?;
         self.memory -= block.memory();
-        Some(block)
+        let packets = block.rows.len() as u64;
+        self.spare.keep(block.rows, block.symbols);
+        Some(packets)
     }
 
     /// Keeps a REPAIR packet whose newest tensor has the number `newest`.
@@ -201,13 +228,14 @@ impl Repairs {
                 return Stored::TooMany;
             }
             self.memory += size_of::<Block>();
+            let (rows, symbols) = self.spare.take();
             self.blocks.push_back(Block {
                 cover,
                 dirty: true,
                 missing: 0,
                 length: repair.symbol.len(),
-                rows: Vec::new(),
-                symbols: Vec::new(),
+                rows,
+                symbols,
             });
         }
         let place = place.unwrap_or(self.blocks.len() - 1);
@@ -231,8 +259,7 @@ impl Repairs {
 
     /// Drops the oldest block, and tells how many packets of it were kept.
     pub(crate) fn drop_oldest(&mut self) -> Option<u64> {
-        let block = self.remove(0)?;
-        Some(block.rows.len() as u64)
+        self.remove(0)
     }
 
     /// A source packet is at hand.
@@ -247,10 +274,17 @@ impl Repairs {
 
     /// Drops the blocks whose tensors have all met their end; `open` tells which have not.
     pub(crate) fn forget(&mut self, open: impl Fn(u64) -> bool) {
-        let memory = &mut self.memory;
-        self.blocks.retain(|block| {
+        let Self {
+            blocks,
+            memory,
+            spare,
+        } = self;
+        blocks.retain_mut(|block| {
             let open = (block.cover.oldest()..=block.cover.newest).any(&open);
-            *memory -= if open { 0 } else { block.memory() };
+            if !open {
+                *memory -= block.memory();
+                spare.keep(mem::take(&mut block.rows), mem::take(&mut block.symbols));
+            }
             open
         });
     }
@@ -269,7 +303,7 @@ impl Repairs {
         out.clear();
         let (mut place, mut short) = (0, false);
         while let Some(block) = self.blocks.get_mut(place) {
-            let dirty = std::mem::take(&mut block.dirty);
+            let dirty = mem::take(&mut block.dirty);
             short |= dirty && block.cover.span > 1;
             // Looking at a block costs its packets, and most have too few of them for long.
             if !dirty || block.missing > block.rows.len() {

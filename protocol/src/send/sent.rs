@@ -298,7 +298,9 @@ mod tests {
             sent.settle(Time::from_millis(millis), |lost| fates.push(lost));
             fates
         };
-        [0, 2, 8].map(|number| sent.acknowledge(number));
+        for number in [0, 2, 8] {
+            sent.acknowledge(number);
+        }
         assert_eq!(detect(&mut sent, 0, 0), [1, 3, 4, 5]);
         assert_eq!(sent.in_flight(), 300, "6, 7 and 9");
         assert_eq!(settle(&mut sent, 2), [false, true]);

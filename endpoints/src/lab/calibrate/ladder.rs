@@ -259,6 +259,7 @@ fn is_raw(step: Step) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::evaluate::EdgePart;
 
     fn raw(levels: u16) -> Step {
         Step {
@@ -306,6 +307,41 @@ mod tests {
         );
         assert_eq!(section.steps()[3].coder, StepCoder::Jpeg { quality: 20 });
         assert_eq!(super::section(&[]).unwrap(), None);
+    }
+
+    #[test]
+    fn coarser_levels_cost_accuracy_on_the_images_that_are_judged() {
+        let options = crate::options::ModelOptions {
+            model: None,
+            description: None,
+            split: None,
+        };
+        let loaded = options.load().unwrap();
+        let dataset = crate::embedded::images().unwrap();
+        let dataset = dataset.select(&"0..60".parse().unwrap()).unwrap();
+        let source = Source {
+            edge: &EdgePart::new(&loaded).unwrap(),
+            loaded: &loaded,
+            dataset: &dataset,
+        };
+        let side = loaded.bundle(None).unwrap().unwrap();
+        let clip = ClipRange::new(side.bundle.clip().low, side.bundle.clip().high).unwrap();
+        let found = |hold_out, judged| {
+            let images = Images::split(&dataset, hold_out).unwrap();
+            measure(&source, &images, clip, judged).unwrap()
+        };
+        let steps = found(0.5, 50);
+        assert_eq!(steps.len(), LEVELS.len() + QUALITIES.len());
+        assert!(steps.iter().all(|step| step.images == 60));
+        let accuracy = |number: usize| steps[number].accuracy.unwrap();
+        assert!((0..steps.len()).all(|number| accuracy(number).samples == 50));
+        assert_eq!((accuracy(0).drop, steps[0].drop), (0.0, 0.0));
+        assert!(accuracy(4).drop > 0.0 && steps[4].drop > 0.0, "two bits");
+        let bytes_only = found(0.0, 50);
+        assert!(bytes_only.iter().all(|step| step.accuracy.is_none()));
+        let bytes =
+            |steps: &[Measured]| steps.iter().map(|step| step.p95_bytes).collect::<Vec<_>>();
+        assert_eq!(bytes(&bytes_only), bytes(&steps));
     }
 
     #[test]

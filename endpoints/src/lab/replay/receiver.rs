@@ -256,5 +256,8 @@ impl<'a> Receiver<'a> {
 
 /// Whether a timer means that a datagram is to be sent.
 const fn is_transmission(timer: Timer) -> bool {
-    matches!(timer, Timer::Feedback | Timer::Result | Timer::Ping)
+    matches!(
+        timer,
+        Timer::Feedback | Timer::Result | Timer::Ping | Timer::Pace
+    )
 }

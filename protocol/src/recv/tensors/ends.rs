@@ -19,7 +19,7 @@ impl TensorWindow {
 
     pub(super) fn release(&mut self, id: TensorId, reason: ReleaseReason, scope: &mut Scope<'_>) {
         let Some(index) = self.index(id) else { return };
-        let Slot::Live(assembly) = self.set(index, Slot::Done) else {
+        let Slot::Live(mut assembly) = self.set(index, Slot::Done) else {
             return;
         };
         self.memory -= assembly.memory();
@@ -39,6 +39,8 @@ impl TensorWindow {
         let order = scope.orders.get(assembly.interleaver());
         let past = (scope.config.span > 1).then(|| Past::new(id.0, &assembly));
         let tensor = assembly.release(info, &order);
+        self.spare.released(tensor.bytes.len());
+        self.spare.keep(assembly);
         if let Some(past) = past {
             let place = self.past.partition_point(|other| other.id < past.id);
             self.past.insert(place, past.with(tensor.bytes.clone()));
@@ -64,6 +66,7 @@ impl TensorWindow {
                     scope.stats.tensors_superseded += 1;
                     let info = assembly.info(TensorId(id), scope.now, ReleaseReason::Superseded);
                     self.ends.push_back(End::Superseded(info));
+                    self.spare.keep(assembly);
                 }
                 Slot::Unseen(_) => self.tell_lost(id, 1, scope.stats),
                 Slot::Done => {}

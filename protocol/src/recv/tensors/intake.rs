@@ -70,13 +70,17 @@ impl TensorWindow {
             return Filed::Dropped;
         };
         if let Slot::Unseen(unseen) = slot {
-            let mut assembly = Assembly::new(data, frame, captured, now, scope.config.slices);
+            let new = |books, room| {
+                let slices = scope.config.slices;
+                Assembly::new(data, frame, captured, now, slices, books, room)
+            };
+            let mut assembly = self.spare.tensor(&scope.config.limits, new);
             assembly.passage.outspanned = unseen.outspanned;
             assembly.passage.repairs = unseen.repairs;
             if unseen.repairs.is_some() {
                 assembly.passage.greatest = assembly.packets() - 1;
             }
-            *slot = Slot::Live(Box::new(assembly));
+            *slot = Slot::Live(assembly);
         }
         let Slot::Live(assembly) = slot else {
             self.count_late(id, scope.stats);

@@ -2,11 +2,13 @@
 
 mod ends;
 mod intake;
+mod spare;
 
 pub(crate) use intake::Filed;
 
 use std::collections::VecDeque;
 
+use self::spare::Spare;
 use crate::config::Config;
 use crate::event::ReleaseReason;
 use crate::fec;
@@ -114,6 +116,7 @@ pub(crate) struct TensorWindow {
     past: VecDeque<Past>,
     complete: Seen,
     ends: VecDeque<End>,
+    spare: Spare,
 }
 
 impl TensorWindow {
@@ -129,6 +132,7 @@ impl TensorWindow {
             past: VecDeque::new(),
             complete: Seen::default(),
             ends: VecDeque::new(),
+            spare: Spare::default(),
         }
     }
 
