@@ -23,8 +23,10 @@ use tensorwire_endpoints::digest::Digest;
 use tensorwire_endpoints::edge::{
     Captured, Computed, Edge, Encoded, FrameSource, Outcome, Pace, Protection, Route,
 };
+use tensorwire_endpoints::relay::Relay;
 use tensorwire_endpoints::stream::StreamDescription;
 use tensorwire_protocol::admission::DropReason;
+use tensorwire_protocol::link::LinkConfig;
 use tensorwire_protocol::wire::ResultStatus;
 use tensorwire_protocol::{ReceivedTensor, ReleaseReason, Slices};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -294,6 +296,60 @@ async fn a_route_that_its_carrier_cannot_take_is_refused_at_once() {
         let error = connect(nobody, route).await.unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+/// 40 kB take four seconds on this path, and the deadline is two.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_is_late_leaves_the_slices_that_arrived_whole() {
+    let mut cloud = Running::start(Carriers::ALL).await;
+    let slow = LinkConfig {
+        rate: Some(80_000),
+        ..LinkConfig::default()
+    };
+    let back = LinkConfig::default();
+    let clock = Clock::start();
+    let relay = Relay::bind(local(), cloud.control, slow, back, clock).await;
+    let relay = relay.unwrap();
+    let through = relay.local_addr().unwrap();
+    tokio::spawn(relay.run());
+    let mut stream = stream();
+    stream.deadline_ms = 2_000;
+    let route = over(Carrier::QuicStream);
+    let edge = Edge::connect(through, route, stream, Protection::default(), clock);
+    let mut edge = edge.await.unwrap();
+    let pace = Pace {
+        interval: Duration::ZERO,
+        in_flight: 1,
+    };
+    let mut shares = Vec::new();
+    let streaming = edge.stream(
+        Arc::new(Frames(1)),
+        pace,
+        std::future::pending(),
+        |outcome| {
+            let Outcome::Answered { result, .. } = outcome else {
+                panic!("{outcome:?}")
+            };
+            assert_eq!(result.reason, ReleaseReason::Deadline);
+            shares.push(result.missing_share);
+        },
+    );
+    let streamed = tokio::time::timeout(PATIENCE, streaming).await;
+    streamed.expect("an end").unwrap();
+    let [share] = shares[..] else {
+        panic!("{shares:?}")
+    };
+    assert!(share > 0.0 && share < 1.0, "{share}");
+    let stats = edge.stats().await.unwrap().session;
+    assert_eq!(stats.tensors_sent, 1);
+    edge.close().await;
+    assert!(matches!(cloud.notice().await, CloudNotice::Opened { .. }));
+    let CloudNotice::Closed { stats, .. } = cloud.notice().await else {
+        panic!("still open")
+    };
+    let stats = stats.unwrap().session;
+    assert_eq!((stats.tensors_deadline, stats.tensors_complete), (1, 0));
+    assert!(stats.bytes_received < BYTES as u64, "the rest was stopped");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

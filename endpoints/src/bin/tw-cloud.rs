@@ -335,19 +335,26 @@ fn log_stats(stats: &PathStats) {
         session.tensors_lost,
         stats.busy
     );
-    eprintln!(
-        "  datagrams: {} received, {} refused, {} ignored, {} duplicate, {} late, {} conflicting, {} over a \
-         limit; {} sent, {} not sent",
-        session.datagrams_received,
-        session.refused.total(),
-        session.ignored,
-        session.duplicates,
-        session.late,
-        session.conflicts,
-        session.over_limit,
-        session.datagrams_sent,
-        stats.send_failed
-    );
+    if session.datagrams_received == 0 && session.bytes_received > 0 {
+        eprintln!(
+            "  streams: {} bytes received, {} sent; {} tensors late, {} conflicting",
+            session.bytes_received, session.bytes_sent, session.late, session.conflicts
+        );
+    } else {
+        eprintln!(
+            "  datagrams: {} received, {} refused, {} ignored, {} duplicate, {} late, {} conflicting, {} over \
+             a limit; {} sent, {} not sent",
+            session.datagrams_received,
+            session.refused.total(),
+            session.ignored,
+            session.duplicates,
+            session.late,
+            session.conflicts,
+            session.over_limit,
+            session.datagrams_sent,
+            stats.send_failed
+        );
+    }
     if session.results_expired + session.events_dropped > 0 {
         eprintln!(
             "  {} results never acknowledged, {} events not told",

@@ -593,6 +593,13 @@ impl Report {
             ..
         }) = stats
         {
+            if session.datagrams_sent == 0 {
+                eprintln!(
+                    "{} bytes sent, {} received, {} tensors abandoned",
+                    session.bytes_sent, session.bytes_received, session.tensors_abandoned
+                );
+                return;
+            }
             eprintln!(
                 "{} datagrams sent, {send_failed} not sent, {} received, {} refused, {} tensors abandoned",
                 session.datagrams_sent,

@@ -50,7 +50,8 @@ pub struct DataPath {
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct PathStats {
-    /// The session's counters.
+    /// The session's counters. A session on QUIC streams or TCP counts no datagrams, and as `late` tensors
+    /// whose bytes were thrown away.
     pub session: Stats,
     /// Tensors answered with `Busy`, because the application was behind.
     pub busy: u64,
