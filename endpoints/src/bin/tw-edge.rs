@@ -189,7 +189,8 @@ async fn run(options: &Options) -> Result<()> {
     });
     report.summary(stats.as_ref());
     let written = written.unwrap_or(Ok(()));
-    streamed.and(written).and(capture::finish(recorder))
+    let captured = capture::finish(recorder);
+    streamed.and(written).and(captured)
 }
 
 /// What keeps others from reading and forging tensors.
