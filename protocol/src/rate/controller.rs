@@ -8,14 +8,17 @@ use super::dispersion::Dispersion;
 use super::loss_step::LossStep;
 use super::pacer::Pacer;
 use super::path::{IP_UDP_HEADER, Path, time_of};
-use super::rivals::{Rivals, nearly_empty};
+use super::rivals::Rivals;
 use super::window::{HEADROOM, Round, Window};
 use super::{AdaptiveRate, RateControl};
 use crate::config::Config;
 use crate::recv::feedback::MAX_DELAY;
 use crate::time::Time;
+use crate::windowed_min::WindowedMin;
 use crate::wire::Ecn;
 
+/// How long a least round-trip time counts where it is doubted that the path has been empty since.
+const SHORTEST: Duration = Duration::from_secs(60);
 /// What was known of the path is forgotten when nothing was sent for so long.
 const FORGET: Duration = Duration::from_secs(10);
 /// Packets sent within this time left one after another, whatever the pace.
@@ -72,6 +75,10 @@ pub(crate) struct Controller {
     delay: Delay,
     dispersion: Dispersion,
     losses: LossStep,
+    /// The least round-trip time of the last minute.
+    shortest: WindowedMin,
+    /// When the path was nearly empty last.
+    emptied: Time,
     /// Only of an adaptive rate.
     window: Option<Window>,
     /// The round-trip time of the empty path, reporting included, and the standing queue.
@@ -95,6 +102,8 @@ impl Controller {
             delay: Delay::default(),
             dispersion: Dispersion::default(),
             losses: LossStep::default(),
+            shortest: WindowedMin::new(SHORTEST),
+            emptied: Time::ZERO,
             window,
             base: None,
             queue: Duration::ZERO,
@@ -185,8 +194,7 @@ impl Controller {
         if change.is_some() {
             self.forget();
         }
-        let empty = nearly_empty(self.packet as f64, self.dispersion.rate());
-        self.delay.observe(now, report.arrived, empty);
+        self.delay.observe(now, report.arrived);
         let rtt = report.least_rtt.unwrap_or_default();
         let standing = self.delay.least(now, (rtt / 2).max(STANDING));
         self.queue = standing.min(LONGEST);
@@ -200,6 +208,11 @@ impl Controller {
         };
         let base = least + MAX_DELAY;
         self.base = Some(base);
+        let micros = i64::try_from(least.as_micros()).unwrap_or(i64::MAX);
+        self.shortest.push(now, micros);
+        // A path that got longer, or a queue that has stood for longer than the empty path is remembered.
+        let forgotten = self.shortest.get().map_or(0, |shortest| micros - shortest);
+        let forgotten = Duration::from_micros(forgotten.unsigned_abs());
         let Some(window) = &mut self.window else {
             return change;
         };
@@ -219,7 +232,11 @@ impl Controller {
         let span = Rivals::span(time);
         let remembered = self.delay.since(now) >= span;
         let seen = remembered.then(|| [self.delay.least(now, span), self.delay.most(now, span)]);
-        window.watch(&round, self.delay.emptied(), seen);
+        let newest = self.delay.least(now, Duration::ZERO);
+        if !report.arrived.is_empty() && newest.saturating_add(forgotten) <= round.nearly_empty() {
+            self.emptied = now;
+        }
+        window.watch(&round, self.emptied, seen);
         window.advance(&round);
         change
     }

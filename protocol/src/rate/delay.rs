@@ -25,8 +25,6 @@ struct Seen {
 pub(super) struct Delay {
     base: WindowedMin,
     recent: VecDeque<Seen>,
-    /// When the path was nearly empty last.
-    emptied: Option<Time>,
     /// The peer's clock at its newest report, extended.
     peer: Option<i64>,
 }
@@ -36,7 +34,6 @@ impl Default for Delay {
         Self {
             base: WindowedMin::new(BASE_WINDOW),
             recent: VecDeque::new(),
-            emptied: None,
             peer: None,
         }
     }
@@ -57,9 +54,8 @@ impl Delay {
         time
     }
 
-    /// The packets that a report at `now` told of for the first time. The path is nearly empty where one of
-    /// them has queued no longer than `empty`.
-    pub(super) fn observe(&mut self, now: Time, arrived: &[Arrived], empty: Duration) {
+    /// The packets that a report at `now` told of for the first time.
+    pub(super) fn observe(&mut self, now: Time, arrived: &[Arrived]) {
         let mut seen: Option<Seen> = None;
         for packet in arrived {
             let Some(arrival) = packet.arrival else {
@@ -78,9 +74,6 @@ impl Delay {
             self.recent.pop_front();
         }
         self.recent.push_back(seen);
-        if self.least(now, Duration::ZERO) <= empty {
-            self.emptied = Some(now);
-        }
     }
 
     /// The least queue of the reports of the `span` before `now`, the newest report's at least.
@@ -109,11 +102,6 @@ impl Delay {
         }
     }
 
-    /// When the path was nearly empty last.
-    pub(super) const fn emptied(&self) -> Option<Time> {
-        self.emptied
-    }
-
     /// How long reports have been remembered for.
     pub(super) fn since(&self, now: Time) -> Duration {
         self.recent
@@ -139,7 +127,7 @@ mod tests {
                 ecn: Ecn::NotEct,
             })
             .collect();
-        delay.observe(Time::from_millis(ms), &arrived, Duration::ZERO);
+        delay.observe(Time::from_millis(ms), &arrived);
     }
 
     #[test]

@@ -24,10 +24,8 @@ const ROUNDS: u32 = 5;
 const SPAN: Duration = Duration::from_millis(500);
 /// A queue whose greatest length was less is not full when a packet is lost.
 const FULL: Duration = Duration::from_millis(10);
-/// A queue is nearly empty below this share of its greatest length …
+/// A queue is nearly empty below this share of its greatest length, too.
 const NEARLY_EMPTY: f64 = 0.1;
-/// … or this, and a packet's time.
-const EMPTY: Duration = Duration::from_millis(3);
 
 /// Finds rivals, and competes with them.
 #[derive(Debug)]
@@ -108,13 +106,12 @@ impl Rivals {
     /// being these and `window` being in flight. Streams like this one keep the queue short, and drain it
     /// together where it never empties: only where that was in vain there are rivals.
     pub(super) fn watch(&mut self, round: &Round, [least, most]: [Duration; 2], window: f64) {
-        let empty = nearly_empty(round.packet, round.bottleneck);
-        let empty = empty.as_secs_f64().max(NEARLY_EMPTY * most.as_secs_f64());
+        let empty = round.nearly_empty().max(most.mul_f64(NEARLY_EMPTY));
         let exist = self.found.is_some_and(|at| round.now - at < MEMORY);
         if !exist {
             self.after_truce = POLITE;
         }
-        let competing = exist && least.as_secs_f64() > empty && round.now >= self.truce;
+        let competing = exist && least > empty && round.now >= self.truce;
         if !competing {
             self.queued = POLITE;
         } else if !self.competing {
@@ -144,12 +141,6 @@ impl Rivals {
             self.truce = now + time * 2;
         }
     }
-}
-
-/// A queue that is nearly empty whatever its greatest length.
-pub(super) fn nearly_empty(packet: f64, bottleneck: Option<f64>) -> Duration {
-    let packet = bottleneck.map(|rate| Duration::try_from_secs_f64(packet * 8.0 / rate));
-    EMPTY + packet.and_then(Result::ok).unwrap_or_default()
 }
 
 #[cfg(test)]

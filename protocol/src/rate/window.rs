@@ -25,6 +25,9 @@ const DRAIN: f64 = 0.8;
 const LONG: Duration = Duration::from_millis(25);
 /// What is left of the window after a mark (RFC 8511), and of what was delivered after a step of losses.
 const BACKOFF: f64 = 0.85;
+/// A queue is nearly empty where it is no longer than this and a packet's time.
+const EMPTY: Duration = Duration::from_millis(3);
+
 /// What the window is changed by.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Round {
@@ -44,6 +47,14 @@ pub(super) struct Round {
 }
 
 impl Round {
+    /// The queue below which the path counts as empty.
+    pub(super) fn nearly_empty(&self) -> Duration {
+        let packet = self
+            .bottleneck
+            .map(|rate| Duration::try_from_secs_f64(self.packet * 8.0 / rate));
+        EMPTY + packet.and_then(Result::ok).unwrap_or_default()
+    }
+
     /// The round-trip time, queue included.
     pub(super) fn time(&self) -> Duration {
         self.base + self.queue
@@ -128,18 +139,11 @@ impl Window {
         };
     }
 
-    /// The queue was nearly empty at `emptied` last; its least and greatest length of the last
+    /// The path was nearly empty at `emptied` last; the queue's least and greatest length of the last
     /// [`span`](Rivals::span) were these, where reports reach back so far.
-    pub(super) fn watch(
-        &mut self,
-        round: &Round,
-        emptied: Option<Time>,
-        seen: Option<[Duration; 2]>,
-    ) {
-        if let Some(emptied) = emptied {
-            let filled = self.is_filled();
-            self.rivals.drain(round, emptied, filled);
-        }
+    pub(super) fn watch(&mut self, round: &Round, emptied: Time, seen: Option<[Duration; 2]>) {
+        let filled = self.is_filled();
+        self.rivals.drain(round, emptied, filled);
         if let Some(seen) = seen {
             self.rivals.watch(round, seen, self.bytes);
         }
