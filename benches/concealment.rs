@@ -1,5 +1,5 @@
-//! Each method on 128×28×28 and on 64×56×56, with 10 % missing: entry by entry, and in packets of
-//! four rows.
+//! Each method on 128×28×28 and on 64×56×56, with 10 % missing: entry by entry, in packets of four
+//! rows, and in whole channels.
 #![allow(
     missing_docs,
     clippy::expect_used,
@@ -47,11 +47,21 @@ fn row_mask((channels, height, width): (usize, usize, usize)) -> Array3<bool> {
     })
 }
 
+/// A tenth of the channels is missing.
+fn channel_mask((channels, height, width): (usize, usize, usize)) -> Array3<bool> {
+    let lost = mask((channels, 1, 1), 0.1, 1);
+    Array3::from_shape_fn((channels, height, width), |(c, _, _)| lost[(c, 0, 0)])
+}
+
 fn methods(criterion: &mut Criterion) {
     for shape in [(128, 28, 28), (64, 56, 56)] {
         let bundle = bundle(shape);
         let clean = tensor(shape, 100);
-        let losses = [("elements", mask(shape, 0.1, 1)), ("rows", row_mask(shape))];
+        let losses = [
+            ("elements", mask(shape, 0.1, 1)),
+            ("rows", row_mask(shape)),
+            ("channels", channel_mask(shape)),
+        ];
         for (kind, mask) in losses {
             let (c, h, w) = shape;
             let mut group = criterion.benchmark_group(format!("{c}×{h}×{w}, 10 % of {kind}"));

@@ -1,5 +1,7 @@
 //! The mean T_μ(c) of the channel's received entries in its missing ones.
 
+use pulp::Arch;
+
 use super::{Holes, holes::fill_with};
 use crate::{
     bundle::Bundle,
@@ -26,7 +28,10 @@ pub(crate) fn fill(holes: Holes<'_>, side: Option<&Bundle>) {
 
 /// Mean of the entries that were received and are finite; `None` if there are none.
 pub(crate) fn received_mean(entries: &[f32], received: &[bool]) -> Option<f32> {
-    let sum = received_sum(entries, received);
+    let sum = Arch::new().dispatch(
+        #[inline(always)]
+        || received_sum(entries, received),
+    );
     let (sum, number) = if sum.is_finite() {
         (sum, received_count(received))
     } else {
@@ -37,6 +42,7 @@ pub(crate) fn received_mean(entries: &[f32], received: &[bool]) -> Option<f32> {
 
 /// Sum of the received entries; not finite if one of them is not, or if they are too large to be
 /// added in f32.
+#[inline(always)]
 fn received_sum(entries: &[f32], received: &[bool]) -> f64 {
     let (blocks, tail) = entries.as_chunks::<{ LANES * RUN }>();
     let (mask_blocks, mask_tail) = received.as_chunks::<{ LANES * RUN }>();
