@@ -110,6 +110,7 @@ fn stream(loss: f64, retransmission: bool) -> Counts {
         let tensor = OutgoingTensor {
             frame: FrameNumber(number),
             captured: now,
+            step: 0,
             slices: slices.clone(),
         };
         counting(&mut counts.accepting, || edge.send_tensor(now, tensor)).expect("accepted");
