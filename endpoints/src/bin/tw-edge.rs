@@ -111,10 +111,16 @@ Examples:
 Exit status: 0 when done or after Ctrl-C, 1 on failure, 2 on wrong usage.";
 
 fn main() -> ExitCode {
-    shutdown::report(run(&Options::parse()))
+    shutdown::report(start(Options::parse()))
 }
 
+/// Runs as a task of the runtime: its threads take turns with the data path's without waking the main
+/// thread for each step of a frame.
 #[tokio::main]
+async fn start(options: Options) -> Result<()> {
+    tokio::spawn(async move { run(&options).await }).await?
+}
+
 async fn run(options: &Options) -> Result<()> {
     let stop = Stop::listen();
     let addresses = options.connect.to_socket_addrs();

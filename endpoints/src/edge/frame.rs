@@ -37,6 +37,12 @@ pub trait FrameSource: Send + Sync + 'static {
     /// # Errors
     /// If the frame cannot be read. If a step fails, the frame is skipped, and the stream goes on.
     fn capture(self: std::sync::Arc<Self>, number: u64) -> Result<Option<Captured>>;
+
+    /// Whether all three steps take microseconds and never wait; default not. Then they need no threads,
+    /// whose waking would take longer.
+    fn is_quick(&self) -> bool {
+        false
+    }
 }
 
 type Compute = Box<dyn FnOnce() -> Result<Computed> + Send>;

@@ -76,7 +76,7 @@ impl<'a> Pipeline<'a> {
         (queue, deadline): (usize, Duration),
     ) -> Self {
         let clock = session.clock();
-        let now = clock.now();
+        let (now, threaded) = (clock.now(), !source.is_quick());
         gate.clear();
         Self {
             session,
@@ -86,11 +86,11 @@ impl<'a> Pipeline<'a> {
             pace,
             deadline,
             clock,
-            camera: Worker::idle(),
+            camera: Worker::idle(threaded),
             captured: Queue::new(queue),
-            model: Worker::idle(),
+            model: Worker::idle(threaded),
             computed: Queue::new(queue),
-            encoder: Worker::idle(),
+            encoder: Worker::idle(threaded),
             encoded: Queue::new(queue),
             answers: Answers::new(clock, deadline),
             capture_at: now,
@@ -348,11 +348,11 @@ impl<'a> Pipeline<'a> {
                 }
                 Err(Unsent::Dropped(reason)) => {
                     let (notice, words) = (reason.notice(), reason.name().to_owned());
-                    self.skip(frame.number, notice, words, tell).await?;
+                    skip(self.session, frame.number, notice, words, tell).await?;
                 }
                 Err(Unsent::Refused(error)) => {
                     let (notice, words) = (NoticeReason::FrameApplication, error.to_string());
-                    self.skip(frame.number, notice, words, tell).await?;
+                    skip(self.session, frame.number, notice, words, tell).await?;
                 }
             }
         }
@@ -380,7 +380,7 @@ impl<'a> Pipeline<'a> {
             self.gate.give_up();
         }
         let words = reason.name().to_owned();
-        self.skip(frame.number, reason.notice(), words, tell).await
+        skip(self.session, frame.number, reason.notice(), words, tell).await
     }
 
     async fn fail(
@@ -393,22 +393,7 @@ impl<'a> Pipeline<'a> {
             self.gate.give_up();
         }
         let (notice, words) = (NoticeReason::FrameApplication, format!("{error:#}"));
-        self.skip(frame.number, notice, words, tell).await
-    }
-
-    async fn skip(
-        &self,
-        frame: FrameNumber,
-        notice: NoticeReason,
-        reason: String,
-        tell: &mut impl FnMut(Outcome),
-    ) -> Result<(), PathEnded> {
-        tell(Outcome::Skipped {
-            frame,
-            notice,
-            reason,
-        });
-        self.session.skip_frames(notice, frame, 1).await
+        skip(self.session, frame.number, notice, words, tell).await
     }
 
     /// The stream ends before its frames have: each is told all the same.
@@ -432,4 +417,20 @@ impl<'a> Pipeline<'a> {
         }
         self.answers.end(tell);
     }
+}
+
+/// A frame is not sent.
+async fn skip(
+    session: &SessionHandle,
+    frame: FrameNumber,
+    notice: NoticeReason,
+    reason: String,
+    tell: &mut impl FnMut(Outcome),
+) -> Result<(), PathEnded> {
+    tell(Outcome::Skipped {
+        frame,
+        notice,
+        reason,
+    });
+    session.skip_frames(notice, frame, 1).await
 }

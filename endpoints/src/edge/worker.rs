@@ -56,11 +56,19 @@ impl<T> Queue<T> {
 }
 
 /// How long a job takes, and what it makes.
-type Job<T> = JoinHandle<(Duration, Result<T>)>;
+#[derive(Debug)]
+enum Job<T> {
+    /// In a thread of its own.
+    Thread(JoinHandle<(Duration, Result<T>)>),
+    /// Done where it was started.
+    Here(Duration, Result<T>),
+}
 
 /// A thread at work on one frame, `K` being what is kept of the frame meanwhile.
 #[derive(Debug)]
 pub(super) struct Worker<K, T> {
+    /// Whether there is a thread. Waking one costs more than the work of a source that is quick.
+    threaded: bool,
     job: Option<(K, Job<T>)>,
 }
 
@@ -74,8 +82,12 @@ pub(super) struct Done<K, T> {
 }
 
 impl<K, T: Send + 'static> Worker<K, T> {
-    pub(super) const fn idle() -> Self {
-        Self { job: None }
+    /// A worker with nothing to do, in a thread of its own or not.
+    pub(super) const fn idle(threaded: bool) -> Self {
+        Self {
+            threaded,
+            job: None,
+        }
     }
 
     pub(super) const fn is_idle(&self) -> bool {
@@ -89,24 +101,33 @@ impl<K, T: Send + 'static> Worker<K, T> {
         kept: K,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) {
-        let job = tokio::task::spawn_blocking(move || {
+        let timed = move || {
             let start = clock.now();
             let made = work();
             (clock.now() - start, made)
-        });
+        };
+        let job = if self.threaded {
+            Job::Thread(tokio::task::spawn_blocking(timed))
+        } else {
+            let (took, made) = timed();
+            Job::Here(took, made)
+        };
         self.job = Some((kept, job));
     }
 
     /// Waits for the frame at work; for ever if there is none. Nothing is lost if the wait is given up.
     pub(super) async fn done(&mut self) -> Done<K, T> {
         let ended = match &mut self.job {
-            Some((_, job)) => job.await,
+            Some((_, Job::Thread(job))) => Some(job.await),
+            Some((_, Job::Here(..))) => None,
             None => std::future::pending().await,
         };
-        let Some((kept, _)) = self.job.take() else {
-            return std::future::pending().await;
+        let (kept, took, made) = match (self.job.take(), ended) {
+            (Some((kept, Job::Here(took, made))), _) => (kept, took, made),
+            (Some((kept, _)), Some(Ok((took, made)))) => (kept, took, made),
+            (Some((kept, _)), Some(Err(error))) => (kept, Duration::ZERO, Err(error.into())),
+            _ => return std::future::pending().await,
         };
-        let (took, made) = ended.unwrap_or_else(|error| (Duration::ZERO, Err(error.into())));
         Done { kept, took, made }
     }
 
@@ -137,7 +158,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_job_is_told_once_also_if_it_panics() {
-        let mut worker = Worker::idle();
+        let mut worker = Worker::idle(true);
         let clock = Clock::start();
         worker.start(clock, 7, || Ok("made"));
         assert!(!worker.is_idle());
@@ -153,5 +174,18 @@ mod tests {
         let done = worker.done().await;
         assert_eq!(done.kept, 8);
         assert!(done.made.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_quick_job_is_done_where_it_is_started() {
+        let mut worker = Worker::idle(false);
+        let here = std::thread::current().id();
+        worker.start(Clock::start(), 7, move || {
+            Ok(std::thread::current().id() == here)
+        });
+        assert!(!worker.is_idle());
+        let done = worker.done().await;
+        assert_eq!((done.kept, done.made.unwrap()), (7, true));
+        assert!(worker.is_idle());
     }
 }
