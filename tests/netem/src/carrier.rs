@@ -18,6 +18,13 @@ pub(crate) struct Carrier {
 /// What `tw-edge --carrier` takes.
 const NAMES: [&str; 4] = ["udp", "quic-datagram", "quic-stream", "tcp"];
 
+impl Carrier {
+    /// Whether it delivers everything, however late.
+    pub(crate) fn is_reliable(&self) -> bool {
+        matches!(self.name.as_str(), "tcp" | "quic-stream")
+    }
+}
+
 impl Default for Carrier {
     fn default() -> Self {
         Self {

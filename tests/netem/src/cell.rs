@@ -59,9 +59,15 @@ impl Scenario {
         }
         let each = |carrier: &Carrier| {
             let carrier = carrier.clone();
-            under.iter().map(move |cell| Cell {
-                carrier: carrier.clone(),
-                ..cell.clone()
+            under.iter().map(move |cell| {
+                let mut cell = cell.clone();
+                if let Some(deadline) = cell.stream.reliable_deadline_ms
+                    && carrier.is_reliable()
+                {
+                    cell.stream.deadline_ms = deadline;
+                }
+                cell.carrier = carrier.clone();
+                cell
             })
         };
         carriers.iter().flat_map(each).collect()
@@ -130,6 +136,7 @@ queue_ms = 100
 fps = 30
 tensors = 300
 deadline_ms = 35
+reliable_deadline_ms = 30000
 carriers = ['udp', 'tcp/bbr']
 most_parity = 0.4
 [[case]]
@@ -167,6 +174,8 @@ rate_mbps = 40
             .map(|cell| cell.stream.most_parity.unwrap().0)
             .collect();
         assert_eq!(parity, [0.4, 0.2, 0.4, 0.2]);
+        let deadlines: Vec<_> = cells.iter().map(|cell| cell.stream.deadline_ms).collect();
+        assert_eq!(deadlines, [35, 35, 30_000, 30_000]);
         assert_eq!((cells[0].frames(), cells[0].seconds()), (Some(300), 10.0));
 
         let other = scenario.cells(&["udp/adaptive".parse().unwrap()], Some(Seconds(4.0)));

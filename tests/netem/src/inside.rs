@@ -196,7 +196,9 @@ impl Run<'_> {
         edge.wait_for("streaming `")?;
         let started_us = monotonic_us();
         let flows = self.go_through(&mut edge)?;
-        edge.end_well(PATIENCE)?;
+        // It waits for answers that may come as late as the deadline.
+        let deadline = Duration::from_millis(cell.stream.deadline_ms.into());
+        edge.end_well(PATIENCE + deadline)?;
         let ended_us = monotonic_us();
         let mut edges = vec![(None, read(&edge_json)?)];
         let mut sinks = Vec::new();
@@ -271,7 +273,7 @@ impl Run<'_> {
         }
         // A stream of so many tensors ends by itself, soon after its last one.
         let grace = if cell.frames().is_some() {
-            length * 0.1 + f64::from(cell.stream.deadline_ms) / 1e3 + ANSWERS.as_secs_f64()
+            length * 0.1 + ANSWERS.as_secs_f64()
         } else {
             0.0
         };

@@ -91,9 +91,10 @@ impl Row {
         let flows = Flows::new(record);
         let whole_run = window(cell, record, &flows, "all", from, to);
         let seconds = |moment: f64| from + crate::quantity::rounded(moment * 1e6);
-        let windows = cell.windows.iter().map(|part| {
-            let (from, to) = (seconds(part.from_s.0), seconds(part.to_s.0));
-            window(cell, record, &flows, &part.name, from, to)
+        // Of a run that was cut short, the parts are those that it came to.
+        let windows = cell.windows.iter().filter_map(|part| {
+            let (from, to) = (seconds(part.from_s.0), seconds(part.to_s.0).min(to));
+            (from < to).then(|| window(cell, record, &flows, &part.name, from, to))
         });
         let mut drops = edge.skipped.clone();
         for (reason, count) in [

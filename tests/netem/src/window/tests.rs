@@ -34,7 +34,11 @@ stop_s = 2
 [[window]]
 name = 'slow'
 from_s = 2
-to_s = 4
+to_s = 5
+[[window]]
+name = 'never'
+from_s = 4
+to_s = 5
 ";
 
 fn edge(stream: &str) -> EdgeFile {
