@@ -246,7 +246,8 @@ fn a_slow_path_carries_what_it_can_in_time() {
     let outcome = run(DropRule::Predictive, MS, control, slow);
     // 11,000 bytes take 63 ms: every second frame.
     let whole = stats(&outcome).tensors_complete;
-    assert_eq!(whole, outcome.sent);
+    // But for the first ones: the queue that the pacer's first burst makes is not known yet.
+    assert!(whole + 3 >= outcome.sent, "{whole} of {}", outcome.sent);
     assert!((290..=310).contains(&whole), "{whole} of {FRAMES}");
     assert_eq!(outcome.dropped(DropReason::Rate), FRAMES - outcome.sent);
     assert_eq!(outcome.pair.edge.stats().tensors_abandoned, 0);

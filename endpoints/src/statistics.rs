@@ -194,7 +194,8 @@ impl Percentiles {
     ///
     /// `None` if there are no measurements or `percent` is not between 0 and 100.
     pub fn bounds(&self, percent: f64) -> Option<(Option<f64>, Option<f64>)> {
-        if self.sorted.is_empty() || percent <= 0.0 || !(percent < 100.0) {
+        let between = percent > 0.0 && percent < 100.0;
+        if self.sorted.is_empty() || !between {
             return None;
         }
         let (n, q) = (self.sorted.len(), percent / 100.0);

@@ -53,7 +53,8 @@ impl Redundancy {
 /// below `target`: from the loss rate and the mean burst that FEEDBACK shows, the rounds of
 /// retransmission that fit before the deadline, and the accuracy curve. Concealment thus bears what
 /// costs little, and parity only the rest. Where `most` does not reach the target, the fewest that gain
-/// four fifths of what `most` would are chosen.
+/// four fifths of what `most` would are chosen, or none if `most` would gain less than a fifth of the
+/// drop: in bursts much longer than a tensor, parity is lost with what it protects.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub struct Adaptive {

@@ -194,6 +194,12 @@ impl Dumbbell {
         self.link.set_rate(self.now, Some(rate));
     }
 
+    /// From now on packets have another way to go from the bottleneck; the way back stays as it is.
+    pub fn set_delay(&mut self, delay: Duration) {
+        self.delay = delay;
+        self.link.set_delay(self.now, delay);
+    }
+
     /// From now on losses are these.
     pub fn set_loss(&mut self, loss: LossModel, seed: u64) {
         self.link.set_loss(loss, seed);

@@ -1,28 +1,21 @@
 //! What drives a session on reliable streams, whatever the streams are.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
-use bytes::Bytes;
-use tensorwire_protocol::wire::{ConnectionId, ResultStatus};
-use tensorwire_protocol::{Config, Event, OutgoingResult};
+use tensorwire_protocol::wire::ConnectionId;
+use tensorwire_protocol::{Config, Event};
 use tokio::sync::mpsc;
 
 use super::session::{Role, StreamSession};
 use crate::clock::Clock;
-use crate::datapath::{COMMANDS, Command, LoadMeter, Outlook, PathStats, SessionHandle};
+use crate::datapath::{Application, COMMANDS, Command, Outlook, PathStats, SessionHandle};
 
 /// A session, and the application that it serves.
 pub(super) struct Actor {
     pub(super) session: StreamSession,
     pub(super) clock: Clock,
     pub(super) commands: mpsc::Receiver<Command>,
-    /// None once the streams have ended.
-    events: Option<mpsc::Sender<Event>>,
-    /// Events that found the channel full, answered tensors aside.
-    events_dropped: u64,
-    busy: u64,
-    load: LoadMeter,
+    application: Application,
     ended: Arc<OnceLock<String>>,
 }
 
@@ -43,10 +36,7 @@ impl Actor {
             session,
             clock,
             commands,
-            events: Some(events),
-            events_dropped: 0,
-            busy: 0,
-            load: LoadMeter::default(),
+            application: Application::new(events),
             ended,
         };
         (actor, handle)
@@ -61,13 +51,13 @@ impl Actor {
                 let _ = reply.send(self.session.send_tensor(now, tensor));
             }
             Some(Command::Result(_, result, reply)) => {
-                self.load.answered(result.compute);
+                self.application.answered(result.compute);
                 let _ = reply.send(self.session.send_result(result));
             }
             Some(Command::Skip(_, reason, first, count)) => {
                 self.session.skip_frames(reason, first, count);
             }
-            Some(Command::Limit(_, tensors)) => self.load.limit(tensors),
+            Some(Command::Limit(_, tensors)) => self.application.limit(tensors),
             Some(Command::Outlook(_, reply)) => {
                 let outlook = Outlook {
                     path: self.session.path(),
@@ -97,46 +87,18 @@ impl Actor {
     }
 
     fn stats(&self) -> PathStats {
-        let mut session = *self.session.stats();
-        session.events_dropped += self.events_dropped;
-        PathStats {
-            session,
-            busy: self.busy,
-            send_failed: 0,
-        }
+        self.application.stats(self.session.stats(), 0)
     }
 
     /// Tells the application what happened.
     pub(super) fn tell(&mut self) {
         while let Some(event) = self.session.poll_event() {
-            let Some(events) = &self.events else {
-                self.events_dropped += 1;
-                continue;
-            };
-            let is_tensor = matches!(event, Event::Tensor(_));
-            let sent = if is_tensor && self.load.is_full() {
-                Err(mpsc::error::TrySendError::Full(event))
-            } else {
-                events.try_send(event)
-            };
-            match sent {
-                Err(mpsc::error::TrySendError::Full(Event::Tensor(tensor))) => {
-                    self.busy += 1;
-                    let busy = OutgoingResult {
-                        tensor: *tensor.info(),
-                        status: ResultStatus::Busy,
-                        compute: Duration::ZERO,
-                        payload: Bytes::new(),
-                    };
-                    // An empty payload is never too long.
-                    let _ = self.session.send_result(busy);
-                }
-                Err(_) => self.events_dropped += 1,
-                Ok(()) if is_tensor => self.load.given(),
-                Ok(()) => {}
+            if let Some(busy) = self.application.tell(event) {
+                // An empty payload is never too long.
+                let _ = self.session.send_result(busy);
             }
         }
-        if let Some(load) = self.load.news() {
+        if let Some(load) = self.application.load() {
             self.session.set_load(load);
         }
     }
@@ -146,7 +108,7 @@ impl Actor {
     pub(super) async fn end(mut self, reason: String) {
         // It ends once.
         let _ = self.ended.set(reason);
-        self.events = None;
+        self.application.end();
         loop {
             let command = self.commands.recv().await;
             if !self.obey(command) {

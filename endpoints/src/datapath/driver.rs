@@ -5,13 +5,12 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
-use tensorwire_protocol::wire::{ConnectionId, Ecn, ResultStatus};
-use tensorwire_protocol::{Config, Event, OutgoingResult, Session, Time};
+use tensorwire_protocol::wire::{ConnectionId, Ecn};
+use tensorwire_protocol::{Config, Event, Session, Time};
 use tokio::sync::mpsc;
 
-use super::load::LoadMeter;
+use super::application::Application;
 use super::quic::{BLOCKED_PAUSE, QuicWay};
 use super::socket::{Batch, Room, Socket};
 use super::{Command, MAX_UDP, OpenError, Outlook, PathStats};
@@ -36,11 +35,7 @@ struct Entry {
     from: Option<IpAddr>,
     /// None while the peer is not known.
     way: Option<Way>,
-    events: mpsc::Sender<Event>,
-    load: LoadMeter,
-    /// Events that found the channel full, answered tensors aside.
-    events_dropped: u64,
-    busy: u64,
+    application: Application,
     send_failed: u64,
     /// Whether anything has happened on the session since it was drained.
     touched: bool,
@@ -233,7 +228,7 @@ impl Driver {
             }
             Command::Result(connection, result, reply) => {
                 if let Some(entry) = self.touch(connection) {
-                    entry.load.answered(result.compute);
+                    entry.application.answered(result.compute);
                     let _ = reply.send(entry.session.send_result(now, result));
                 }
             }
@@ -244,7 +239,7 @@ impl Driver {
             }
             Command::Limit(connection, tensors) => {
                 if let Some(entry) = self.touch(connection) {
-                    entry.load.limit(tensors);
+                    entry.application.limit(tensors);
                 }
             }
             Command::Outlook(connection, reply) => {
@@ -298,10 +293,7 @@ impl Driver {
                 session,
                 from,
                 way: None,
-                events,
-                load: LoadMeter::default(),
-                events_dropped: 0,
-                busy: 0,
+                application: Application::new(events),
                 send_failed: 0,
                 touched: true,
             },
@@ -329,13 +321,8 @@ impl Entry {
 
     /// What the session and its socket have counted.
     fn stats(&self) -> PathStats {
-        let mut session = *self.session.stats();
-        session.events_dropped += self.events_dropped;
-        PathStats {
-            session,
-            busy: self.busy,
-            send_failed: self.send_failed,
-        }
+        self.application
+            .stats(self.session.stats(), self.send_failed)
     }
 
     /// When to look at the session next.
@@ -397,29 +384,11 @@ impl Entry {
             self.transmit(socket, clock.now(), output, tap).await;
             let mut answered = false;
             while let Some(event) = self.session.poll_event() {
-                let is_tensor = matches!(event, Event::Tensor(_));
-                let sent = if is_tensor && self.load.is_full() {
-                    Err(mpsc::error::TrySendError::Full(event))
-                } else {
-                    self.events.try_send(event)
-                };
-                match sent {
-                    Err(mpsc::error::TrySendError::Full(Event::Tensor(tensor))) => {
-                        let busy = OutgoingResult {
-                            tensor: *tensor.info(),
-                            status: ResultStatus::Busy,
-                            compute: Duration::ZERO,
-                            payload: bytes::Bytes::new(),
-                        };
-                        self.busy += 1;
-                        answered |= self.session.send_result(clock.now(), busy).is_ok();
-                    }
-                    Err(_) => self.events_dropped += 1,
-                    Ok(()) if is_tensor => self.load.given(),
-                    Ok(()) => {}
+                if let Some(busy) = self.application.tell(event) {
+                    answered |= self.session.send_result(clock.now(), busy).is_ok();
                 }
             }
-            if let Some(load) = self.load.news() {
+            if let Some(load) = self.application.load() {
                 self.session.set_load(load);
             }
             if !answered {

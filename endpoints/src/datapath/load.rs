@@ -14,7 +14,7 @@ const WORK_OFF: u32 = 8;
 /// Measures the load that FEEDBACK tells the edge (frame-dropping.md, section 3): tensors that were given
 /// to the application, and the results that it made of them.
 #[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct LoadMeter {
+pub(super) struct LoadMeter {
     /// Tensors given and not answered, the one at work included.
     unanswered: u32,
     /// Smoothed time that one takes; none before the first.
@@ -29,22 +29,22 @@ pub(crate) struct LoadMeter {
 
 impl LoadMeter {
     /// Lets only so many tensors wait.
-    pub(crate) const fn limit(&mut self, most: u32) {
+    pub(super) const fn limit(&mut self, most: u32) {
         self.most = Some(most);
     }
 
     /// Whether as many wait as may.
-    pub(crate) fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.most.is_some_and(|most| self.unanswered > most)
     }
 
     /// The application was given a tensor.
-    pub(crate) const fn given(&mut self) {
+    pub(super) const fn given(&mut self) {
         self.unanswered = self.unanswered.saturating_add(1);
     }
 
     /// The application has answered a tensor, for which it took so long.
-    pub(crate) fn answered(&mut self, compute: Duration) {
+    pub(super) fn answered(&mut self, compute: Duration) {
         self.unanswered = self.unanswered.saturating_sub(1);
         let before = self.samples.min(GAIN - 1);
         let mean = self.service.unwrap_or_default();
@@ -53,7 +53,7 @@ impl LoadMeter {
     }
 
     /// The load, if it has changed; none before the first answer.
-    pub(crate) fn news(&mut self) -> Option<Load> {
+    pub(super) fn news(&mut self) -> Option<Load> {
         let service = self.service?;
         let waiting = self.unanswered.saturating_sub(1);
         let load = Load {

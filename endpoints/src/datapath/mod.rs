@@ -1,6 +1,7 @@
 //! The data path: TSP sessions on a UDP socket or in QUIC datagrams, and the only loop that drives them;
 //! and the handle that applications have of a session, whatever carries it.
 
+mod application;
 mod driver;
 mod load;
 mod quic;
@@ -24,8 +25,8 @@ use crate::capture::Tap;
 use crate::clock::Clock;
 use crate::stream::StreamDescription;
 
+pub(crate) use application::Application;
 use driver::Driver;
-pub(crate) use load::LoadMeter;
 use socket::Socket;
 
 pub use watch::SessionWatch;

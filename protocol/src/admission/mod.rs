@@ -24,6 +24,9 @@ pub use server::Server;
 /// Time without a tensor after which a frame is made only to see whether edge and path have become
 /// faster.
 const RETRY: Duration = Duration::from_millis(500);
+/// The same where only the path's queue is in the way: it was measured before the path fell idle, and
+/// what was ours of it has gone.
+const RETRY_QUEUE: Duration = Duration::from_millis(100);
 
 /// Decides which frames an edge computes, and learns from those that it did.
 ///
@@ -103,8 +106,9 @@ impl Admission {
     /// this one as this came after the one before.
     ///
     /// Frames that are dropped teach nothing: neither how fast the edge has become, nor what the path, on
-    /// which nothing is sent, now carries. So one is made every half second while nothing is under way,
-    /// unless the delay of the path alone would make it late.
+    /// which nothing is sent, now carries. So while nothing is under way one is made every half second,
+    /// every tenth where only the measured queue is in the way, unless the delay of the empty path alone
+    /// would make it late.
     ///
     /// # Errors
     /// Why the frame should be dropped.
@@ -131,10 +135,13 @@ impl Admission {
             server: self.server,
         };
         let mut decision = self.rule.decide(&candidate);
-        let unfit = matches!(decision, Err(DropReason::Deadline | DropReason::Rate));
-        if unfit && self.is_stale(&candidate) {
-            decision = Ok(());
-            self.edge_micros.forget();
+        match decision {
+            Err(DropReason::Rate) if self.is_stale(&candidate, RETRY_QUEUE) => decision = Ok(()),
+            Err(DropReason::Deadline) if self.is_stale(&candidate, RETRY) => {
+                decision = Ok(());
+                self.edge_micros.forget();
+            }
+            _ => {}
         }
         if decision.is_ok() {
             self.tried = Some(now);
@@ -143,7 +150,7 @@ impl Admission {
     }
 
     /// Whether what is expected of a frame is old news, and may have got better.
-    fn is_stale(&self, candidate: &Candidate) -> bool {
+    fn is_stale(&self, candidate: &Candidate, after: Duration) -> bool {
         let path = &candidate.path;
         let idle = candidate.ahead == 0 && path.waiting == 0 && path.in_flight == 0;
         let one_way = path.one_way.unwrap_or_default();
@@ -151,7 +158,7 @@ impl Admission {
             && candidate.now + one_way <= candidate.due
             && self
                 .tried
-                .is_none_or(|tried| tried + RETRY <= candidate.now)
+                .is_none_or(|tried| tried + after <= candidate.now)
     }
 
     /// A tensor of `bytes`, parity included, was handed to the session at `now`, `edge_time`

@@ -71,8 +71,8 @@ fn a_path_that_was_too_slow_is_tried_again_once_nothing_is_under_way() {
     slow.queue_delay = 200 * MS;
     (slow.rate, slow.pace) = (None, None);
     admission.sent(at(1_105), 5 * MS, 11_719, &slow);
-    assert_eq!(decide(&mut admission, 1_500, &slow), Err(DropReason::Rate));
-    assert_eq!(decide(&mut admission, 1_600, &slow), Ok(()));
+    assert_eq!(decide(&mut admission, 1_199, &slow), Err(DropReason::Rate));
+    assert_eq!(decide(&mut admission, 1_200, &slow), Ok(()));
 }
 
 #[test]

@@ -143,6 +143,12 @@ impl<P: AsRef<[u8]>> Link<P> {
         }
     }
 
+    /// What leaves the bottleneck after `now` has another way to go.
+    pub fn set_delay(&mut self, now: Time, delay: Duration) {
+        self.advance(now);
+        self.config.delay = delay;
+    }
+
     /// Puts a packet in at `now` that is not ECN-capable.
     pub fn send(&mut self, now: Time, packet: P) {
         self.send_marked(now, packet, Ecn::NotEct);

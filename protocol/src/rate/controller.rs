@@ -128,6 +128,7 @@ impl Controller {
         let pace = match self.dispersion.rate() {
             None => start.max(spread),
             Some(rate) if self.is_falling(now) => spread.clamp(whole(rate), whole(rate * HEADROOM)),
+            Some(rate) if self.is_refilling(now) => whole(rate),
             Some(rate) => whole(rate * HEADROOM),
         };
         Some(pace.clamp(least, most))
@@ -137,6 +138,15 @@ impl Controller {
     fn is_falling(&self, now: Time) -> bool {
         let time = self.base.unwrap_or_default() + self.queue;
         self.dispersion.fell().is_some_and(|fell| now - fell < time)
+    }
+
+    /// Whether the window is being filled again after the queue was drained: no time to probe.
+    fn is_refilling(&self, now: Time) -> bool {
+        let Some(window) = &self.window else {
+            return false;
+        };
+        let time = self.base.unwrap_or_default() + self.queue;
+        window.rivals().is_refilling(now, time)
     }
 
     /// A datagram of so many bytes of UDP payload leaves; `paced` tells those that wait for the pacer.
@@ -232,8 +242,10 @@ impl Controller {
         let span = Rivals::span(time);
         let remembered = self.delay.since(now) >= span;
         let seen = remembered.then(|| [self.delay.least(now, span), self.delay.most(now, span)]);
-        let newest = self.delay.least(now, Duration::ZERO);
-        if !report.arrived.is_empty() && newest.saturating_add(forgotten) <= round.nearly_empty() {
+        let newest = self.delay.newest();
+        let empty = round.nearly_empty();
+        // PINGs are short and take a little less time than what is compared with them.
+        if !report.arrived.is_empty() && newest <= empty && forgotten <= empty {
             self.emptied = now;
         }
         window.watch(&round, self.emptied, seen);

@@ -9,13 +9,16 @@ use crate::windowed_min::WindowedMin;
 
 /// How long the empty path is remembered. Clocks 100 ppm apart drift a millisecond in it.
 const BASE_WINDOW: Duration = Duration::from_secs(10);
-/// Reports remembered: those of half a second at least.
-const REPORTS: usize = 128;
+/// Reports are remembered in parts of this length …
+const PART: Duration = Duration::from_millis(5);
+/// … and as many of them: four seconds at least.
+const PARTS: usize = 800;
 
-/// The queue that one report's packets have seen, microseconds of one-way delay.
+/// The queue that the packets of reports have seen, microseconds of one-way delay.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
-    at: Time,
+    /// When the first of them came.
+    since: Time,
     least: i64,
     most: i64,
 }
@@ -25,6 +28,8 @@ struct Seen {
 pub(super) struct Delay {
     base: WindowedMin,
     recent: VecDeque<Seen>,
+    /// The least of the newest report.
+    newest: i64,
     /// The peer's clock at its newest report, extended.
     peer: Option<i64>,
 }
@@ -34,6 +39,7 @@ impl Default for Delay {
         Self {
             base: WindowedMin::new(BASE_WINDOW),
             recent: VecDeque::new(),
+            newest: 0,
             peer: None,
         }
     }
@@ -65,15 +71,29 @@ impl Delay {
             let delay = arrival.saturating_sub(sent);
             let (least, most) =
                 seen.map_or((delay, delay), |s| (s.least.min(delay), s.most.max(delay)));
-            let at = now;
-            seen = Some(Seen { at, least, most });
+            let since = now;
+            seen = Some(Seen { since, least, most });
         }
         let Some(seen) = seen else { return };
         self.base.push(now, seen.least);
-        if self.recent.len() == REPORTS {
-            self.recent.pop_front();
+        self.newest = seen.least;
+        match self.recent.back_mut() {
+            Some(last) if now - last.since < PART => {
+                last.least = last.least.min(seen.least);
+                last.most = last.most.max(seen.most);
+            }
+            _ => {
+                if self.recent.len() == PARTS {
+                    self.recent.pop_front();
+                }
+                self.recent.push_back(seen);
+            }
         }
-        self.recent.push_back(seen);
+    }
+
+    /// The least queue of the newest report.
+    pub(super) fn newest(&self) -> Duration {
+        self.over(Some(self.newest))
     }
 
     /// The least queue of the reports of the `span` before `now`, the newest report's at least.
@@ -87,10 +107,10 @@ impl Delay {
     }
 
     fn within(&self, now: Time, span: Duration) -> impl Iterator<Item = Seen> {
-        let newest = self.recent.back().map_or(now, |seen| seen.at);
+        let newest = self.recent.back().map_or(now, |seen| seen.since);
         let from = newest.min(now - span);
         let recent = self.recent.iter().rev().copied();
-        recent.take_while(move |seen| seen.at >= from)
+        recent.take_while(move |seen| seen.since >= from)
     }
 
     fn over(&self, delay: Option<i64>) -> Duration {
@@ -106,7 +126,7 @@ impl Delay {
     pub(super) fn since(&self, now: Time) -> Duration {
         self.recent
             .front()
-            .map_or(Duration::ZERO, |seen| now - seen.at)
+            .map_or(Duration::ZERO, |seen| now - seen.since)
     }
 }
 

@@ -78,6 +78,11 @@ impl Rivals {
         self.draining.is_some_and(|until| now < until)
     }
 
+    /// Whether the window is being filled again after that.
+    pub(super) fn is_refilling(&self, now: Time, time: Duration) -> bool {
+        self.draining.is_some_and(|until| now < until + time)
+    }
+
     /// How far back the queue decides whether rivals fill it, a round trip taking `time`.
     pub(super) fn span(time: Duration) -> Duration {
         (time * ROUNDS).max(SPAN)

@@ -25,8 +25,10 @@ const DRAIN: f64 = 0.8;
 const LONG: Duration = Duration::from_millis(25);
 /// What is left of the window after a mark (RFC 8511), and of what was delivered after a step of losses.
 const BACKOFF: f64 = 0.85;
-/// A queue is nearly empty where it is no longer than this and a packet's time.
+/// A queue is nearly empty where it is no longer than this and so many packets' time: what one stream like
+/// this keeps in it.
 const EMPTY: Duration = Duration::from_millis(3);
+const EMPTY_PACKETS: f64 = 2.0;
 
 /// What the window is changed by.
 #[derive(Clone, Copy, Debug)]
@@ -49,10 +51,11 @@ pub(super) struct Round {
 impl Round {
     /// The queue below which the path counts as empty.
     pub(super) fn nearly_empty(&self) -> Duration {
-        let packet = self
+        let bits = EMPTY_PACKETS * self.packet * 8.0;
+        let packets = self
             .bottleneck
-            .map(|rate| Duration::try_from_secs_f64(self.packet * 8.0 / rate));
-        EMPTY + packet.and_then(Result::ok).unwrap_or_default()
+            .map(|rate| Duration::try_from_secs_f64(bits / rate));
+        EMPTY + packets.and_then(Result::ok).unwrap_or_default()
     }
 
     /// The round-trip time, queue included.

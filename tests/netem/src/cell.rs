@@ -101,7 +101,7 @@ impl Cell {
         let of_seconds = self.stream.fps.map(|fps| self.seconds() * fps.0);
         self.stream
             .tensors
-            .or(of_seconds.map(|frames| rounded(frames).max(1)))
+            .or_else(|| of_seconds.map(|frames| rounded(frames).max(1)))
     }
 
     /// The bottleneck's rate at a moment, seconds from the start.
