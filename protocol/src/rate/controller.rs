@@ -183,6 +183,11 @@ impl Controller {
         self.pacer.next()
     }
 
+    /// Tells the pacer whether packets wait for it, and for nothing else.
+    pub(crate) const fn hold(&mut self, holds: bool) {
+        self.pacer.hold(holds);
+    }
+
     /// Whether the window has room for a packet, and the circuit is closed.
     pub(crate) fn has_room(&self, now: Time, in_flight: usize) -> bool {
         let fits = self

@@ -21,9 +21,9 @@ const FIRST_PAIRS: u32 = 2;
 const AT_ONCE: Duration = Duration::from_micros(200);
 /// Packets that arrive at this share of the rate they left at were not held up.
 const NOT_HELD_UP: f64 = 0.9;
-/// A sample of less than this share of the estimate is a fall …
+/// A sample of less than this share of the estimate is a fall, where the queue is longer than this. A path
+/// that becomes slower queues; a receiver that is kept from its socket for a while only seems to.
 const FALL: f64 = 0.75;
-/// … which is believed at once where the queue is longer than this.
 const QUEUED: Duration = Duration::from_millis(10);
 /// How much of the difference a sample near the estimate moves it by.
 const GAIN: f64 = 0.25;
@@ -104,13 +104,9 @@ impl Dispersion {
         let rate = match self.rate {
             None => arrived,
             Some(rate) if arrived >= NOT_HELD_UP * sent => rate.max(arrived.min(sent)),
-            Some(rate) if arrived < FALL * rate => {
+            Some(rate) if arrived < FALL * rate && queue > QUEUED => {
                 self.fell = Some(now);
-                if queue > QUEUED {
-                    arrived
-                } else {
-                    f64::midpoint(arrived, rate)
-                }
+                arrived
             }
             Some(rate) => rate + GAIN * (arrived - rate),
         };

@@ -9,11 +9,17 @@ use crate::time::Time;
 /// what the bottleneck takes.
 const CREDIT: Duration = Duration::from_millis(2);
 
+/// While packets wait for their time, a sender that is woken late makes up for so much: a busy machine
+/// must not stretch a tensor.
+const LATENESS: Duration = Duration::from_millis(25);
+
 /// Spaces packets by a rate.
 #[derive(Debug, Default)]
 pub(super) struct Pacer {
     /// Nanoseconds since the epoch at which the next packet may leave.
     next: u64,
+    /// Whether packets have been waiting for that.
+    holds: bool,
 }
 
 impl Pacer {
@@ -21,9 +27,15 @@ impl Pacer {
     /// once in any case.
     pub(super) fn sent(&mut self, now: Time, bytes: usize, rate: u64, burst: usize) {
         let time = time_of(bytes, rate);
-        let credit = nanos(Time::ZERO + CREDIT).max(time_of(burst, rate));
+        let credit = if self.holds { LATENESS } else { CREDIT };
+        let credit = nanos(Time::ZERO + credit).max(time_of(burst, rate));
         let earliest = nanos(now).saturating_sub(credit);
         self.next = self.next.max(earliest).saturating_add(time);
+    }
+
+    /// Whether packets wait for their time now: nothing else keeps them.
+    pub(super) const fn hold(&mut self, holds: bool) {
+        self.holds = holds;
     }
 
     /// When the next packet may leave: rounded up, so that it may then.
@@ -68,6 +80,25 @@ mod tests {
         let later = Time::from_millis(9_000);
         (0..3).for_each(|_| pacer.sent(later, 1_250, 10_000_000, 0));
         assert_eq!(pacer.next(), later + Duration::from_millis(1));
+    }
+
+    #[test]
+    fn packets_that_wait_do_not_pay_for_a_late_timer() {
+        let mut pacer = Pacer::default();
+        let start = Time::from_millis(500);
+        (0..3).for_each(|_| pacer.sent(start, 1_250, 10_000_000, 0));
+        pacer.hold(true);
+        let late = start + Duration::from_millis(9);
+        let at_once = (0..20).take_while(|_| {
+            let ready = pacer.next() <= late;
+            pacer.sent(late, 1_250, 10_000_000, 0);
+            ready
+        });
+        assert_eq!(
+            at_once.count(),
+            9,
+            "one a millisecond, as if it had been on time"
+        );
     }
 
     #[test]

@@ -32,7 +32,10 @@ impl Session {
         if self.ping_due(now) <= now {
             return Some(self.write_ping(now, out, low));
         }
-        if self.rate.next() > now || !self.rate.has_room(now, self.sent.in_flight()) {
+        let has_room = self.rate.has_room(now, self.sent.in_flight());
+        if self.rate.next() > now || !has_room {
+            let waits = self.flight.waiting() > 0 || self.queue.waiting(0.0) > 0;
+            self.rate.hold(has_room && waits);
             return None;
         }
         let one_way = self.one_way();
@@ -44,6 +47,7 @@ impl Session {
             return Some((kind, cargo));
         }
         let Some(written) = self.queue.write(out, &self.config, low) else {
+            self.rate.hold(false);
             // Nothing follows what was sent again, so nothing would tell that it was lost once more.
             return std::mem::take(&mut self.ask).then(|| self.write_ping(now, out, low));
         };
