@@ -80,6 +80,10 @@ Examples:
 
 The same images give the same bundle, but for the times of the methods, which a clock measures.";
 
+/// Multiplications for the weights of ALTeC where they are made only for a turn: those of the fewest images,
+/// after which they hardly change.
+const FEWEST: f64 = 0.0;
+
 /// Share of the images that is held out, unless another is asked for.
 const HOLD_OUT: f64 = 0.2;
 
@@ -223,7 +227,7 @@ impl Source<'_> {
                 if left == 0 {
                     break;
                 }
-                let mut others = Statistics::new(self, Some(effort.altec))?;
+                let mut others = Statistics::new(self, Some(FEWEST))?;
                 others.add(self, &images.without(turn))?;
                 let side = measured.put_into(others.finish(self, rule)?)?;
                 let bench = Bench::new(self, turn, side)?;

@@ -128,7 +128,7 @@ packets and source packets sent again, for each source packet.
 
 Where there are both, adaptive parity is put beside the smallest fixed ratio that loses no more. The drops
 there are what tensors lose that miss as many packets, whichever cell they are of: more even than the hits
-of one cell.";
+of one cell. `unclear`: too few tensors to tell which of the two loses less.";
 
 /// The ways of repair that the whole table compares.
 const SWEEP: [&str; 9] = [
