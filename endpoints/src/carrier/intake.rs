@@ -62,6 +62,8 @@ pub(super) struct Intake {
     live: usize,
     memory: usize,
     events: VecDeque<Event>,
+    /// No deadline comes before: looking at every slot for each message would cost too much.
+    quiet_until: Time,
 }
 
 impl Intake {
@@ -77,6 +79,7 @@ impl Intake {
             live: 0,
             memory: 0,
             events: VecDeque::new(),
+            quiet_until: Time::ZERO,
         }
     }
 
@@ -185,20 +188,23 @@ impl Intake {
 
     /// Ends what has passed its deadline.
     pub(super) fn expire(&mut self, now: Time, stats: &mut Stats) {
+        if now < self.quiet_until {
+            return;
+        }
         for id in self.first..self.first + self.slots.len() as u64 {
             if self.end_of(id).is_some_and(|end| end <= now) {
                 self.end(id, ReleaseReason::Deadline, now, stats);
             }
         }
         self.pop_done();
+        let ends = self.slots.iter().filter_map(|slot| self.slot_end(slot));
+        self.quiet_until = ends.min().unwrap_or(Time::MAX);
     }
 
-    /// When the next deadline comes.
+    /// When to look for deadlines that have come: at the earliest, or before it where that one's tensor has
+    /// ended; none while no tensor is waited for.
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        self.slots
-            .iter()
-            .filter_map(|slot| self.slot_end(slot))
-            .min()
+        (!self.slots.is_empty()).then_some(self.quiet_until)
     }
 
     fn slot_end(&self, slot: &Slot) -> Option<Time> {

@@ -141,6 +141,11 @@ impl Admission {
                 decision = Ok(());
                 self.edge_micros.forget();
             }
+            // One slow tensor must not close the stream for as long as many of its kind would take.
+            Err(DropReason::ServerBusy) if self.is_stale(&candidate, RETRY) => {
+                decision = Ok(());
+                self.server.forget(now);
+            }
             _ => {}
         }
         if decision.is_ok() {

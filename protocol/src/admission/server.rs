@@ -41,6 +41,12 @@ impl Server {
         self.free = (self.free).max(news.at + self.service * u32::from(load.queue_length));
     }
 
+    /// Nothing is known any more of what it has to do: it is taken to be free at `now`.
+    pub(super) fn forget(&mut self, now: Time) {
+        self.free = self.free.min(now);
+        self.nominal = self.nominal.min(now);
+    }
+
     /// When the next tensor may arrive, at the earliest.
     ///
     /// This is the virtual scheduling algorithm (ITU-T I.371, generic cell rate algorithm): tensors

@@ -8,6 +8,8 @@ use crate::time::Time;
 const LEAST: Duration = Duration::from_millis(500);
 /// … or so many times what a report takes at most, where that is longer.
 const TIMEOUTS: u32 = 4;
+/// … but never longer, whatever round trip the peer has made us believe in.
+const MOST: Duration = Duration::from_secs(10);
 
 /// Watches for reports of what was sent.
 #[derive(Debug, Default)]
@@ -45,7 +47,7 @@ impl Circuit {
     /// When the silence has been too long; none while nothing is waited for.
     pub(super) fn due(&self, timeout: Duration) -> Option<Time> {
         let waiting = self.waiting.filter(|_| !self.open)?;
-        Some(waiting + (timeout * TIMEOUTS).max(LEAST))
+        Some(waiting + timeout.saturating_mul(TIMEOUTS).clamp(LEAST, MOST))
     }
 
     /// Opens the circuit if that is due.

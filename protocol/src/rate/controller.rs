@@ -26,7 +26,7 @@ const TRAIN: Duration = Duration::from_millis(1);
 /// Packets that leave back to back, less one, while the bottleneck is not known, to find it.
 const FIRST_TRAIN: usize = 3;
 /// The queue is longer than this for no path.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(10);
 /// The queue may be taken for empty within this time of reports at least.
 const STANDING: Duration = Duration::from_millis(15);
 
@@ -168,6 +168,9 @@ impl Controller {
                 0
             };
             self.pacer.sent(now, size + IP_UDP_HEADER, rate, burst);
+            if !paced {
+                self.pacer.forgive(now);
+            }
         }
     }
 
@@ -195,6 +198,11 @@ impl Controller {
             .as_ref()
             .is_none_or(|window| (in_flight + self.packet) as f64 <= window.at(now));
         fits && !self.circuit.is_open()
+    }
+
+    /// Whether the circuit is open.
+    pub(crate) const fn is_silent(&self) -> bool {
+        self.circuit.is_open()
     }
 
     /// The peer's time whose low bits are `timestamp`, microseconds.
@@ -316,7 +324,7 @@ impl Controller {
             one_way: least_rtt.map(|rtt| rtt / 2),
             waiting,
             in_flight: sending.in_flight,
-            window: self.window.as_ref().map(|window| bytes(window.bytes())),
+            window: self.window.as_ref().map(|window| bytes(window.at(now))),
             ready: waiting == 0 && self.next() <= now && self.has_room(now, sending.in_flight),
             competing: self
                 .window

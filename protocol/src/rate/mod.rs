@@ -45,7 +45,8 @@ pub enum RateControl {
 pub struct AdaptiveRate {
     /// At which a sender that knows nothing of the path begins; default 5 Mbit/s.
     pub start: u64,
-    /// Below which it never falls, however bad the path; default 100 kbit/s.
+    /// Below which it does not fall on an empty path; default 100 kbit/s. While packets queue it is less
+    /// by as much as they take longer, and four packets in flight where that is more.
     pub least: u64,
     /// Above which it never rises; default 1 Gbit/s.
     pub most: u64,

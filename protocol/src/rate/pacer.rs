@@ -13,6 +13,9 @@ const CREDIT: Duration = Duration::from_millis(2);
 /// must not stretch a tensor.
 const LATENESS: Duration = Duration::from_millis(25);
 
+/// Time of packets that are not held back which the next one waits for at most.
+const MOST_DEBT: Duration = Duration::from_millis(50);
+
 /// Spaces packets by a rate.
 #[derive(Debug, Default)]
 pub(super) struct Pacer {
@@ -31,6 +34,12 @@ impl Pacer {
         let credit = nanos(Time::ZERO + credit).max(time_of(burst, rate));
         let earliest = nanos(now).saturating_sub(credit);
         self.next = self.next.max(earliest).saturating_add(time);
+    }
+
+    /// A packet left that is not held back. However many do, whoever makes us send them, the next tensor
+    /// waits for them no longer than this.
+    pub(super) fn forgive(&mut self, now: Time) {
+        self.next = self.next.min(nanos(now + MOST_DEBT));
     }
 
     /// Whether packets wait for their time now: nothing else keeps them.

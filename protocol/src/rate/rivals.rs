@@ -16,6 +16,8 @@ const PROPORTION: f64 = 32.0;
 /// Time without the path nearly empty after which the queue is drained: less than half of the memory of
 /// the empty path.
 const DRAIN_AFTER: Duration = Duration::from_secs(3);
+/// It takes so long at most, whatever the queue seems to be: a clock that jumped looks like one.
+const LONGEST_DRAIN: Duration = Duration::from_secs(3);
 /// Rivals are believed in for so long after the queue was drained in vain.
 const MEMORY: Duration = Duration::from_secs(15);
 /// Round trips without the queue nearly empty in which rivals are met (Copa, section 2.2) …
@@ -101,9 +103,10 @@ impl Rivals {
                 self.found = Some(round.now);
             }
         }
-        if filled && emptied.max(self.drained) + DRAIN_AFTER <= round.now {
+        let due = emptied.max(self.drained) + DRAIN_AFTER;
+        if filled && self.draining.is_none() && due <= round.now {
             self.drained = round.now;
-            self.draining = Some(round.now + round.time() * 3 / 2);
+            self.draining = Some(round.now + (round.time() * 3 / 2).min(LONGEST_DRAIN));
         }
     }
 

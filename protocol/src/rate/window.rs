@@ -9,6 +9,8 @@ use crate::time::Time;
 
 /// Packets in flight on a path of which nothing is known (RFC 6928).
 const INITIAL: f64 = 10.0;
+/// Packets in flight at most: of so many, and a few, a sender remembers what became of them.
+const MOST_PACKETS: f64 = 4_000.0;
 /// Packets that may always be in flight.
 const LEAST: f64 = 4.0;
 /// A queue that is no queue: what clocks drift in the memory of the empty path, and coarse arrival times.
@@ -216,6 +218,7 @@ impl Window {
     fn bound(&mut self, round: &Round) {
         let base = round.base.as_secs_f64();
         let mut most = self.bounds.most as f64 / 8.0 * round.time().as_secs_f64();
+        most = most.min(MOST_PACKETS * round.packet);
         if let Some(rate) = round.bottleneck {
             let rate = rate / 8.0;
             let fits = if self.rivals.is_competing() {
@@ -234,7 +237,7 @@ impl Window {
     /// A packet was marked.
     pub(super) fn marked(&mut self, now: Time, time: Duration) {
         if self.backs_off(now, time) {
-            self.bytes *= BACKOFF;
+            self.bytes = (BACKOFF * self.bytes).max(LEAST * self.packet);
         }
     }
 
@@ -242,7 +245,8 @@ impl Window {
     pub(super) fn lost(&mut self, now: Time, time: Duration) {
         if self.backs_off(now, time) {
             let delivered = self.delivered.map(|rate| rate * time.as_secs_f64());
-            self.bytes = BACKOFF * delivered.map_or(self.bytes, |bytes| bytes.min(self.bytes));
+            let delivered = delivered.map_or(self.bytes, |bytes| bytes.min(self.bytes));
+            self.bytes = (BACKOFF * delivered).max(LEAST * self.packet);
         }
     }
 

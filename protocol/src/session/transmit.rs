@@ -172,6 +172,9 @@ impl Session {
         let Some(last) = self.last_ping else {
             return now;
         };
+        if self.rate.is_silent() {
+            return last + PING_FIRST;
+        }
         if let Some(due) = self
             .oldest_waiting()
             .map(|oldest| oldest + self.rtt.timeout())

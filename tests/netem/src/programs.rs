@@ -14,7 +14,7 @@ use crate::network::CLOUD;
 const IN_FLIGHT: u16 = 1_024;
 
 /// Congestion controls of carriers that have their own; any other is the session's.
-const CONGESTION: [&str; 3] = ["cubic", "bbr", "new-reno"];
+const CONGESTION: [&str; 2] = ["cubic", "bbr"];
 
 /// Where the programs are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
