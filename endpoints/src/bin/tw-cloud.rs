@@ -63,7 +63,7 @@ struct Options {
     sessions: u16,
     /// Load no model: serve edges that were started with --stand-in, and no others, to measure the
     /// network
-    #[arg(long, conflicts_with_all = ["model", "split", "bundle", "conceal", "conceal_budget_ms"])]
+    #[arg(long, conflicts_with_all = ["model", "description", "split", "bundle", "conceal", "conceal_budget_ms"])]
     stand_in: bool,
     /// Time that each tensor takes, as a model would, milliseconds [default: none]
     #[arg(long, value_name = "MS", requires = "stand_in", value_parser = parse_budget)]
@@ -123,8 +123,9 @@ async fn run(options: Options) -> Result<()> {
         any_source: options.any_source,
     };
     let clock = Clock::start();
-    let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
+    // Bound first: a second cloud on the same port must not begin the capture of the first anew.
     let cloud = Cloud::bind(config, clock).await?;
+    let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
     if let Some(recorder) = &recorder {
         cloud
             .path()

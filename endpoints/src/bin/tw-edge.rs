@@ -81,7 +81,8 @@ struct Options {
     /// Stream pseudo-random tensors of so many bytes (8 to 16777215) instead of a model's, to a cloud
     /// that was started with --stand-in, until Ctrl-C or --frames: measures the network
     #[arg(long, value_name = "BYTES", num_args = 0..=1, default_missing_value = "12000",
-        conflicts_with_all = ["model", "split", "images", "bundle"],
+        conflicts_with_all = ["model", "description", "split", "images", "rows", "bundle", "coder", "quality",
+            "levels", "clip", "map", "adaptive_quality"],
         value_parser = clap::value_parser!(u32).range(8..=16_777_215))]
     stand_in: Option<u32>,
     /// Write a summary to this file at the end, as JSON: frames, tensors by outcome, frames skipped by
@@ -144,6 +145,8 @@ async fn run(options: &Options) -> Result<()> {
     let format = *ladder.best();
 
     let route = options.carrier.route(options.data);
+    // Before a capture is begun, whose file may have held another.
+    route.validate(options.pcap.is_some())?;
     let clock = Clock::start();
     let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
     let (mut edge, cloud) = tokio::select! {

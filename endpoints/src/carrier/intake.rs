@@ -115,6 +115,7 @@ impl Intake {
             return false;
         }
         let unseen_until = captured + self.deadline;
+        self.quiet_until = self.quiet_until.min(unseen_until);
         while self.slots.len() <= index {
             self.slots.push_back(Slot::Unseen(unseen_until));
         }
@@ -198,7 +199,7 @@ impl Intake {
         }
         self.pop_done();
         let ends = self.slots.iter().filter_map(|slot| self.slot_end(slot));
-        self.quiet_until = ends.min().unwrap_or(Time::MAX);
+        self.quiet_until = ends.min().unwrap_or(Time::from_micros(u64::MAX));
     }
 
     /// When to look for deadlines that have come: at the earliest, or before it where that one's tensor has

@@ -28,9 +28,10 @@ const SECRET: usize = 32;
 const ATTACH: usize = MAGIC.len() + 4 + SECRET;
 /// The label under which both ends export a session's secret from their TLS connection.
 const LABEL: &[u8] = b"EXPORTER-tensorwire-tcp";
-/// A connection that has not said whose it is after so long is closed, and a session that nobody has
-/// attached to by then ends.
+/// A session that nobody has attached to after so long ends.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection that has not said whose it is after so long is closed. It says so at once, in one segment.
+const NAME_TIMEOUT: Duration = Duration::from_secs(2);
 /// Connections at a time that have not said whose they are.
 const ATTACHING: usize = 64;
 /// Bytes that the kernel takes before it has sent what it has: more would wait where no deadline is known.
@@ -249,10 +250,18 @@ async fn accept(listener: TcpListener, waiting: Waiting) {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
+        if waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty()
+        {
+            // No session waits for a connection: it is a stranger's.
+            continue;
+        }
         let waiting = Arc::clone(&waiting);
         tokio::spawn(async move {
             // Whoever does not say in time whose connection it is, or says it wrongly, loses it.
-            let _ = tokio::time::timeout(ATTACH_TIMEOUT, attach(stream, &waiting)).await;
+            let _ = tokio::time::timeout(NAME_TIMEOUT, attach(stream, &waiting)).await;
             drop(permit);
         });
     }

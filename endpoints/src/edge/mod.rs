@@ -180,7 +180,8 @@ impl Edge {
             SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
             SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
         };
-        let endpoint = quic::client(any, route.tuning(recorder.is_some())?)?;
+        route.validate(recorder.is_some())?;
+        let endpoint = quic::client(any, route.tuning())?;
         let connection = quic::connect(&endpoint, cloud).await?;
         let (sender, events) = mpsc::channel(EVENTS);
         let opening = Opening {
@@ -304,6 +305,10 @@ async fn drive(
             () = clock.sleep_until(overdue) => pipeline.answers.give_up(tell),
             () = &mut stop, if !pipeline.ended => pipeline.ended = true,
             error = connection.closed() => {
+                // Answers that came first are told.
+                while let Ok(event) = events.try_recv() {
+                    pipeline.answers.take(event, tell);
+                }
                 return Err(ControlError::ended(&error)).context("the cloud went away");
             }
         }

@@ -42,11 +42,12 @@ pub struct Route {
 pub(super) type Control = (quinn::SendStream, quinn::RecvStream);
 
 impl Route {
-    /// How the QUIC connection sends. `captured` says whether the datagrams are wanted in a capture.
+    /// Checks that the parts of the route go together, and with a capture of its datagrams, if they are
+    /// `captured`.
     ///
     /// # Errors
-    /// If the route asks for what its carrier does not have.
-    pub(super) fn tuning(&self, captured: bool) -> Result<Tuning> {
+    /// If it asks for what its carrier does not have.
+    pub fn validate(&self, captured: bool) -> Result<()> {
         let carrier = self.carrier;
         if captured && matches!(carrier, Carrier::QuicStream | Carrier::Tcp) {
             bail!(
@@ -67,12 +68,17 @@ impl Route {
                 carrier.name()
             );
         }
-        Ok(Tuning {
-            congestion: self.congestion.filter(|_| carrier.is_quic()),
+        Ok(())
+    }
+
+    /// How the QUIC connection sends.
+    pub(super) fn tuning(&self) -> Tuning {
+        Tuning {
+            congestion: self.congestion.filter(|_| self.carrier.is_quic()),
             gso: self.gso,
             // What fits into a datagram decides the MSS, which does not change.
-            larger_packets: carrier != Carrier::QuicDatagram,
-        })
+            larger_packets: self.carrier != Carrier::QuicDatagram,
+        }
     }
 }
 
