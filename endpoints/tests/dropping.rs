@@ -8,17 +8,21 @@
     reason = "what goes wrong here fails the test"
 )]
 
+#[path = "support/in_process.rs"]
+mod in_process;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use in_process::start;
+
 use bytes::Bytes;
 use tensorwire_codec::{ClipRange, Coder, Format, Map, Quantiser, Shape};
-use tensorwire_endpoints::carrier::Carriers;
 use tensorwire_endpoints::clock::Clock;
-use tensorwire_endpoints::cloud::{Answer, Cloud, CloudConfig, Opener, TensorHandler};
+use tensorwire_endpoints::cloud::{Answer, Opener, TensorHandler};
 use tensorwire_endpoints::control::Refuse;
 use tensorwire_endpoints::digest::Digest;
 use tensorwire_endpoints::edge::{
@@ -28,7 +32,6 @@ use tensorwire_endpoints::stream::StreamDescription;
 use tensorwire_protocol::admission::{DropReason, DropRule};
 use tensorwire_protocol::wire::{NoticeReason, ResultStatus};
 use tensorwire_protocol::{Event, RateControl, ReceivedTensor, Slices};
-use tokio::sync::oneshot;
 
 const MS: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -103,26 +106,6 @@ impl FrameSource for Steps {
             }))
         })))
     }
-}
-
-async fn start(service: Duration) -> (SocketAddr, oneshot::Sender<()>) {
-    let local = SocketAddr::from(([127, 0, 0, 1], 0));
-    let config = CloudConfig {
-        listen: local,
-        data: local,
-        carriers: Carriers::ALL,
-        gso: false,
-        sessions: 4,
-        any_source: false,
-    };
-    let cloud = Cloud::bind(config, Clock::start()).await.unwrap();
-    let address = cloud.local_addr().unwrap();
-    let (notices, _ignored) = Cloud::notices();
-    let (stop, stopped) = oneshot::channel();
-    tokio::spawn(cloud.serve(Arc::new(Slow(service)), notices, async {
-        let _ = stopped.await;
-    }));
-    (address, stop)
 }
 
 async fn connect(cloud: SocketAddr, deadline_ms: u32, rate: RateControl) -> Edge {
@@ -210,7 +193,7 @@ async fn run(edge: &mut Edge, source: &Arc<Steps>, interval: Duration, in_flight
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_cloud_gets_fewer_frames_and_is_never_full() {
-    let (cloud, _stop) = start(40 * MS).await;
+    let (cloud, _notices, _stop) = start(Slow(40 * MS)).await;
     for rule in [DropRule::Predictive, DropRule::Published] {
         let mut edge = connect(cloud, 400, RateControl::Off).await;
         edge.set_drop_rule(rule, 1);
@@ -237,7 +220,7 @@ async fn a_slow_cloud_gets_fewer_frames_and_is_never_full() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_model_takes_the_newest_frame() {
-    let (cloud, _stop) = start(Duration::ZERO).await;
+    let (cloud, _notices, _stop) = start(Slow(Duration::ZERO)).await;
     let mut edge = connect(cloud, 10_000, RateControl::Off).await;
     edge.set_drop_rule(DropRule::Predictive, 1);
     let source = Steps::new(100, 50 * MS, Duration::ZERO);
@@ -262,7 +245,7 @@ async fn a_slow_model_takes_the_newest_frame() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_coder_takes_the_newest_tensor() {
-    let (cloud, _stop) = start(Duration::ZERO).await;
+    let (cloud, _notices, _stop) = start(Slow(Duration::ZERO)).await;
     let mut edge = connect(cloud, 10_000, RateControl::Off).await;
     edge.set_drop_rule(DropRule::Predictive, 1);
     let source = Steps::new(100, MS, 50 * MS);
@@ -282,7 +265,7 @@ async fn a_slow_coder_takes_the_newest_tensor() {
 /// Tensors of 256 bytes at 64 kbit/s: some 40 ms each, with headers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_path_drops_frames_before_they_are_computed() {
-    let (cloud, _stop) = start(Duration::ZERO).await;
+    let (cloud, _notices, _stop) = start(Slow(Duration::ZERO)).await;
     let bits_per_second = 64_000;
     let mut edge = connect(cloud, 300, RateControl::Fixed { bits_per_second }).await;
     edge.set_drop_rule(DropRule::Predictive, 1);
@@ -298,7 +281,7 @@ async fn a_slow_path_drops_frames_before_they_are_computed() {
 /// No rule drops a frame that is captured only because the session takes one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn as_fast_as_the_session_takes_them_means_all_of_them() {
-    let (cloud, _stop) = start(5 * MS).await;
+    let (cloud, _notices, _stop) = start(Slow(5 * MS)).await;
     for (rule, rate) in [
         (DropRule::Predictive, RateControl::Off),
         (
@@ -325,7 +308,7 @@ async fn as_fast_as_the_session_takes_them_means_all_of_them() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_application_hears_what_becomes_of_each_frame() {
-    let (cloud, _stop) = start(Duration::ZERO).await;
+    let (cloud, _notices, _stop) = start(Slow(Duration::ZERO)).await;
     let mut edge = connect(cloud, 20_000, RateControl::Off).await;
     edge.set_drop_rule(DropRule::Predictive, 1);
     for expected in 0..5 {
@@ -366,7 +349,7 @@ async fn an_application_hears_what_becomes_of_each_frame() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frame_past_its_deadline_is_dropped_before_and_after_it_is_made() {
-    let (cloud, _stop) = start(Duration::ZERO).await;
+    let (cloud, _notices, _stop) = start(Slow(Duration::ZERO)).await;
     let mut edge = connect(cloud, 1, RateControl::Off).await;
     edge.set_drop_rule(DropRule::Predictive, 1);
     let old = edge.clock().now();

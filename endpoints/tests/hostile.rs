@@ -8,15 +8,19 @@
     reason = "what goes wrong here fails the test"
 )]
 
+#[path = "support/in_process.rs"]
+mod in_process;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use in_process::{local, start};
+
 use bytes::Bytes;
 use tensorwire_codec::{ClipRange, Coder, Format, Map, Quantiser, Shape};
-use tensorwire_endpoints::carrier::Carriers;
 use tensorwire_endpoints::clock::Clock;
-use tensorwire_endpoints::cloud::{Answer, Cloud, CloudConfig, CloudNotice, Opener, TensorHandler};
+use tensorwire_endpoints::cloud::{Answer, CloudNotice, Opener, TensorHandler};
 use tensorwire_endpoints::control::Refuse;
 use tensorwire_endpoints::datapath::DataPath;
 use tensorwire_endpoints::digest::Digest;
@@ -28,13 +32,9 @@ use tensorwire_endpoints::stream::StreamDescription;
 use tensorwire_protocol::wire::{ConnectionId, ResultStatus};
 use tensorwire_protocol::{Config, ReceivedTensor, Session, Slices, Time};
 use tokio::net::UdpSocket;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-
-fn local() -> SocketAddr {
-    ([127, 0, 0, 1], 0).into()
-}
 
 fn stream() -> StreamDescription {
     let shape = Shape::new(4, 8, 8).unwrap();
@@ -88,25 +88,6 @@ impl FrameSource for Frames {
     }
 }
 
-async fn start() -> (SocketAddr, mpsc::Receiver<CloudNotice>, oneshot::Sender<()>) {
-    let config = CloudConfig {
-        listen: local(),
-        data: local(),
-        carriers: Carriers::ALL,
-        gso: false,
-        sessions: 4,
-        any_source: false,
-    };
-    let cloud = Cloud::bind(config, Clock::start()).await.unwrap();
-    let address = cloud.local_addr().unwrap();
-    let (notices, inbox) = Cloud::notices();
-    let (stop, stopped) = oneshot::channel();
-    tokio::spawn(cloud.serve(Arc::new(Counting), notices, async {
-        let _ = stopped.await;
-    }));
-    (address, inbox, stop)
-}
-
 async fn next(notices: &mut mpsc::Receiver<CloudNotice>) -> CloudNotice {
     tokio::time::timeout(PATIENCE, notices.recv())
         .await
@@ -140,7 +121,7 @@ async fn answers(cloud: SocketAddr, first: usize) -> (usize, anyhow::Result<()>)
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_and_oversized_messages_get_no_session_and_harm_no_other() {
-    let (cloud, mut notices, _stop) = start().await;
+    let (cloud, mut notices, _stop) = start(Counting).await;
     let client = quic::client(local(), quic::Tuning::default()).unwrap();
     let long_version = [0x82, 0x00, 0x81, 0xA1, 0x00, 0x18, 0x63];
     let cases: [(&[u8], &str); 4] = [
@@ -169,7 +150,7 @@ async fn garbage_and_oversized_messages_get_no_session_and_harm_no_other() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_handler_that_panics_ends_its_session_only() {
-    let (cloud, mut notices, _stop) = start().await;
+    let (cloud, mut notices, _stop) = start(Counting).await;
     let (answered, streamed) = answers(cloud, 0).await;
     assert_eq!(answered, 0);
     assert!(

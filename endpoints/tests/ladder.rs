@@ -8,6 +8,8 @@
     reason = "what goes wrong here fails the test"
 )]
 
+#[path = "support/in_process.rs"]
+mod in_process;
 #[allow(
     dead_code,
     reason = "shared by several tests that do not use all of it"
@@ -27,10 +29,9 @@ use tensorwire_codec::{
     Shape, Step,
 };
 use tensorwire_concealment::{Bundle, StepCoder};
-use tensorwire_endpoints::carrier::Carriers;
 use tensorwire_endpoints::classifier::{ClassifierOpener, Concealment};
 use tensorwire_endpoints::clock::Clock;
-use tensorwire_endpoints::cloud::{Answer, Cloud, CloudConfig, CloudNotice, Opener, TensorHandler};
+use tensorwire_endpoints::cloud::{Answer, CloudNotice, Opener, TensorHandler};
 use tensorwire_endpoints::control::{self, Message, Open, Refuse};
 use tensorwire_endpoints::datapath::DataPath;
 use tensorwire_endpoints::digest::Digest;
@@ -46,8 +47,9 @@ use tensorwire_endpoints::source::slices;
 use tensorwire_endpoints::stream::StreamDescription;
 use tensorwire_protocol::wire::{ConnectionId, FrameNumber, ResultStatus};
 use tensorwire_protocol::{Event, OutgoingTensor, ReceivedTensor};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
+use in_process::{local, start};
 use support::{edge_to, json_lines, run, start_cloud, text};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -61,10 +63,6 @@ fn budgets() -> Vec<(Option<usize>, u8)> {
     let room = (1..Chooser::PATIENCE).map(|_| (Some(1_000), 3));
     let up = [(Some(1_000), 0), (None, 0)];
     down.into_iter().chain(room).chain(up).collect()
-}
-
-fn local() -> SocketAddr {
-    ([127, 0, 0, 1], 0).into()
 }
 
 /// 256 entries: 256 bytes, 128, 64, and JPEG of some quality.
@@ -156,27 +154,6 @@ impl FrameSource for Frames {
             }))
         })))
     }
-}
-
-async fn start<O: Opener>(
-    opener: O,
-) -> (SocketAddr, mpsc::Receiver<CloudNotice>, oneshot::Sender<()>) {
-    let config = CloudConfig {
-        listen: local(),
-        data: local(),
-        carriers: Carriers::ALL,
-        gso: false,
-        sessions: 4,
-        any_source: false,
-    };
-    let cloud = Cloud::bind(config, Clock::start()).await.unwrap();
-    let address = cloud.local_addr().unwrap();
-    let (notices, inbox) = Cloud::notices();
-    let (stop, stopped) = oneshot::channel();
-    tokio::spawn(cloud.serve(Arc::new(opener), notices, async {
-        let _ = stopped.await;
-    }));
-    (address, inbox, stop)
 }
 
 /// What became of the frames, by frame.
