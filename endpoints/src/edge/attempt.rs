@@ -38,7 +38,9 @@ impl Admitted {
 /// use tensorwire_protocol::{Event, Slices};
 ///
 /// # fn camera() -> Vec<u8> { vec![] }
-/// # fn compute(image: &[u8], budget: Option<usize>) -> Slices { unimplemented!() }
+/// # fn compute(image: &[u8], _budget: Option<usize>) -> anyhow::Result<Slices> {
+/// #     Ok(Slices::new(image.to_vec().into(), vec![u32::try_from(image.len())?])?)
+/// # }
 /// # async fn example(mut edge: Edge) -> anyhow::Result<()> {
 /// edge.set_drop_rule(DropRule::Predictive, 1);
 /// loop {
@@ -51,7 +53,7 @@ impl Admitted {
 ///         }
 ///     };
 ///     // However long this takes, the edge learns what to expect of the next.
-///     let slices = compute(&image, edge.budget(&frame).await?);
+///     let slices = compute(&image, edge.budget(&frame).await?)?;
 ///     match edge.try_send(frame, slices).await? {
 ///         Ok(tensor) => println!("sent as {tensor:?}"),
 ///         Err(reason) => println!("dropped: {}", reason.name()),

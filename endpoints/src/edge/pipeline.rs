@@ -218,8 +218,7 @@ impl<'a> Pipeline<'a> {
             Ok(Some(captured)) => {
                 (frame.name, frame.label) = (captured.name.clone(), captured.label);
                 let superseded = self.captured.push((frame, captured));
-                self.supersede(superseded.map(|(frame, _)| frame), tell)
-                    .await
+                self.supersede(superseded, tell).await
             }
             Err(error) => self.fail(frame, &error, tell).await,
         }
@@ -240,8 +239,7 @@ impl<'a> Pipeline<'a> {
         match made {
             Ok(computed) => {
                 let superseded = self.computed.push((frame, computed));
-                self.supersede(superseded.map(|(frame, _)| frame), tell)
-                    .await
+                self.supersede(superseded, tell).await
             }
             Err(error) => self.fail(frame, &error, tell).await,
         }
@@ -262,8 +260,7 @@ impl<'a> Pipeline<'a> {
         match made {
             Ok(encoded) => {
                 let superseded = self.encoded.push((frame, encoded));
-                self.supersede(superseded.map(|(frame, _)| frame), tell)
-                    .await
+                self.supersede(superseded, tell).await
             }
             Err(error) => self.fail(frame, &error, tell).await,
         }
@@ -359,13 +356,14 @@ impl<'a> Pipeline<'a> {
         Ok(())
     }
 
-    async fn supersede(
+    /// A newer frame took the place of one that waited for its next stage.
+    async fn supersede<T>(
         &mut self,
-        frame: Option<Frame>,
+        waiting: Option<(Frame, T)>,
         tell: &mut impl FnMut(Outcome),
     ) -> Result<(), PathEnded> {
-        match frame {
-            Some(frame) => self.drop_frame(frame, DropReason::Superseded, tell).await,
+        match waiting {
+            Some((frame, _)) => self.drop_frame(frame, DropReason::Superseded, tell).await,
             None => Ok(()),
         }
     }
