@@ -4,6 +4,7 @@
 //! - [`stream`], [`control`], [`quic`]: what they agree on, and how they say it.
 //! - [`carrier`]: what tensors travel on, and the sessions that are not TSP.
 //! - [`datapath`]: the UDP socket and the only loop that drives TSP sessions; [`clock`], its clock.
+//! - [`port`]: one UDP port for QUIC and TSP.
 //! - [`options`]: the command line that the binaries share; [`embedded`]: what is built in.
 //! - [`quality`]: coding tensors by the step that there is room for.
 //! - [`source`]: frames from images; [`shutdown`]: how programs end.
@@ -34,6 +35,7 @@ pub mod images;
 pub mod lab;
 pub mod model;
 pub mod options;
+pub mod port;
 pub mod quality;
 pub mod quic;
 pub mod relay;
@@ -42,3 +44,4 @@ pub mod source;
 pub mod stand_in;
 pub mod statistics;
 pub mod stream;
+mod tls;

@@ -32,7 +32,6 @@ pub(super) struct Shared<O> {
     pub(super) tcp: Option<tcp::Listener>,
     pub(super) carriers: Carriers,
     pub(super) sessions: Arc<Semaphore>,
-    pub(super) any_source: bool,
     pub(super) notices: mpsc::Sender<CloudNotice>,
 }
 
@@ -104,7 +103,7 @@ impl<O: Opener> Shared<O> {
             Ok(granted) => {
                 let id = granted.session.connection();
                 let carrier = granted.carrier;
-                let port = self.data_port(carrier);
+                let port = self.path.local_addr().port();
                 let accept = Accept::new(id.value(), port);
                 let accepted = control::send(&mut send, &Message::Accept(accept)).await;
                 accepted.map_err(|error| error.to_string())?;
@@ -131,13 +130,6 @@ impl<O: Opener> Shared<O> {
                 Err(reason)
             }
         }
-    }
-
-    /// The port at which edges reach the data path.
-    fn data_port(&self, carrier: Carrier) -> u16 {
-        let tcp = self.tcp.as_ref().filter(|_| carrier == Carrier::Tcp);
-        tcp.map_or_else(|| self.path.local_addr(), tcp::Listener::local_addr)
-            .port()
     }
 
     /// The carrier that an edge asks for, if it is offered.
@@ -214,8 +206,7 @@ impl<O: Opener> Shared<O> {
         match carrier {
             Carrier::Udp => {
                 let peer = control.remote_address().ip().to_canonical();
-                let from = (!self.any_source).then_some(peer);
-                let session = self.path.open(config, from, events).await?;
+                let session = self.path.open(config, Some(peer), events).await?;
                 self.path.describe(&session, remote, stream);
                 Ok(session)
             }

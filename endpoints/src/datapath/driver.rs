@@ -66,13 +66,13 @@ async fn receive(socket: Option<&Socket>, room: &mut Room) -> io::Result<usize> 
 
 impl Driver {
     pub(super) fn new(
-        socket: Option<Socket>,
+        socket: Option<Arc<Socket>>,
         clock: Clock,
         strays: Arc<AtomicU64>,
         tap: Arc<OnceLock<Tap>>,
     ) -> Self {
         Self {
-            socket: socket.map(Arc::new),
+            socket,
             clock,
             sessions: HashMap::new(),
             strays,
@@ -142,7 +142,10 @@ impl Driver {
 
     fn receive(&mut self, room: &Room, buffers: usize) {
         let now = self.clock.now();
-        for (datagram, from, ecn) in room.datagrams(buffers) {
+        let Some(socket) = self.socket.clone() else {
+            return;
+        };
+        for (datagram, from, ecn) in socket.datagrams(room, buffers) {
             self.take(now, datagram, from, ecn);
         }
     }

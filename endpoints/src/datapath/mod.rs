@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use quinn::AsyncUdpSocket;
 use tensorwire_protocol::wire::{ConnectionId, FrameNumber, NoticeReason, TensorId};
 use tensorwire_protocol::{
     Config, ConfigError, Event, OutgoingResult, OutgoingTensor, Path, PeerLoad, ResultError,
@@ -23,11 +24,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::capture::Tap;
 use crate::clock::Clock;
+use crate::port::{PortStats, QuicSocket};
 use crate::stream::StreamDescription;
 
 pub(crate) use application::Application;
+pub(crate) use socket::Socket;
+
 use driver::Driver;
-use socket::Socket;
 
 pub use watch::SessionWatch;
 
@@ -45,6 +48,8 @@ pub struct DataPath {
     clock: Clock,
     strays: Arc<AtomicU64>,
     tap: Arc<OnceLock<Tap>>,
+    /// None where datagrams travel in QUIC connections alone.
+    socket: Option<Arc<Socket>>,
 }
 
 /// What a session and its socket have counted.
@@ -161,7 +166,7 @@ impl DataPath {
     /// # Errors
     /// If the address cannot be bound.
     pub async fn bind_with(address: SocketAddr, clock: Clock, gso: bool) -> io::Result<Self> {
-        let socket = Socket::bind(address, gso).await?;
+        let socket = Arc::new(Socket::bind(address, gso).await?);
         let local = socket.local_addr()?;
         Ok(Self::start(Some(socket), local, clock))
     }
@@ -172,11 +177,11 @@ impl DataPath {
         Self::start(None, ([0, 0, 0, 0], 0).into(), clock)
     }
 
-    fn start(socket: Option<Socket>, local: SocketAddr, clock: Clock) -> Self {
+    fn start(socket: Option<Arc<Socket>>, local: SocketAddr, clock: Clock) -> Self {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let strays = Arc::new(AtomicU64::new(0));
         let tap = Arc::default();
-        let driver = Driver::new(socket, clock, Arc::clone(&strays), Arc::clone(&tap));
+        let driver = Driver::new(socket.clone(), clock, Arc::clone(&strays), Arc::clone(&tap));
         tokio::spawn(driver.run(inbox));
         Self {
             commands,
@@ -184,7 +189,23 @@ impl DataPath {
             clock,
             strays,
             tap,
+            socket,
         }
+    }
+
+    /// The socket for QUIC to share ([`port`](crate::port)): none where there is none. It keeps the data
+    /// path at work.
+    #[must_use]
+    pub fn quic_socket(&self) -> Option<Arc<dyn AsyncUdpSocket>> {
+        let socket = Arc::clone(self.socket.as_ref()?);
+        Some(Arc::new(QuicSocket::new(socket, self.clone())))
+    }
+
+    /// What became of datagrams on the port that were not TSP.
+    #[must_use]
+    pub fn port_stats(&self) -> PortStats {
+        let socket = self.socket.as_deref();
+        socket.map(Socket::port_stats).unwrap_or_default()
     }
 
     /// Hands what the sessions send and receive from now on to a capture; only the first tap counts.
@@ -217,10 +238,10 @@ impl DataPath {
         self.local
     }
 
-    /// Datagrams that named no session of this data path.
+    /// Datagrams that named no session of this data path, those included that were neither TSP nor QUIC.
     #[must_use]
     pub fn strays(&self) -> u64 {
-        self.strays.load(Ordering::Relaxed)
+        self.strays.load(Ordering::Relaxed) + self.port_stats().strays
     }
 
     /// Opens a session and says which connection ID its incoming datagrams carry. What happens on it

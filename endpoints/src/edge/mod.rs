@@ -19,11 +19,12 @@ use tensorwire_protocol::{Event, RateControl, ReceivedResult, Redundancy, Releas
 use tokio::sync::mpsc;
 
 use crate::capture::Recorder;
+use crate::carrier::Carrier;
 use crate::clock::Clock;
 use crate::control::{self, Close, ControlError, Message};
-use crate::datapath::{PathStats, SessionHandle, SessionWatch};
-use crate::quic;
+use crate::datapath::{DataPath, PathStats, SessionHandle, SessionWatch};
 use crate::stream::StreamDescription;
+use crate::{quic, tls};
 
 use gate::Gate;
 use pipeline::Pipeline;
@@ -181,12 +182,23 @@ impl Edge {
             SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
         };
         route.validate(recorder.is_some())?;
-        let endpoint = quic::client(any, route.tuning())?;
+        // QUIC and TSP share a port.
+        let path = if route.carrier == Carrier::Udp {
+            let path = DataPath::bind_with(any, clock, route.gso).await;
+            Some(path.context("cannot open a UDP socket")?)
+        } else {
+            None
+        };
+        let endpoint = match path.as_ref().and_then(DataPath::quic_socket) {
+            Some(socket) => quic::client_on(socket, tls::development_client()?, route.tuning())?,
+            None => quic::client(any, tls::development_client()?, route.tuning())?,
+        };
         let connection = quic::connect(&endpoint, cloud).await?;
         let (sender, events) = mpsc::channel(EVENTS);
         let opening = Opening {
             route,
             connection: &connection,
+            path,
             local: endpoint.local_addr()?,
             stream,
             config,

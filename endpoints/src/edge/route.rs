@@ -20,7 +20,7 @@ use crate::stream::StreamDescription;
 /// The control exchange may take so long: the cloud may have to load a model.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The way of an edge's tensors to the cloud; default UDP, to where the cloud says.
+/// The way of an edge's tensors to the cloud; default UDP.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(
     clippy::exhaustive_structs,
@@ -31,8 +31,6 @@ pub struct Route {
     pub carrier: Carrier,
     /// The congestion controller of QUIC or TCP; what quinn or the kernel choose if none.
     pub congestion: Option<Congestion>,
-    /// Where UDP or TCP go instead of where the cloud says (to a link emulator, say).
-    pub data: Option<SocketAddr>,
     /// Whether datagrams that are due at once may leave in one system call (generic segmentation
     /// offload).
     pub gso: bool,
@@ -61,13 +59,6 @@ impl Route {
                  quic-stream and tcp"
             );
         }
-        if self.data.is_some() && carrier.is_quic() {
-            bail!(
-                "{} travels on the control connection; another address for the data path is for udp and \
-                 tcp",
-                carrier.name()
-            );
-        }
         Ok(())
     }
 
@@ -86,6 +77,8 @@ impl Route {
 pub(super) struct Opening<'a> {
     pub(super) route: Route,
     pub(super) connection: &'a quinn::Connection,
+    /// The port that it shares with TSP, if it does.
+    pub(super) path: Option<DataPath>,
     /// This end of the control connection.
     pub(super) local: SocketAddr,
     pub(super) stream: StreamDescription,
@@ -113,20 +106,11 @@ impl Opening<'_> {
             (self.config.mss, self.stream.mss) = (mss, mss);
             DataPath::without_socket(self.clock)
         } else {
-            let any: SocketAddr = match self.connection.remote_address() {
-                SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
-                SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
-            };
-            let path = DataPath::bind_with(any, self.clock, self.route.gso).await;
-            path.context("cannot open a UDP socket")?
+            let path = self.path.take();
+            path.context("the control connection has a port of its own")?
         };
         if let Some(recorder) = self.recorder {
-            let local = if in_quic {
-                self.local
-            } else {
-                path.local_addr()
-            };
-            path.record(recorder.tap(Role::Edge, local));
+            path.record(recorder.tap(Role::Edge, self.local));
         }
         let config = self.config.clone();
         let session = path.open(config, None, self.events.clone()).await?;
@@ -136,7 +120,7 @@ impl Opening<'_> {
         if in_quic {
             session.attach_quic(remote, self.connection.clone()).await?;
         } else {
-            let peer = self.data(&accept);
+            let peer = self.connection.remote_address();
             session.attach(remote, Some(peer)).await?;
         }
         Ok((session, control))
@@ -147,10 +131,12 @@ impl Opening<'_> {
         let (control, accept) = self.negotiate(0).await?;
         let (config, events, clock) = (self.config.clone(), self.events.clone(), self.clock);
         let session = if self.route.carrier == Carrier::Tcp {
+            let mut address = self.connection.remote_address();
+            address.set_port(accept.data_port);
             let attach = Attach {
                 control: self.connection,
                 id: ConnectionId::new(accept.connection),
-                address: self.data(&accept),
+                address,
                 congestion: self.route.congestion,
             };
             tcp::connect(attach, config, clock, events).await?
@@ -158,13 +144,6 @@ impl Opening<'_> {
             quic_stream::connect(self.connection.clone(), config, clock, events)
         };
         Ok((session, control))
-    }
-
-    /// Where the data path goes.
-    fn data(&self, accept: &Accept) -> SocketAddr {
-        let mut cloud = self.connection.remote_address();
-        cloud.set_port(accept.data_port);
-        self.route.data.unwrap_or(cloud)
     }
 
     /// Asks for the session; `id` is its connection ID here.
