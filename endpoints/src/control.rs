@@ -112,6 +112,8 @@ pub enum RefuseCode {
     Internal = 6,
     /// The cloud does not offer that carrier.
     Carrier = 7,
+    /// The cloud wants to know who connects, and the edge has not shown it.
+    Unauthenticated = 8,
 }
 
 impl ControlError {

@@ -16,7 +16,7 @@ use crate::carrier::{Carrier, Carriers, tcp};
 use crate::clock::Clock;
 use crate::control::Refuse;
 use crate::datapath::{DataPath, PathStats};
-use crate::digest::Digest;
+use crate::identity::{CloudIdentity, Name};
 use crate::quic;
 use crate::stream::StreamDescription;
 
@@ -68,6 +68,8 @@ pub enum CloudNotice {
         connection: ConnectionId,
         /// The edge's control address.
         peer: SocketAddr,
+        /// What the edge is called, if the cloud knows whom it lets in.
+        client: Option<Name>,
         /// How.
         carrier: Carrier,
         /// What it streams.
@@ -77,6 +79,8 @@ pub enum CloudNotice {
     Refused {
         /// The edge's control address.
         peer: SocketAddr,
+        /// What the edge is called, if it has shown that.
+        client: Option<Name>,
         /// Why.
         reason: String,
     },
@@ -117,24 +121,24 @@ pub struct CloudConfig {
 #[derive(Debug)]
 pub struct Cloud {
     endpoint: quinn::Endpoint,
-    fingerprint: Digest,
+    identity: CloudIdentity,
     path: DataPath,
     tcp: Option<tcp::Listener>,
     config: CloudConfig,
 }
 
 impl Cloud {
-    /// Binds the sockets. Where the data port is chosen by the system (0), TCP may get another number than
+    /// Binds the sockets of a cloud that is and lets in whom `identity` says. Where the data port is chosen by the system (0), TCP may get another number than
     /// UDP.
     ///
     /// # Errors
     /// If an address cannot be bound.
-    pub async fn bind(config: CloudConfig, clock: Clock) -> Result<Self> {
+    pub async fn bind(config: CloudConfig, identity: CloudIdentity, clock: Clock) -> Result<Self> {
         let tuning = quic::Tuning {
             gso: config.gso,
             ..quic::Tuning::default()
         };
-        let (endpoint, fingerprint) = quic::server(config.listen, tuning)?;
+        let endpoint = quic::server(config.listen, tuning, &identity)?;
         let data = config.data;
         let path = DataPath::bind_with(data, clock, config.gso).await;
         let path = path.with_context(|| format!("cannot bind the data path to {data} (UDP)"))?;
@@ -146,7 +150,7 @@ impl Cloud {
         };
         Ok(Self {
             endpoint,
-            fingerprint,
+            identity,
             path,
             tcp,
             config,
@@ -179,10 +183,10 @@ impl Cloud {
         &self.path
     }
 
-    /// SHA-256 of the certificate.
+    /// Who the cloud is, and whom it lets in.
     #[must_use]
-    pub const fn fingerprint(&self) -> Digest {
-        self.fingerprint
+    pub const fn identity(&self) -> &CloudIdentity {
+        &self.identity
     }
 
     /// A channel for [`serve`](Self::serve) to tell what happens, bounded, since edges make it happen.
@@ -209,6 +213,7 @@ impl Cloud {
         let sessions = Arc::new(Semaphore::new(sessions));
         let shared = Arc::new(Shared {
             opener,
+            identity: self.identity,
             path: self.path,
             tcp: self.tcp,
             carriers,
@@ -231,9 +236,10 @@ impl Cloud {
             }
             let shared = Arc::clone(&shared);
             tasks.spawn(async move {
-                // A handshake that fails has told the edge why.
-                if let Ok(connection) = incoming.await {
-                    shared.serve_edge(&connection).await;
+                let peer = incoming.remote_address();
+                match incoming.await {
+                    Ok(connection) => shared.serve_edge(&connection).await,
+                    Err(error) => shared.no_handshake(peer, &error),
                 }
             });
         }

@@ -1,5 +1,6 @@
 //! One edge at a cloud: its wish, and the session that comes of it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use super::{Answer, CloudNotice, Opener, TensorHandler};
 use crate::carrier::{Carrier, Carriers, quic_stream, tcp};
 use crate::control::{self, Accept, ControlError, Message, Open, Refuse, RefuseCode};
 use crate::datapath::{DataPath, SessionHandle};
+use crate::identity::{CloudIdentity, Name, alert, name_of};
 use crate::stream::StreamDescription;
 
 /// Tensors of a session that may wait for the model; further ones are answered with `Busy`.
@@ -28,6 +30,7 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 /// What every session of a cloud shares.
 pub(super) struct Shared<O> {
     pub(super) opener: Arc<O>,
+    pub(super) identity: CloudIdentity,
     pub(super) path: DataPath,
     pub(super) tcp: Option<tcp::Listener>,
     pub(super) carriers: Carriers,
@@ -80,8 +83,20 @@ impl<O: Opener> Shared<O> {
         connection.close(1_u32.into(), b"no session");
         self.notify(CloudNotice::Refused {
             peer,
+            client: name_of(connection),
             reason: refused,
         });
+    }
+
+    /// Says that an edge came to no connection, if it was about who one of the two is: it has been told.
+    pub(super) fn no_handshake(&self, peer: SocketAddr, error: &quinn::ConnectionError) {
+        if let Some(reason) = alert::at_cloud(error) {
+            self.notify(CloudNotice::Refused {
+                peer,
+                client: None,
+                reason: reason.to_owned(),
+            });
+        }
     }
 
     /// Grants an edge's wish or refuses it, with the reason.
@@ -112,6 +127,7 @@ impl<O: Opener> Shared<O> {
                 self.notify(CloudNotice::Opened {
                     connection: id,
                     peer,
+                    client: granted.client.clone(),
                     carrier,
                     stream,
                 });
@@ -158,6 +174,9 @@ impl<O: Opener> Shared<O> {
     }
 
     async fn grant(&self, open: Open, control: &quinn::Connection) -> Result<Granted, Refuse> {
+        let client = self.identity.admit(control, &[]);
+        let client = client
+            .map_err(|denied| Refuse::new(RefuseCode::Unauthenticated, denied.to_string()))?;
         let describe =
             |error: &dyn std::fmt::Display| Refuse::new(RefuseCode::Description, error.to_string());
         let internal =
@@ -193,6 +212,7 @@ impl<O: Opener> Shared<O> {
         let limited = session.limit_waiting(WAITING_TENSORS).await;
         limited.map_err(|error| internal(&error))?;
         Ok(Granted {
+            client,
             carrier,
             stream,
             session,
@@ -246,6 +266,8 @@ impl<O: Opener> Shared<O> {
 
 /// A session that has been granted.
 struct Granted {
+    /// What the edge is called.
+    client: Option<Name>,
     carrier: Carrier,
     stream: StreamDescription,
     session: SessionHandle,

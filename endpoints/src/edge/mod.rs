@@ -22,6 +22,7 @@ use crate::capture::Recorder;
 use crate::clock::Clock;
 use crate::control::{self, Close, ControlError, Message};
 use crate::datapath::{PathStats, SessionHandle, SessionWatch};
+use crate::identity::{EdgeIdentity, Verified, alert};
 use crate::quic;
 use crate::stream::StreamDescription;
 
@@ -40,6 +41,7 @@ const EVENTS: usize = 1_024;
 #[derive(Debug)]
 pub struct Edge {
     endpoint: quinn::Endpoint,
+    verified: Verified,
     connection: quinn::Connection,
     control: quinn::SendStream,
     _replies: quinn::RecvStream,
@@ -144,18 +146,21 @@ pub enum Outcome {
 }
 
 impl Edge {
-    /// Opens a session with the cloud at `cloud`, whose tensors take this route.
+    /// Opens a session with the cloud at `cloud`, if it is the right one by `identity`, whose tensors take
+    /// this route.
     ///
     /// # Errors
-    /// If nobody answers, or the cloud refuses: the message says why.
+    /// If nobody answers, or it is not the right cloud (a [`TrustError`](crate::identity::TrustError)), or
+    /// the cloud refuses: the message says why.
     pub async fn connect(
         cloud: SocketAddr,
+        identity: &EdgeIdentity,
         route: Route,
         stream: StreamDescription,
         protection: Protection,
         clock: Clock,
     ) -> Result<Self> {
-        Self::connect_recorded(cloud, route, stream, protection, clock, None).await
+        Self::connect_recorded(cloud, identity, route, stream, protection, clock, None).await
     }
 
     /// The same, with the datagrams in a capture, if there is one: of a carrier that has datagrams.
@@ -164,6 +169,7 @@ impl Edge {
     /// As [`connect`](Self::connect).
     pub async fn connect_recorded(
         cloud: SocketAddr,
+        identity: &EdgeIdentity,
         route: Route,
         stream: StreamDescription,
         protection: Protection,
@@ -181,8 +187,8 @@ impl Edge {
             SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
         };
         route.validate(recorder.is_some())?;
-        let endpoint = quic::client(any, route.tuning())?;
-        let connection = quic::connect(&endpoint, cloud).await?;
+        let endpoint = quic::client(any, route.tuning(), identity)?;
+        let (connection, verified) = quic::connect(&endpoint, cloud, identity).await?;
         let (sender, events) = mpsc::channel(EVENTS);
         let opening = Opening {
             route,
@@ -197,6 +203,7 @@ impl Edge {
         match opening.open().await {
             Ok((session, (control, replies))) => Ok(Self {
                 endpoint,
+                verified,
                 connection,
                 control,
                 _replies: replies,
@@ -207,11 +214,23 @@ impl Edge {
                 queue: 1,
             }),
             Err(error) => {
+                // A cloud looks at our certificate when the handshake is done for us.
+                let closed = connection.close_reason();
+                let about_us = closed.as_ref().and_then(alert::from_cloud);
                 connection.close(1_u32.into(), b"no session");
                 endpoint.wait_idle().await;
-                Err(error)
+                Err(match about_us {
+                    Some(words) => anyhow::anyhow!(words),
+                    None => error,
+                })
             }
         }
+    }
+
+    /// Why the cloud is taken for the right one.
+    #[must_use]
+    pub const fn verified(&self) -> &Verified {
+        &self.verified
     }
 
     /// Sets how it is decided which frames are worth computing, and how many may wait between two stages
