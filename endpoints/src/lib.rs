@@ -2,6 +2,7 @@
 //!
 //! - [`edge`] and [`cloud`]: the two ends of a session; [`classifier`] is the cloud's model.
 //! - [`stream`], [`control`], [`quic`]: what they agree on, and how they say it.
+//! - [`identity`]: who may connect, and to whom.
 //! - [`carrier`]: what tensors travel on, and the sessions that are not TSP.
 //! - [`datapath`]: the UDP socket and the only loop that drives TSP sessions; [`clock`], its clock.
 //! - [`port`]: one UDP port for QUIC and TSP.
@@ -31,6 +32,7 @@ pub mod digest;
 pub mod edge;
 pub mod embedded;
 mod hex;
+pub mod identity;
 pub mod images;
 pub mod lab;
 pub mod model;
@@ -44,4 +46,3 @@ pub mod source;
 pub mod stand_in;
 pub mod statistics;
 pub mod stream;
-mod tls;

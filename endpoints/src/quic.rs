@@ -24,7 +24,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use quinn::congestion::{BbrConfig, CubicConfig};
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
     AsyncUdpSocket, ClientConfig, Endpoint, EndpointConfig, ServerConfig, TokioRuntime,
     TransportConfig, VarInt,
@@ -33,7 +32,7 @@ use quinn_proto::HashedConnectionIdGenerator;
 use ring::{hkdf, hmac};
 
 use crate::carrier::Congestion;
-use crate::tls::NAME;
+use crate::identity::{CloudIdentity, EdgeIdentity, Verified, alert, label, tls};
 
 /// An edge that has heard nothing for so long asks for a sign of life.
 pub const KEEP_ALIVE: Duration = Duration::from_millis(250);
@@ -94,38 +93,35 @@ impl Default for Tuning {
     }
 }
 
-/// A server on a port that it shares ([`DataPath::quic_socket`](crate::datapath::DataPath::quic_socket)).
+/// A server on a port that it shares ([`DataPath::quic_socket`](crate::datapath::DataPath::quic_socket)),
+/// that shows and checks what `identity` says.
 ///
-/// With the same `secret`, a server that was started again tells edges of the one before that their
-/// connections are gone (stateless reset, RFC 9000, section 10.3), and takes the addresses that it had
-/// validated. Whoever knows the secret can end connections and pretend addresses, and nothing more.
+/// With the same identity, a server that was started again tells edges of the one before that their
+/// connections are gone (stateless reset, RFC 9000, section 10.3), and knows the addresses that it had
+/// validated.
 ///
 /// # Errors
-/// If TLS is not for QUIC, or there is no runtime.
+/// If the identity is of no use in QUIC, or there is no runtime.
 pub fn server(
     socket: Arc<dyn AsyncUdpSocket>,
-    tls: rustls::ServerConfig,
-    secret: &[u8; 32],
     tuning: Tuning,
+    identity: &CloudIdentity,
 ) -> Result<Endpoint> {
-    let crypto = Arc::new(QuicServerConfig::try_from(tls)?);
-    let mut config = ServerConfig::new(crypto, Arc::new(derive(secret, b"address token")));
+    let secret = |label| identity.identity().secret(label);
+    let crypto = Arc::new(tls::server(identity)?);
+    let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]);
+    let tokens = salt.extract(secret(label::ADDRESS_TOKEN).as_ref());
+    let mut config = ServerConfig::new(crypto, Arc::new(tokens));
     config.transport_config(Arc::new(transport(tuning, CLOUD_KEEP_ALIVE)?));
     config.migration(true);
     config.max_incoming(INCOMING);
     config.incoming_buffer_size(INCOMING_BYTES);
     config.incoming_buffer_size_total(ALL_INCOMING_BYTES);
 
-    let key = derive(secret, b"stateless reset");
-    let key = key.expand(&[], hmac::HMAC_SHA256).ok();
-    let key = hmac::Key::from(key.context("no key for stateless resets")?);
-    let mut endpoint = EndpointConfig::new(Arc::new(key));
-    let mut ids = [0; 32];
-    let key = derive(secret, b"connection ID");
-    let key = key.expand(&[], hkdf::HKDF_SHA256);
-    let filled = key.and_then(|key| key.fill(&mut ids)).ok();
-    filled.context("no key for connection IDs")?;
-    let [a, b, c, d, e, f, g, h, ..] = ids;
+    let resets = hmac::Key::new(hmac::HMAC_SHA256, secret(label::RESET).as_ref());
+    let mut endpoint = EndpointConfig::new(Arc::new(resets));
+    // Only for connection IDs that a server with this identity has made there are resets.
+    let [a, b, c, d, e, f, g, h, ..] = *secret(label::CONNECTION_ID);
     let ids = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
     endpoint.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
     endpoint.min_reset_interval(RESETS);
@@ -135,63 +131,79 @@ pub fn server(
         .context("cannot start QUIC")
 }
 
-/// A client on a socket of its own.
+/// A client on a socket of its own, that checks and shows what `identity` says.
 ///
 /// # Errors
-/// If TLS is not for QUIC, or no socket can be bound.
-pub fn client(address: SocketAddr, tls: rustls::ClientConfig, tuning: Tuning) -> Result<Endpoint> {
+/// If the identity is of no use in QUIC, or no socket can be bound.
+pub fn client(address: SocketAddr, tuning: Tuning, identity: &EdgeIdentity) -> Result<Endpoint> {
     let mut endpoint = Endpoint::client(address).context("cannot open a UDP socket")?;
-    endpoint.set_default_client_config(client_config(tls, tuning)?);
+    endpoint.set_default_client_config(client_config(tuning, identity)?);
     Ok(endpoint)
 }
 
-/// A client on a port that it shares ([`DataPath::quic_socket`](crate::datapath::DataPath::quic_socket)).
+/// A client on a port that it shares ([`DataPath::quic_socket`](crate::datapath::DataPath::quic_socket)),
+/// that checks and shows what `identity` says.
 ///
 /// # Errors
-/// If TLS is not for QUIC, or there is no runtime.
+/// If the identity is of no use in QUIC, or there is no runtime.
 pub fn client_on(
     socket: Arc<dyn AsyncUdpSocket>,
-    tls: rustls::ClientConfig,
     tuning: Tuning,
+    identity: &EdgeIdentity,
 ) -> Result<Endpoint> {
     let mut endpoint = EndpointConfig::default();
     share(&mut endpoint)?;
     let runtime = Arc::new(TokioRuntime);
     let endpoint = Endpoint::new_with_abstract_socket(endpoint, None, socket, runtime);
     let mut endpoint = endpoint.context("cannot start QUIC")?;
-    endpoint.set_default_client_config(client_config(tls, tuning)?);
+    endpoint.set_default_client_config(client_config(tuning, identity)?);
     Ok(endpoint)
 }
 
-fn client_config(tls: rustls::ClientConfig, tuning: Tuning) -> Result<ClientConfig> {
-    let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
+fn client_config(tuning: Tuning, identity: &EdgeIdentity) -> Result<ClientConfig> {
+    let mut config = ClientConfig::new(Arc::new(tls::client(identity)?));
     config.transport_config(Arc::new(transport(tuning, KEEP_ALIVE)?));
     Ok(config)
 }
 
-/// Connects to the cloud at `address`.
+/// Connects to the cloud at `address`, and says why it is taken for the right one.
 ///
 /// # Errors
-/// If nobody answers, or not with QUIC and our ALPN.
-pub async fn connect(endpoint: &Endpoint, address: SocketAddr) -> Result<quinn::Connection> {
+/// If nobody answers, or not with QUIC and our ALPN, or it is not the right cloud (a
+/// [`TrustError`](crate::identity::TrustError)).
+pub async fn connect(
+    endpoint: &Endpoint,
+    address: SocketAddr,
+    identity: &EdgeIdentity,
+) -> Result<(quinn::Connection, Verified)> {
     let last = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        // A handshake is given up as soon as a connection: losses can end one before it has begun.
-        let connected = endpoint.connect(address, NAME)?.await;
-        let again = matches!(connected, Err(quinn::ConnectionError::TimedOut));
-        if !again || tokio::time::Instant::now() >= last {
-            return connected.with_context(|| {
-                format!(
-                    "no cloud answers at {address}; is tw-cloud running there, and UDP let through?"
-                )
-            });
+    let connected = loop {
+        let connecting = endpoint.connect(address, identity.trust().server_name())?;
+        match connecting.await {
+            // A handshake is given up as soon as a connection: losses can end one before it has begun.
+            Err(quinn::ConnectionError::TimedOut) if tokio::time::Instant::now() < last => {}
+            connected => break connected,
+        }
+    };
+    let connection = connected.map_err(|error| {
+        if let Some(refused) = identity.take_refusal() {
+            return refused.into();
+        }
+        let error = match alert::from_cloud(&error) {
+            Some(words) => anyhow::Error::new(error).context(words),
+            None => error.into(),
+        };
+        error.context(format!(
+            "no cloud answers at {address}; is tw-cloud running there, and UDP let through?"
+        ))
+    })?;
+    match identity.confirm(&connection) {
+        Ok(verified) => Ok((connection, verified)),
+        Err(error) => {
+            connection.close(1_u32.into(), b"not the cloud that is meant");
+            Err(error.into())
         }
     }
-}
-
-/// Keys for `purpose`, from which those for others do not follow.
-fn derive(secret: &[u8; 32], purpose: &[u8]) -> hkdf::Prk {
-    hkdf::Salt::new(hkdf::HKDF_SHA256, purpose).extract(secret)
 }
 
 /// Has QUIC keep to what tells its datagrams from TSP's (wire-format.md, section 2.1).

@@ -33,6 +33,7 @@ use tensorwire_endpoints::digest::Digest;
 use tensorwire_endpoints::edge::{
     Captured, Computed, Edge, Encoded, FrameSource, Pace, Protection, Route,
 };
+use tensorwire_endpoints::identity::{CloudIdentity, EdgeIdentity};
 use tensorwire_endpoints::lab::replay;
 use tensorwire_endpoints::lab::replay::Report;
 use tensorwire_endpoints::relay::{Relay, RelayStats};
@@ -121,7 +122,9 @@ async fn live(carrier: Carrier) -> Live {
         gso: false,
         sessions: 1,
     };
-    let cloud = Cloud::bind(config, clock).await.unwrap();
+    let identity = CloudIdentity::for_this_run().unwrap();
+    let pinned = EdgeIdentity::pinned(identity.fingerprint());
+    let cloud = Cloud::bind(config, identity, clock).await.unwrap();
     let address = cloud.local_addr();
     cloud.path().record(at_cloud.tap(Role::Cloud, address));
     let up = LinkConfig {
@@ -159,7 +162,15 @@ async fn live(carrier: Carrier) -> Live {
         Carrier::Udp => through,
         _ => address,
     };
-    let edge = Edge::connect_recorded(cloud_or_link, route, stream(), protection, clock, Some(&at_edge));
+    let edge = Edge::connect_recorded(
+        cloud_or_link,
+        &pinned,
+        route,
+        stream(),
+        protection,
+        clock,
+        Some(&at_edge),
+    );
     let mut edge = edge.await.unwrap();
     let pace = Pace {
         interval: Duration::from_millis(6),

@@ -17,8 +17,9 @@ use tensorwire_endpoints::classifier::{ClassifierOpener, Concealment, advice};
 use tensorwire_endpoints::clock::Clock;
 use tensorwire_endpoints::cloud::{Cloud, CloudConfig, CloudNotice};
 use tensorwire_endpoints::datapath::PathStats;
+use tensorwire_endpoints::identity::Name;
 use tensorwire_endpoints::lab::output::write_file;
-use tensorwire_endpoints::options::ModelOptions;
+use tensorwire_endpoints::options::{CloudIdentityOptions, ModelOptions};
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::stand_in::handler::{Ledger, StandInOpener};
 use tensorwire_endpoints::stand_in::report::SessionReport;
@@ -38,6 +39,8 @@ struct Options {
     /// Let datagrams that are due at once leave in one system call (generic segmentation offload)
     #[arg(long)]
     gso: bool,
+    #[command(flatten)]
+    identity: CloudIdentityOptions,
     #[command(flatten)]
     model: ModelOptions,
     /// Side-information bundle, made by `tw-lab calibrate` [default: the built-in one, if it fits]
@@ -96,6 +99,11 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(options: Options) -> Result<()> {
+    let (identity, from) = options.identity.identity()?;
+    if options.identity.print_pin {
+        println!("{}", identity.fingerprint());
+        return Ok(());
+    }
     let stop = Stop::listen();
     let model = if options.stand_in {
         None
@@ -110,7 +118,7 @@ async fn run(options: Options) -> Result<()> {
     };
     let clock = Clock::start();
     // Bound first: a second cloud on the same port must not begin the capture of the first anew.
-    let cloud = Cloud::bind(config, clock).await?;
+    let cloud = Cloud::bind(config, identity, clock).await?;
     let local = cloud.local_addr();
     let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
     if let Some(recorder) = &recorder {
@@ -127,14 +135,8 @@ async fn run(options: Options) -> Result<()> {
     if cloud.has_tcp() {
         eprintln!("listening   {local} (TCP: not encrypted)");
     }
-    eprintln!(
-        "certificate self-signed, for development: SHA-256 {}",
-        cloud.fingerprint()
-    );
+    introduce(&cloud, &from);
     eprintln!("carriers    {}", config.carriers);
-    if !config.listen.ip().is_loopback() {
-        eprintln!("warning     anyone who reaches this address can stream to this cloud");
-    }
     eprintln!("Ctrl-C ends.");
 
     let (notices, mut inbox) = Cloud::notices();
@@ -173,6 +175,28 @@ async fn run(options: Options) -> Result<()> {
         path.strays()
     );
     capture::finish(recorder)
+}
+
+/// Says who the cloud is, whom it lets in, and how edges connect.
+fn introduce(cloud: &Cloud, from: &str) {
+    let (identity, address) = (cloud.identity(), cloud.local_addr());
+    eprintln!("certificate {from}");
+    let host = if address.ip().is_unspecified() {
+        format!("HOST:{}", address.port())
+    } else {
+        address.to_string()
+    };
+    eprintln!(
+        "edges       tw-edge --connect {host} --pin {}",
+        identity.fingerprint()
+    );
+    eprintln!("lets in     {}", identity.lets_in());
+    if identity.lets_anybody_in() && !address.ip().is_loopback() {
+        eprintln!(
+            "warning     anybody who reaches this address can stream to this cloud; --tokens, --client-ca or \
+             --client-pin say who may"
+        );
+    }
 }
 
 /// A model to serve.
@@ -279,11 +303,13 @@ fn log(notice: &CloudNotice) {
         CloudNotice::Opened {
             connection,
             peer,
+            client,
             carrier,
             stream,
         } => eprintln!(
-            "session {:06x} opened by {peer} over {}: `{}` {}×{}×{}, deadline {} ms, MSS {}",
+            "session {:06x} opened by {} over {}: `{}` {}×{}×{}, deadline {} ms, MSS {}",
             connection.value(),
+            who(*peer, client.as_ref()),
             carrier.name(),
             stream.split,
             stream.channels,
@@ -292,7 +318,11 @@ fn log(notice: &CloudNotice) {
             stream.deadline_ms,
             stream.mss
         ),
-        CloudNotice::Refused { peer, reason } => eprintln!("refused {peer}: {reason}"),
+        CloudNotice::Refused {
+            peer,
+            client,
+            reason,
+        } => eprintln!("refused {}: {reason}", who(*peer, client.as_ref())),
         CloudNotice::Closed {
             connection,
             stats,
@@ -305,6 +335,11 @@ fn log(notice: &CloudNotice) {
         }
         _ => {}
     }
+}
+
+/// An edge, by its name if it has one.
+fn who(peer: SocketAddr, client: Option<&Name>) -> String {
+    client.map_or_else(|| peer.to_string(), |name| format!("{name} ({peer})"))
 }
 
 fn log_stats(stats: &PathStats) {

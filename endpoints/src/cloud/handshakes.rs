@@ -7,7 +7,7 @@
 //! heard: QUIC asks again by itself, and there may be room then.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -170,12 +170,17 @@ impl Handshakes {
 }
 
 impl Handshake {
-    /// The connection, if one comes of it.
-    pub(super) async fn finish(self) -> Option<quinn::Connection> {
+    /// Whoever wants it.
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.incoming.remote_address()
+    }
+
+    /// The connection, or why none comes of it.
+    pub(super) async fn finish(self) -> Result<quinn::Connection, quinn::ConnectionError> {
         let Self { incoming, place } = self;
         let finished = tokio::time::timeout(TIMEOUT, incoming).await;
         drop(place);
-        finished.ok()?.ok()
+        finished.unwrap_or(Err(quinn::ConnectionError::TimedOut))
     }
 }
 

@@ -17,9 +17,9 @@ use crate::carrier::{Carrier, Carriers, tcp};
 use crate::clock::Clock;
 use crate::control::Refuse;
 use crate::datapath::{DataPath, PathStats};
-use crate::digest::Digest;
+use crate::identity::{CloudIdentity, Name};
+use crate::quic;
 use crate::stream::StreamDescription;
-use crate::{quic, tls};
 
 use handshakes::Handshakes;
 use session::Shared;
@@ -73,6 +73,8 @@ pub enum CloudNotice {
         connection: ConnectionId,
         /// The edge's control address.
         peer: SocketAddr,
+        /// What the edge is called, if the cloud knows whom it lets in.
+        client: Option<Name>,
         /// How.
         carrier: Carrier,
         /// What it streams.
@@ -82,6 +84,8 @@ pub enum CloudNotice {
     Refused {
         /// The edge's control address.
         peer: SocketAddr,
+        /// What the edge is called, if it has shown that.
+        client: Option<Name>,
         /// Why.
         reason: String,
     },
@@ -118,31 +122,29 @@ pub struct CloudConfig {
 #[derive(Debug)]
 pub struct Cloud {
     endpoint: quinn::Endpoint,
-    fingerprint: Digest,
+    identity: CloudIdentity,
     path: DataPath,
     tcp: Option<tcp::Listener>,
     config: CloudConfig,
 }
 
 impl Cloud {
-    /// Binds the port. Where the system chooses it (0), UDP and TCP have the same all the same.
+    /// Binds the port of a cloud that is and lets in whom `identity` says. Where the system chooses the port
+    /// (0), UDP and TCP have the same all the same.
     ///
     /// # Errors
     /// If the address cannot be bound.
-    pub async fn bind(config: CloudConfig, clock: Clock) -> Result<Self> {
+    pub async fn bind(config: CloudConfig, identity: CloudIdentity, clock: Clock) -> Result<Self> {
         let (path, tcp) = bind(&config, clock).await?;
         let tuning = quic::Tuning {
             gso: config.gso,
             ..quic::Tuning::default()
         };
-        let (tls, fingerprint) = tls::development_server()?;
-        let mut secret = [0; 32];
-        getrandom::fill(&mut secret)?;
         let socket = path.quic_socket().context("no socket for QUIC")?;
-        let endpoint = quic::server(socket, tls, &secret, tuning)?;
+        let endpoint = quic::server(socket, tuning, &identity)?;
         Ok(Self {
             endpoint,
-            fingerprint,
+            identity,
             path,
             tcp,
             config,
@@ -167,10 +169,10 @@ impl Cloud {
         &self.path
     }
 
-    /// SHA-256 of the certificate.
+    /// Who the cloud is, and whom it lets in.
     #[must_use]
-    pub const fn fingerprint(&self) -> Digest {
-        self.fingerprint
+    pub const fn identity(&self) -> &CloudIdentity {
+        &self.identity
     }
 
     /// A channel for [`serve`](Self::serve) to tell what happens, bounded, since edges make it happen.
@@ -195,6 +197,7 @@ impl Cloud {
         let sessions = Arc::new(Semaphore::new(sessions));
         let shared = Arc::new(Shared {
             opener,
+            identity: self.identity,
             path: self.path,
             tcp: self.tcp,
             carriers,
@@ -219,9 +222,10 @@ impl Cloud {
             };
             let (shared, places) = (Arc::clone(&shared), Arc::clone(&places));
             tasks.spawn(async move {
-                // A handshake that fails has told the edge why.
-                let Some(connection) = handshake.finish().await else {
-                    return;
+                let peer = handshake.peer();
+                let connection = match handshake.finish().await {
+                    Ok(connection) => connection,
+                    Err(error) => return shared.no_handshake(peer, &error),
                 };
                 match places.try_acquire() {
                     Ok(_place) => shared.serve_edge(&connection).await,

@@ -6,11 +6,17 @@ use std::sync::Arc;
 use tensorwire_endpoints::carrier::Carriers;
 use tensorwire_endpoints::clock::Clock;
 use tensorwire_endpoints::cloud::{Cloud, CloudConfig, CloudNotice, Opener};
+use tensorwire_endpoints::identity::{CloudIdentity, EdgeIdentity, Trust};
 use tokio::sync::{mpsc, oneshot};
 
 /// Any port of this machine.
 pub(crate) fn local() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
+}
+
+/// An edge of a test that is not about who connects.
+pub(crate) fn anybody() -> EdgeIdentity {
+    EdgeIdentity::new(Trust::Any)
 }
 
 /// Starts a cloud that offers every carrier: its address, what it tells, and what ends it when
@@ -24,7 +30,8 @@ pub(crate) async fn start<O: Opener>(
         gso: false,
         sessions: 4,
     };
-    let cloud = Cloud::bind(config, Clock::start()).await.unwrap();
+    let identity = CloudIdentity::for_this_run().unwrap();
+    let cloud = Cloud::bind(config, identity, Clock::start()).await.unwrap();
     let address = cloud.local_addr();
     let (notices, inbox) = Cloud::notices();
     let (stop, stopped) = oneshot::channel();

@@ -22,6 +22,7 @@ use crate::classifier::{ClassifierOpener, Concealment, SideInformation, loss_kin
 use crate::clock::Clock;
 use crate::cloud::{Cloud, CloudConfig};
 use crate::edge::{Edge, FrameSource, Outcome, Pace, Route};
+use crate::identity::{CloudIdentity, EdgeIdentity};
 use crate::images::Dataset;
 use crate::lab::parallel::{in_order, progress};
 use crate::model::{CloudModel, top_k};
@@ -112,7 +113,9 @@ impl<'a> Setting<'a> {
             gso: false,
             sessions: 1,
         };
-        let cloud = Cloud::bind(cloud, clock).await?;
+        let identity = CloudIdentity::for_this_run()?;
+        let pinned = EdgeIdentity::pinned(identity.fingerprint());
+        let cloud = Cloud::bind(cloud, identity, clock).await?;
         let address = cloud.local_addr();
         if let Some(recorder) = recorder {
             cloud.path().record(recorder.tap(Role::Cloud, address));
@@ -139,7 +142,7 @@ impl<'a> Setting<'a> {
             let _ = is_done.await;
         }));
 
-        let outcomes = self.edge(through, clock, stop, bar).await;
+        let outcomes = self.edge((through, &pinned), clock, stop, bar).await;
         drop(done);
         serving.await?;
         relay.abort();
@@ -167,7 +170,7 @@ impl<'a> Setting<'a> {
 
     async fn edge(
         &self,
-        cloud: SocketAddr,
+        (cloud, identity): (SocketAddr, &EdgeIdentity),
         clock: Clock,
         stop: &Stop,
         bar: &ProgressBar,
@@ -186,7 +189,7 @@ impl<'a> Setting<'a> {
         let source = ImageSource::new(&self.loaded, dataset, quality, side, frames)?;
         let source: Arc<dyn FrameSource> = Arc::new(source);
         let route = Route::default();
-        let mut edge = Edge::connect(cloud, route, stream, protection, clock).await?;
+        let mut edge = Edge::connect(cloud, identity, route, stream, protection, clock).await?;
         let pace = Pace {
             interval: interval(self.options.fps),
             in_flight: IN_FLIGHT,
