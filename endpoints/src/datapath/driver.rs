@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use super::alarm::Alarm;
 use super::hub::Hub;
 use super::socket::{Room, Socket};
 
@@ -46,6 +47,7 @@ impl Driver {
         let hub = &*self.hub;
         let socket = hub.socket.as_ref();
         let mut room = socket.map(|_| Room::new());
+        let mut alarm = Alarm::new(hub.clock);
         let (mut touched, mut due) = (Vec::new(), Vec::new());
         while !hub.has_ended() {
             let until = hub.sleep();
@@ -58,7 +60,7 @@ impl Driver {
                     0
                 }
                 () = hub.wake.notified() => 0,
-                () = hub.clock.sleep_until(until) => 0,
+                () = alarm.wait_until(until) => 0,
             };
             hub.awake();
             // What has arrived counts before any timeout: a machine that was slow must not take for lost

@@ -1,6 +1,7 @@
 //! The data path: TSP sessions on a UDP socket or in QUIC datagrams, and the only loop that drives them;
 //! and the handle that applications have of a session, whatever carries it.
 
+mod alarm;
 mod application;
 mod driver;
 mod handle;
