@@ -17,8 +17,9 @@ use tensorwire_endpoints::classifier::{ClassifierOpener, Concealment, advice};
 use tensorwire_endpoints::clock::Clock;
 use tensorwire_endpoints::cloud::{Cloud, CloudConfig, CloudNotice};
 use tensorwire_endpoints::datapath::PathStats;
+use tensorwire_endpoints::identity::Name;
 use tensorwire_endpoints::lab::output::write_file;
-use tensorwire_endpoints::options::ModelOptions;
+use tensorwire_endpoints::options::{CloudIdentityOptions, ModelOptions};
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::stand_in::handler::{Ledger, StandInOpener};
 use tensorwire_endpoints::stand_in::report::SessionReport;
@@ -28,18 +29,18 @@ use tensorwire_protocol::wire::ConnectionId;
 #[derive(Parser, Debug)]
 #[command(name = "tw-cloud", version, after_help = EXAMPLES)]
 struct Options {
-    /// Address of the control connections (QUIC over UDP)
+    /// Address to listen at: one UDP port for everything, and with the carrier tcp the TCP port of the same
+    /// number
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4433")]
     listen: SocketAddr,
-    /// Address of the data path (plain UDP, and TCP at the same port) [default: the port after --listen]
-    #[arg(long, value_name = "ADDR")]
-    data: Option<SocketAddr>,
     /// Carriers that edges may choose from, with commas between [default: all]
     #[arg(long, value_enum, value_name = "NAMES", value_delimiter = ',', default_values_t = Carrier::ALL, hide_default_value = true)]
     carriers: Vec<Carrier>,
     /// Let datagrams that are due at once leave in one system call (generic segmentation offload)
     #[arg(long)]
     gso: bool,
+    #[command(flatten)]
+    identity: CloudIdentityOptions,
     #[command(flatten)]
     model: ModelOptions,
     /// Side-information bundle, made by `tw-lab calibrate` [default: the built-in one, if it fits]
@@ -54,10 +55,6 @@ struct Options {
     /// [default: no limit]
     #[arg(long, value_name = "MS", value_parser = parse_budget)]
     conceal_budget_ms: Option<Duration>,
-    /// Take a session's datagrams from any host, not only from the one that asked for it (for a link
-    /// emulator on a third host)
-    #[arg(long)]
-    any_source: bool,
     /// Sessions at a time, 1 to 256
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
     sessions: u16,
@@ -102,56 +99,44 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(options: Options) -> Result<()> {
+    let (identity, from) = options.identity.identity()?;
+    if options.identity.print_pin {
+        println!("{}", identity.fingerprint());
+        return Ok(());
+    }
     let stop = Stop::listen();
     let model = if options.stand_in {
         None
     } else {
         Some(Serving::prepare(&options)?)
     };
-    let mut data = options.listen;
-    data.set_port(if data.port() == 0 {
-        0
-    } else {
-        data.port().wrapping_add(1)
-    });
     let config = CloudConfig {
         listen: options.listen,
-        data: options.data.unwrap_or(data),
         carriers: options.carriers.iter().copied().collect(),
         gso: options.gso,
         sessions: usize::from(options.sessions),
-        any_source: options.any_source,
     };
     let clock = Clock::start();
     // Bound first: a second cloud on the same port must not begin the capture of the first anew.
-    let cloud = Cloud::bind(config, clock).await?;
+    let cloud = Cloud::bind(config, identity, clock).await?;
+    let local = cloud.local_addr();
     let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
     if let Some(recorder) = &recorder {
-        cloud
-            .path()
-            .record(recorder.tap(Role::Cloud, cloud.data_addr()));
+        cloud.path().record(recorder.tap(Role::Cloud, local));
     }
 
     match &model {
         Some(serving) => eprintln!("{}", serving.banner),
         None => eprintln!("model       none: a stand-in, to measure the network"),
     }
-    eprintln!("control     {} (QUIC)", cloud.local_addr()?);
     eprintln!(
-        "certificate self-signed, for development: SHA-256 {}",
-        cloud.fingerprint()
+        "listening   {local} (UDP: QUIC; the data path beside it is neither encrypted nor authenticated)"
     );
-    eprintln!(
-        "data        {} (plain UDP: neither encrypted nor authenticated)",
-        cloud.data_addr()
-    );
-    if let Some(address) = cloud.tcp_addr() {
-        eprintln!("data        {address} (plain TCP: not encrypted)");
+    if cloud.has_tcp() {
+        eprintln!("listening   {local} (TCP: not encrypted)");
     }
+    introduce(&cloud, &from);
     eprintln!("carriers    {}", config.carriers);
-    if !config.listen.ip().is_loopback() || !config.data.ip().is_loopback() {
-        eprintln!("warning     anyone who reaches these addresses can stream to this cloud");
-    }
     eprintln!("Ctrl-C ends.");
 
     let (notices, mut inbox) = Cloud::notices();
@@ -190,6 +175,28 @@ async fn run(options: Options) -> Result<()> {
         path.strays()
     );
     capture::finish(recorder)
+}
+
+/// Says who the cloud is, whom it lets in, and how edges connect.
+fn introduce(cloud: &Cloud, from: &str) {
+    let (identity, address) = (cloud.identity(), cloud.local_addr());
+    eprintln!("certificate {from}");
+    let host = if address.ip().is_unspecified() {
+        format!("HOST:{}", address.port())
+    } else {
+        address.to_string()
+    };
+    eprintln!(
+        "edges       tw-edge --connect {host} --pin {}",
+        identity.fingerprint()
+    );
+    eprintln!("lets in     {}", identity.lets_in());
+    if identity.lets_anybody_in() && !address.ip().is_loopback() {
+        eprintln!(
+            "warning     anybody who reaches this address can stream to this cloud; --tokens, --client-ca or \
+             --client-pin say who may"
+        );
+    }
 }
 
 /// A model to serve.
@@ -296,11 +303,13 @@ fn log(notice: &CloudNotice) {
         CloudNotice::Opened {
             connection,
             peer,
+            client,
             carrier,
             stream,
         } => eprintln!(
-            "session {:06x} opened by {peer} over {}: `{}` {}×{}×{}, deadline {} ms, MSS {}",
+            "session {:06x} opened by {} over {}: `{}` {}×{}×{}, deadline {} ms, MSS {}",
             connection.value(),
+            who(*peer, client.as_ref()),
             carrier.name(),
             stream.split,
             stream.channels,
@@ -309,7 +318,11 @@ fn log(notice: &CloudNotice) {
             stream.deadline_ms,
             stream.mss
         ),
-        CloudNotice::Refused { peer, reason } => eprintln!("refused {peer}: {reason}"),
+        CloudNotice::Refused {
+            peer,
+            client,
+            reason,
+        } => eprintln!("refused {}: {reason}", who(*peer, client.as_ref())),
         CloudNotice::Closed {
             connection,
             stats,
@@ -322,6 +335,11 @@ fn log(notice: &CloudNotice) {
         }
         _ => {}
     }
+}
+
+/// An edge, by its name if it has one.
+fn who(peer: SocketAddr, client: Option<&Name>) -> String {
+    client.map_or_else(|| peer.to_string(), |name| format!("{name} ({peer})"))
 }
 
 fn log_stats(stats: &PathStats) {

@@ -1,6 +1,7 @@
 //! The cloud: accepts sessions over QUIC, receives their tensors by the carriers that it offers, answers
 //! each.
 
+mod handshakes;
 mod session;
 
 use std::net::SocketAddr;
@@ -16,16 +17,20 @@ use crate::carrier::{Carrier, Carriers, tcp};
 use crate::clock::Clock;
 use crate::control::Refuse;
 use crate::datapath::{DataPath, PathStats};
-use crate::digest::Digest;
+use crate::identity::{CloudIdentity, Name};
 use crate::quic;
 use crate::stream::StreamDescription;
 
+use handshakes::Handshakes;
 use session::Shared;
 
 /// Notices that may wait for whoever runs the cloud; further ones are not told.
 const NOTICES: usize = 1_024;
 /// Connections beyond the sessions that may be on their way to one, or to a refusal.
 const NEGOTIATING: usize = 16;
+
+/// How often the system is asked for a port whose number is free for UDP and for TCP.
+const ATTEMPTS: u32 = 16;
 
 /// What becomes of a session's tensors. Called in a thread of its own, one tensor at a time.
 pub trait TensorHandler: Send {
@@ -68,6 +73,8 @@ pub enum CloudNotice {
         connection: ConnectionId,
         /// The edge's control address.
         peer: SocketAddr,
+        /// What the edge is called, if the cloud knows whom it lets in.
+        client: Option<Name>,
         /// How.
         carrier: Carrier,
         /// What it streams.
@@ -77,6 +84,8 @@ pub enum CloudNotice {
     Refused {
         /// The edge's control address.
         peer: SocketAddr,
+        /// What the edge is called, if it has shown that.
+        client: Option<Name>,
         /// Why.
         reason: String,
     },
@@ -98,79 +107,60 @@ pub enum CloudNotice {
     reason = "made by the caller, field by field"
 )]
 pub struct CloudConfig {
-    /// Address of the control connections.
+    /// Address of the UDP port that QUIC and TSP share and, where TCP is offered, of the TCP port of the
+    /// same number.
     pub listen: SocketAddr,
-    /// Address of the data path: a UDP port and, where TCP is offered, the TCP port of the same number.
-    pub data: SocketAddr,
     /// Carriers that edges may choose from.
     pub carriers: Carriers,
     /// Whether datagrams that are due at once may leave in one system call (generic segmentation offload).
     pub gso: bool,
     /// Sessions at a time.
     pub sessions: usize,
-    /// Whether a session's datagrams may come from another host than its control connection, as they do
-    /// through a link emulator on a third one.
-    pub any_source: bool,
 }
 
 /// A cloud that is bound and ready to serve.
 #[derive(Debug)]
 pub struct Cloud {
     endpoint: quinn::Endpoint,
-    fingerprint: Digest,
+    identity: CloudIdentity,
     path: DataPath,
     tcp: Option<tcp::Listener>,
     config: CloudConfig,
 }
 
 impl Cloud {
-    /// Binds the sockets. Where the data port is chosen by the system (0), TCP may get another number than
-    /// UDP.
+    /// Binds the port of a cloud that is and lets in whom `identity` says. Where the system chooses the port
+    /// (0), UDP and TCP have the same all the same.
     ///
     /// # Errors
-    /// If an address cannot be bound.
-    pub async fn bind(config: CloudConfig, clock: Clock) -> Result<Self> {
+    /// If the address cannot be bound.
+    pub async fn bind(config: CloudConfig, identity: CloudIdentity, clock: Clock) -> Result<Self> {
+        let (path, tcp) = bind(&config, clock).await?;
         let tuning = quic::Tuning {
             gso: config.gso,
             ..quic::Tuning::default()
         };
-        let (endpoint, fingerprint) = quic::server(config.listen, tuning)?;
-        let data = config.data;
-        let path = DataPath::bind_with(data, clock, config.gso).await;
-        let path = path.with_context(|| format!("cannot bind the data path to {data} (UDP)"))?;
-        let tcp = if config.carriers.contains(Carrier::Tcp) {
-            let listener = tcp::Listener::bind(path.local_addr(), data.port() == 0).await;
-            Some(listener.with_context(|| format!("cannot bind the data path to {data} (TCP)"))?)
-        } else {
-            None
-        };
+        let socket = path.quic_socket().context("no socket for QUIC")?;
+        let endpoint = quic::server(socket, tuning, &identity)?;
         Ok(Self {
             endpoint,
-            fingerprint,
+            identity,
             path,
             tcp,
             config,
         })
     }
 
-    /// The address of the control connections.
-    ///
-    /// # Errors
-    /// If the socket has no address any more.
-    pub fn local_addr(&self) -> Result<SocketAddr> {
-        Ok(self.endpoint.local_addr()?)
-    }
-
-    /// The address of the data path.
+    /// The address at which it listens.
     #[must_use]
-    pub const fn data_addr(&self) -> SocketAddr {
+    pub const fn local_addr(&self) -> SocketAddr {
         self.path.local_addr()
     }
 
-    /// The address at which TCP carries tensors, if it does.
+    /// Whether TCP carries tensors, at the same address.
     #[must_use]
-    pub fn tcp_addr(&self) -> Option<SocketAddr> {
-        self.tcp.as_ref().map(tcp::Listener::local_addr)
+    pub const fn has_tcp(&self) -> bool {
+        self.tcp.is_some()
     }
 
     /// The data path, whose counters outlive the sessions.
@@ -179,10 +169,10 @@ impl Cloud {
         &self.path
     }
 
-    /// SHA-256 of the certificate.
+    /// Who the cloud is, and whom it lets in.
     #[must_use]
-    pub const fn fingerprint(&self) -> Digest {
-        self.fingerprint
+    pub const fn identity(&self) -> &CloudIdentity {
+        &self.identity
     }
 
     /// A channel for [`serve`](Self::serve) to tell what happens, bounded, since edges make it happen.
@@ -200,20 +190,18 @@ impl Cloud {
         stop: impl Future<Output = ()>,
     ) {
         let CloudConfig {
-            sessions,
-            any_source,
-            carriers,
-            ..
+            sessions, carriers, ..
         } = self.config;
-        let most = sessions + NEGOTIATING;
+        let places = Arc::new(Semaphore::new(sessions + NEGOTIATING));
+        let handshakes = Handshakes::default();
         let sessions = Arc::new(Semaphore::new(sessions));
         let shared = Arc::new(Shared {
             opener,
+            identity: self.identity,
             path: self.path,
             tcp: self.tcp,
             carriers,
             sessions,
-            any_source,
             notices,
         });
         let mut stop = std::pin::pin!(stop);
@@ -225,15 +213,23 @@ impl Cloud {
                 () = &mut stop => None,
             };
             let Some(incoming) = incoming else { break };
-            if tasks.len() >= most {
+            if places.available_permits() == 0 {
                 incoming.refuse();
                 continue;
             }
-            let shared = Arc::clone(&shared);
+            let Some(handshake) = handshakes.begin(incoming) else {
+                continue;
+            };
+            let (shared, places) = (Arc::clone(&shared), Arc::clone(&places));
             tasks.spawn(async move {
-                // A handshake that fails has told the edge why.
-                if let Ok(connection) = incoming.await {
-                    shared.serve_edge(&connection).await;
+                let peer = handshake.peer();
+                let connection = match handshake.finish().await {
+                    Ok(connection) => connection,
+                    Err(error) => return shared.no_handshake(peer, &error),
+                };
+                match places.try_acquire() {
+                    Ok(_place) => shared.serve_edge(&connection).await,
+                    Err(_) => connection.close(1_u32.into(), b"too many edges"),
                 }
             });
         }
@@ -241,5 +237,33 @@ impl Cloud {
             .close(0_u32.into(), b"the cloud is shutting down");
         while tasks.join_next().await.is_some() {}
         self.endpoint.wait_idle().await;
+    }
+}
+
+/// Binds the UDP port and, if TCP is offered, the TCP port of the same number.
+async fn bind(config: &CloudConfig, clock: Clock) -> Result<(DataPath, Option<tcp::Listener>)> {
+    let listen = config.listen;
+    let mut attempts = if listen.port() == 0 { ATTEMPTS } else { 1 };
+    loop {
+        let path = DataPath::bind_with(listen, clock, config.gso).await;
+        let path =
+            path.with_context(|| format!("cannot listen on {listen} (UDP); is the port in use?"))?;
+        if !config.carriers.contains(Carrier::Tcp) {
+            return Ok((path, None));
+        }
+        attempts -= 1;
+        match tcp::Listener::bind(path.local_addr()).await {
+            Ok(listener) => return Ok((path, Some(listener))),
+            // Another program has the TCP port that goes with the UDP port that the system chose.
+            Err(_) if attempts > 0 => {}
+            Err(error) => {
+                return Err(error).with_context(|| {
+                    format!(
+                        "cannot listen on {} (TCP); is the port in use? `--carriers` without tcp needs none",
+                        path.local_addr()
+                    )
+                });
+            }
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! One edge at a cloud: its wish, and the session that comes of it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,14 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::{Answer, CloudNotice, Opener, TensorHandler};
 use crate::carrier::{Carrier, Carriers, quic_stream, tcp};
-use crate::control::{self, Accept, ControlError, Message, Open, Refuse, RefuseCode};
+use crate::control::channel::write;
+use crate::control::limits::{HELLO_TIMEOUT, MAX_SESSIONS};
+use crate::control::{
+    Accept, Capabilities, Ciphers, CloseCode, ControlError, ControlReader, Features, Message, Open,
+    Refuse, RefuseCode, SessionLimits, SessionNumber, Token, VERSIONS, Welcome,
+};
 use crate::datapath::{DataPath, SessionHandle};
+use crate::identity::{CloudIdentity, Name, alert, name_of};
 use crate::stream::StreamDescription;
 
 /// Tensors of a session that may wait for the model; further ones are answered with `Busy`.
@@ -28,39 +35,86 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 /// What every session of a cloud shares.
 pub(super) struct Shared<O> {
     pub(super) opener: Arc<O>,
+    pub(super) identity: CloudIdentity,
     pub(super) path: DataPath,
     pub(super) tcp: Option<tcp::Listener>,
     pub(super) carriers: Carriers,
     pub(super) sessions: Arc<Semaphore>,
-    pub(super) any_source: bool,
     pub(super) notices: mpsc::Sender<CloudNotice>,
 }
 
 /// The control stream of an edge that has asked for something.
 struct Asked {
     send: quinn::SendStream,
-    receive: quinn::RecvStream,
+    receive: ControlReader,
+    /// What the edge is called, if the cloud knows whom it lets in.
+    client: Option<Name>,
     /// What it asked for, or why that cannot be granted.
     open: Result<Open, Refuse>,
 }
 
-/// Waits for the first message of an edge.
-async fn asked(connection: &quinn::Connection) -> Result<Asked, ControlError> {
-    let (send, mut receive) = connection
+/// Waits for the first messages of an edge.
+async fn asked(
+    connection: &quinn::Connection,
+    carriers: Carriers,
+    identity: &CloudIdentity,
+) -> Result<Asked, ControlError> {
+    let (mut send, receive) = connection
         .accept_bi()
         .await
         .map_err(|error| ControlError::ended(&error))?;
-    let open = match control::receive(&mut receive).await {
-        Ok(Message::Open(open)) => Ok(open),
-        Ok(_) => return Err(ControlError::Unexpected { expected: "Open" }),
+    let mut receive = ControlReader::new(receive);
+    let hello = match receive.next_within(HELLO_TIMEOUT, "Hello").await {
+        Ok(Message::Hello(hello)) => hello,
+        Ok(other) => {
+            return Err(ControlError::Unexpected {
+                expected: "Hello",
+                found: other.name(),
+            });
+        }
         Err(error @ ControlError::Version(_)) => {
-            Err(Refuse::new(RefuseCode::Version, error.to_string()))
+            let open = Err(Refuse::new(RefuseCode::Version, error.to_string()));
+            return Ok(Asked {
+                send,
+                receive,
+                client: None,
+                open,
+            });
         }
         Err(error) => return Err(error),
+    };
+    let version = hello.versions().common(VERSIONS);
+    let token = hello.token.as_ref().map_or(&[][..], Token::as_bytes);
+    let client = match identity.admit(connection, token) {
+        Ok(client) => client,
+        Err(denied) => {
+            let open = Err(Refuse::new(RefuseCode::Unauthenticated, denied.to_string()));
+            return Ok(Asked {
+                send,
+                receive,
+                client: None,
+                open,
+            });
+        }
+    };
+    let capabilities = Capabilities::new(carriers.bits(), Ciphers::ALL, Features::default());
+    let limits = SessionLimits::new(u64::MAX, MAX_SESSIONS);
+    let welcome = Welcome::new(version.unwrap_or(VERSIONS.highest), capabilities, limits);
+    let welcome = welcome.to(client.as_ref().map(Name::to_string));
+    write(&mut send, &welcome.into()).await?;
+    let open = match receive.next_within(HELLO_TIMEOUT, "Open").await? {
+        Message::Open(open) => Ok(*open),
+        other => {
+            return Err(ControlError::Unexpected {
+                expected: "Open",
+                found: other.name(),
+            });
+        }
     };
     Ok(Asked {
         send,
         receive,
+        client,
         open,
     })
 }
@@ -69,19 +123,38 @@ impl<O: Opener> Shared<O> {
     /// Serves one edge, from its first message to its last.
     pub(super) async fn serve_edge(&self, connection: &quinn::Connection) {
         let peer = connection.remote_address();
-        let refused = match tokio::time::timeout(OPEN_TIMEOUT, asked(connection)).await {
-            Ok(Ok(asked)) => match self.negotiate(connection, asked).await {
-                Ok(running) => return running.run(connection, &self.notices).await,
-                Err(reason) => reason,
-            },
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "it asked for no session in time".to_owned(),
+        let asked = asked(connection, self.carriers, &self.identity);
+        let (client, refused) = match tokio::time::timeout(OPEN_TIMEOUT, asked).await {
+            Ok(Ok(asked)) => {
+                let client = asked.client.clone();
+                match self.negotiate(connection, asked).await {
+                    Ok(running) => return running.run(connection, &self.notices).await,
+                    Err(reason) => (client, reason),
+                }
+            }
+            Ok(Err(error)) => (name_of(connection), error.to_string()),
+            Err(_) => (
+                name_of(connection),
+                "it asked for no session in time".to_owned(),
+            ),
         };
         connection.close(1_u32.into(), b"no session");
         self.notify(CloudNotice::Refused {
             peer,
+            client,
             reason: refused,
         });
+    }
+
+    /// Says that an edge came to no connection, if it was about who one of the two is: it has been told.
+    pub(super) fn no_handshake(&self, peer: SocketAddr, error: &quinn::ConnectionError) {
+        if let Some(reason) = alert::at_cloud(error) {
+            self.notify(CloudNotice::Refused {
+                peer,
+                client: None,
+                reason: reason.to_owned(),
+            });
+        }
     }
 
     /// Grants an edge's wish or refuses it, with the reason.
@@ -93,9 +166,11 @@ impl<O: Opener> Shared<O> {
         let Asked {
             mut send,
             receive,
+            client,
             open,
         } = asked;
         let peer = connection.remote_address();
+        let session = open.as_ref().ok().map(|open| open.session);
         let granted = match open {
             Ok(open) => self.grant(open, connection).await,
             Err(refuse) => Err(refuse),
@@ -104,14 +179,15 @@ impl<O: Opener> Shared<O> {
             Ok(granted) => {
                 let id = granted.session.connection();
                 let carrier = granted.carrier;
-                let port = self.data_port(carrier);
-                let accept = Accept::new(id.value(), port);
-                let accepted = control::send(&mut send, &Message::Accept(accept)).await;
+                let port = self.path.local_addr().port();
+                let accept = Accept::new(session.unwrap_or(SessionNumber(0)), id.value(), port);
+                let accepted = write(&mut send, &accept.into()).await;
                 accepted.map_err(|error| error.to_string())?;
                 let stream = Box::new(granted.stream.clone());
                 self.notify(CloudNotice::Opened {
                     connection: id,
                     peer,
+                    client,
                     carrier,
                     stream,
                 });
@@ -123,7 +199,8 @@ impl<O: Opener> Shared<O> {
             }
             Err(refuse) => {
                 let reason = refuse.reason.clone();
-                let told = control::send(&mut send, &Message::Refuse(refuse)).await;
+                let refuse = Refuse { session, ..refuse };
+                let told = write(&mut send, &refuse.into()).await;
                 if told.is_ok() && send.finish().is_ok() {
                     // So that the end of the connection does not overtake the message.
                     let _ = tokio::time::timeout(OPEN_TIMEOUT, send.stopped()).await;
@@ -133,16 +210,9 @@ impl<O: Opener> Shared<O> {
         }
     }
 
-    /// The port at which edges reach the data path.
-    fn data_port(&self, carrier: Carrier) -> u16 {
-        let tcp = self.tcp.as_ref().filter(|_| carrier == Carrier::Tcp);
-        tcp.map_or_else(|| self.path.local_addr(), tcp::Listener::local_addr)
-            .port()
-    }
-
     /// The carrier that an edge asks for, if it is offered.
     fn carrier(&self, open: &Open) -> Result<Carrier, Refuse> {
-        let code = open.carrier.unwrap_or(Carrier::Udp.code());
+        let code = open.carrier;
         let carrier = Carrier::from_code(code);
         match carrier.filter(|carrier| self.carriers.contains(*carrier)) {
             Some(carrier) => Ok(carrier),
@@ -214,8 +284,7 @@ impl<O: Opener> Shared<O> {
         match carrier {
             Carrier::Udp => {
                 let peer = control.remote_address().ip().to_canonical();
-                let from = (!self.any_source).then_some(peer);
-                let session = self.path.open(config, from, events).await?;
+                let session = self.path.open(config, Some(peer), events).await?;
                 self.path.describe(&session, remote, stream);
                 Ok(session)
             }
@@ -257,7 +326,7 @@ struct Granted {
 /// A session at work.
 struct Running {
     granted: Granted,
-    receive: quinn::RecvStream,
+    receive: ControlReader,
     /// Dropping it would finish the stream, which the edge takes for the end.
     _send: quinn::SendStream,
 }
@@ -279,7 +348,7 @@ impl Running {
             tokio::task::spawn_blocking(move || answer_all(handler, events, &session, &runtime))
         };
         let mut worked = None;
-        let mut last = std::pin::pin!(control::receive(&mut self.receive));
+        let mut last = std::pin::pin!(self.receive.next());
         let message = tokio::select! {
             message = &mut last => Some(message),
             result = &mut worker => {
@@ -294,7 +363,7 @@ impl Running {
             }
         };
         let (failed, reason) = match (message, &worked) {
-            (Some(Ok(Message::Close(close))), _) if close.code == 0 => {
+            (Some(Ok(Message::Close(close))), _) if close.code() == CloseCode::Done => {
                 (false, "the edge is done".to_owned())
             }
             (Some(Ok(Message::Close(close))), _) => {
@@ -302,10 +371,11 @@ impl Running {
             }
             (_, Some(Ok(()))) => (true, session.end_reason().to_owned()),
             (_, Some(Err(_))) => (true, "the model's thread failed".to_owned()),
-            (Some(Ok(_)), None) => (
-                false,
-                ControlError::Unexpected { expected: "Close" }.to_string(),
-            ),
+            (Some(Ok(other)), None) => {
+                let (expected, found) = ("Close", other.name());
+                let error = ControlError::Unexpected { expected, found };
+                (false, error.to_string())
+            }
             (Some(Err(error)), None) => (false, error.to_string()),
             (None, None) => (false, "the edge is gone".to_owned()),
         };

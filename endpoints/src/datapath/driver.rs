@@ -45,7 +45,7 @@ impl Driver {
     /// Drives the sessions until every handle is gone.
     pub(super) async fn run(self) {
         let hub = &*self.hub;
-        let socket = hub.socket.as_ref();
+        let socket = hub.socket.as_deref();
         let mut room = socket.map(|_| Room::new());
         let mut alarm = Alarm::new(hub.clock);
         let (mut touched, mut due) = (Vec::new(), Vec::new());
@@ -66,12 +66,20 @@ impl Driver {
             // What has arrived counts before any timeout: a machine that was slow must not take for lost
             // what lies in its own socket.
             if let (Some(socket), Some(room)) = (socket, &mut room) {
-                hub.receive(hub.clock.now(), room.datagrams(buffers), &mut touched);
+                hub.receive(
+                    hub.clock.now(),
+                    socket.datagrams(room, buffers),
+                    &mut touched,
+                );
                 for _ in 1..CALLS {
                     let Ok(buffers) = socket.try_receive(room) else {
                         break;
                     };
-                    hub.receive(hub.clock.now(), room.datagrams(buffers), &mut touched);
+                    hub.receive(
+                        hub.clock.now(),
+                        socket.datagrams(room, buffers),
+                        &mut touched,
+                    );
                 }
             }
             hub.settle_all(&mut touched);

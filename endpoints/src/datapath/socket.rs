@@ -1,25 +1,32 @@
-//! The UDP socket of a data path: several datagrams a system call, with their ECN codepoints.
+//! The UDP socket of a data path: several datagrams a system call, with their ECN codepoints. QUIC may
+//! share it ([`port`](crate::port)).
 
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use quinn_udp::{EcnCodepoint, RecvMeta, UdpSocketState};
-use tensorwire_protocol::wire::Ecn;
+use tensorwire_protocol::wire::{self, Ecn, Form};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use super::MAX_UDP;
+use crate::port::{PortStats, Queue};
 
 /// Buffers that one system call fills; each may hold many datagrams that the system has joined (GRO).
 const RECEIVES: usize = 8;
 
 /// A UDP socket that does not fragment, and tells and sets ECN codepoints.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(crate) struct Socket {
     io: UdpSocket,
     state: UdpSocketState,
     /// Whether one call may send several datagrams.
     gso: bool,
+    /// Received datagrams that are QUIC's.
+    quic: Queue,
+    /// Received datagrams that are neither TSP nor QUIC.
+    strays: AtomicU64,
 }
 
 /// Where received datagrams lie until the next call.
@@ -35,22 +42,6 @@ impl Room {
             metas: [RecvMeta::default(); RECEIVES],
         }
     }
-
-    /// The datagrams in the first `buffers` buffers, joined ones apart again, with their senders and
-    /// ECN codepoints.
-    pub(super) fn datagrams(
-        &self,
-        buffers: usize,
-    ) -> impl Iterator<Item = (&[u8], SocketAddr, Ecn)> {
-        let filled = self.bytes.chunks(MAX_UDP).zip(&self.metas).take(buffers);
-        filled.flat_map(|(bytes, meta)| {
-            let bytes = bytes.get(..meta.len).unwrap_or_default();
-            let ecn = from_codepoint(meta.ecn);
-            // An empty datagram has no stride, and says nothing.
-            let datagrams = bytes.chunks(meta.stride.max(1));
-            datagrams.map(move |datagram| (datagram, meta.addr, ecn))
-        })
-    }
 }
 
 impl Socket {
@@ -59,10 +50,16 @@ impl Socket {
     pub(super) async fn bind(address: SocketAddr, gso: bool) -> io::Result<Self> {
         let io = UdpSocket::bind(address).await?;
         let state = UdpSocketState::new((&io).into())?;
-        Ok(Self { io, state, gso })
+        Ok(Self {
+            io,
+            state,
+            gso,
+            quic: Queue::new(),
+            strays: AtomicU64::new(0),
+        })
     }
 
-    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.io.local_addr()
     }
 
@@ -87,17 +84,76 @@ impl Socket {
         self.io.try_io(Interest::READABLE, || self.fill(room))
     }
 
+    /// The TSP datagrams in the first `buffers` buffers of `room`, joined ones apart again, with their
+    /// senders and ECN codepoints. QUIC's are handed to QUIC meanwhile, and what is neither is counted.
+    pub(super) fn datagrams<'a>(
+        &self,
+        room: &'a Room,
+        buffers: usize,
+    ) -> impl Iterator<Item = (&'a [u8], SocketAddr, Ecn)> {
+        let filled = room.bytes.chunks(MAX_UDP).zip(&room.metas).take(buffers);
+        filled.flat_map(move |(bytes, meta)| {
+            let bytes = bytes.get(..meta.len).unwrap_or_default();
+            let datagrams = wire::datagrams(bytes, meta.stride);
+            datagrams.filter_map(move |(form, datagram)| match form {
+                Form::Tsp => Some((datagram, meta.addr, from_codepoint(meta.ecn))),
+                Form::Quic => {
+                    self.quic.push(datagram, meta);
+                    None
+                }
+                Form::Neither => {
+                    self.strays.fetch_add(1, Ordering::Relaxed);
+                    None
+                }
+            })
+        })
+    }
+
+    /// Datagrams that wait for QUIC.
+    pub(crate) const fn quic(&self) -> &Queue {
+        &self.quic
+    }
+
+    /// What became of datagrams that were not TSP.
+    pub(super) fn port_stats(&self) -> PortStats {
+        let (quic, quic_dropped) = self.quic.counts();
+        PortStats {
+            quic,
+            quic_dropped,
+            strays: self.strays.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Sends QUIC datagrams. What the system refuses is lost, as on the way: QUIC sends it again.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is no room for them.
+    pub(crate) fn try_send_quic(&self, transmit: &quinn_udp::Transmit<'_>) -> io::Result<()> {
+        let send = || self.state.send((&self.io).into(), transmit);
+        self.io.try_io(Interest::WRITABLE, send)
+    }
+
+    /// Datagrams that one call could send, whether or not it may.
+    pub(crate) fn most_segments(&self) -> usize {
+        self.state.max_gso_segments()
+    }
+
+    /// Whether the system might send a datagram in pieces.
+    pub(crate) fn may_fragment(&self) -> bool {
+        self.state.may_fragment()
+    }
+
+    /// Waits until there may be room for datagrams to send.
+    pub(crate) async fn writable(&self) -> io::Result<()> {
+        self.io.writable().await
+    }
+
     fn fill(&self, room: &mut Room) -> io::Result<usize> {
         let mut parts = room.bytes.chunks_mut(MAX_UDP);
         let mut slices: [_; RECEIVES] =
             std::array::from_fn(|_| IoSliceMut::new(parts.next().unwrap_or_default()));
         self.state
             .recv((&self.io).into(), &mut slices, &mut room.metas)
-    }
-
-    /// Waits until there may be room for datagrams to send.
-    pub(super) async fn writable(&self) -> io::Result<()> {
-        self.io.writable().await
     }
 
     /// Sends the datagrams in `contents`, each of `segment` bytes but the last, which may be shorter.
@@ -209,7 +265,8 @@ mod tests {
         let mut all = Vec::new();
         while all.len() < count {
             let buffers = socket.receive(&mut room).await.unwrap();
-            all.extend(room.datagrams(buffers).map(|(d, _, ecn)| (d.to_vec(), ecn)));
+            let datagrams = socket.datagrams(&room, buffers);
+            all.extend(datagrams.map(|(d, _, ecn)| (d.to_vec(), ecn)));
         }
         all
     }
@@ -223,9 +280,11 @@ mod tests {
         let peer = to.local_addr().unwrap();
         let codepoints = [Ecn::Ect0, Ecn::NotEct, Ecn::Ce, Ecn::Ect1];
         for (i, ecn) in (0_u8..).zip(codepoints) {
-            from.try_send(&[i; 20], 20, peer, ecn).unwrap();
+            from.try_send(&[0x90 | i; 20], 20, peer, ecn).unwrap();
         }
-        let expected = (0_u8..).zip(codepoints).map(|(i, e)| (vec![i; 20], e));
+        let expected = (0_u8..)
+            .zip(codepoints)
+            .map(|(i, e)| (vec![0x90 | i; 20], e));
         assert_eq!(received(&to, 4).await, expected.collect::<Vec<_>>());
     }
 
@@ -237,7 +296,7 @@ mod tests {
         ];
         let peer = to.local_addr().unwrap();
         let datagrams: Vec<Vec<u8>> = (0_u8..20)
-            .map(|i| vec![i; if i % 7 == 6 { 300 } else { 1_000 }])
+            .map(|i| vec![0x80 | i; if i % 7 == 6 { 300 } else { 1_000 }])
             .collect();
         let (mut batch, mut calls) = (Batch::default(), 0);
         for datagram in &datagrams {

@@ -19,9 +19,12 @@ use tensorwire_protocol::{Event, RateControl, ReceivedResult, Redundancy, Releas
 use tokio::sync::mpsc;
 
 use crate::capture::Recorder;
+use crate::carrier::Carrier;
 use crate::clock::Clock;
-use crate::control::{self, Close, ControlError, Message};
-use crate::datapath::{PathStats, SessionHandle, SessionWatch};
+use crate::control::channel::write;
+use crate::control::{Close, ControlError, ControlReader};
+use crate::datapath::{DataPath, PathStats, SessionHandle, SessionWatch};
+use crate::identity::{EdgeIdentity, Verified, alert};
 use crate::quic;
 use crate::stream::StreamDescription;
 
@@ -40,9 +43,10 @@ const EVENTS: usize = 1_024;
 #[derive(Debug)]
 pub struct Edge {
     endpoint: quinn::Endpoint,
+    verified: Verified,
     connection: quinn::Connection,
     control: quinn::SendStream,
-    _replies: quinn::RecvStream,
+    _replies: ControlReader,
     session: SessionHandle,
     events: mpsc::Receiver<Event>,
     deadline: Duration,
@@ -144,18 +148,21 @@ pub enum Outcome {
 }
 
 impl Edge {
-    /// Opens a session with the cloud at `cloud`, whose tensors take this route.
+    /// Opens a session with the cloud at `cloud`, if it is the right one by `identity`, whose tensors take
+    /// this route.
     ///
     /// # Errors
-    /// If nobody answers, or the cloud refuses: the message says why.
+    /// If nobody answers, or it is not the right cloud (a [`TrustError`](crate::identity::TrustError)), or
+    /// the cloud refuses: the message says why.
     pub async fn connect(
         cloud: SocketAddr,
+        identity: &EdgeIdentity,
         route: Route,
         stream: StreamDescription,
         protection: Protection,
         clock: Clock,
     ) -> Result<Self> {
-        Self::connect_recorded(cloud, route, stream, protection, clock, None).await
+        Self::connect_recorded(cloud, identity, route, stream, protection, clock, None).await
     }
 
     /// The same, with the datagrams in a capture, if there is one: of a carrier that has datagrams.
@@ -164,6 +171,7 @@ impl Edge {
     /// As [`connect`](Self::connect).
     pub async fn connect_recorded(
         cloud: SocketAddr,
+        identity: &EdgeIdentity,
         route: Route,
         stream: StreamDescription,
         protection: Protection,
@@ -181,12 +189,24 @@ impl Edge {
             SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
         };
         route.validate(recorder.is_some())?;
-        let endpoint = quic::client(any, route.tuning())?;
-        let connection = quic::connect(&endpoint, cloud).await?;
+        // QUIC and TSP share a port.
+        let path = if route.carrier == Carrier::Udp {
+            let path = DataPath::bind_with(any, clock, route.gso).await;
+            Some(path.context("cannot open a UDP socket")?)
+        } else {
+            None
+        };
+        let endpoint = match path.as_ref().and_then(DataPath::quic_socket) {
+            Some(socket) => quic::client_on(socket, route.tuning(), identity)?,
+            None => quic::client(any, route.tuning(), identity)?,
+        };
+        let (connection, verified) = quic::connect(&endpoint, cloud, identity).await?;
         let (sender, events) = mpsc::channel(EVENTS);
         let opening = Opening {
             route,
             connection: &connection,
+            path,
+            token: identity.token(),
             local: endpoint.local_addr()?,
             stream,
             config,
@@ -197,6 +217,7 @@ impl Edge {
         match opening.open().await {
             Ok((session, (control, replies))) => Ok(Self {
                 endpoint,
+                verified,
                 connection,
                 control,
                 _replies: replies,
@@ -207,11 +228,23 @@ impl Edge {
                 queue: 1,
             }),
             Err(error) => {
+                // A cloud looks at our certificate when the handshake is done for us.
+                let closed = connection.close_reason();
+                let about_us = closed.as_ref().and_then(alert::from_cloud);
                 connection.close(1_u32.into(), b"no session");
                 endpoint.wait_idle().await;
-                Err(error)
+                Err(match about_us {
+                    Some(words) => anyhow::anyhow!(words),
+                    None => error,
+                })
             }
         }
+    }
+
+    /// Why the cloud is taken for the right one.
+    #[must_use]
+    pub const fn verified(&self) -> &Verified {
+        &self.verified
     }
 
     /// Sets how it is decided which frames are worth computing, and how many may wait between two stages
@@ -267,7 +300,7 @@ impl Edge {
     pub async fn close(mut self) {
         self.session.close().await;
         // The cloud may have gone first.
-        let _ = control::send(&mut self.control, &Message::Close(Close::done())).await;
+        let _ = write(&mut self.control, &Close::done().into()).await;
         let _ = self.control.finish();
         let wait = tokio::time::timeout(Duration::from_secs(1), self.connection.closed());
         let _ = wait.await;

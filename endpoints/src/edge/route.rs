@@ -10,9 +10,14 @@ use tokio::sync::mpsc;
 
 use crate::capture::{Recorder, Role};
 use crate::carrier::tcp::{self, Attach};
-use crate::carrier::{Carrier, Congestion, quic_stream};
+use crate::carrier::{Carrier, Carriers, Congestion, quic_stream};
 use crate::clock::Clock;
-use crate::control::{self, Accept, ControlError, Message, Open};
+use crate::control::channel::write;
+use crate::control::limits::HELLO_TIMEOUT;
+use crate::control::{
+    Accept, Capabilities, Ciphers, ControlError, ControlReader, Features, Hello, Message, Open,
+    SessionNumber, Token,
+};
 use crate::datapath::{DataPath, SessionHandle};
 use crate::quic::Tuning;
 use crate::stream::StreamDescription;
@@ -20,7 +25,7 @@ use crate::stream::StreamDescription;
 /// The control exchange may take so long: the cloud may have to load a model.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The way of an edge's tensors to the cloud; default UDP, to where the cloud says.
+/// The way of an edge's tensors to the cloud; default UDP.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(
     clippy::exhaustive_structs,
@@ -31,15 +36,13 @@ pub struct Route {
     pub carrier: Carrier,
     /// The congestion controller of QUIC or TCP; what quinn or the kernel choose if none.
     pub congestion: Option<Congestion>,
-    /// Where UDP or TCP go instead of where the cloud says (to a link emulator, say).
-    pub data: Option<SocketAddr>,
     /// Whether datagrams that are due at once may leave in one system call (generic segmentation
     /// offload).
     pub gso: bool,
 }
 
 /// Both halves of the control stream.
-pub(super) type Control = (quinn::SendStream, quinn::RecvStream);
+pub(super) type Control = (quinn::SendStream, ControlReader);
 
 impl Route {
     /// Checks that the parts of the route go together, and with a capture of its datagrams, if they are
@@ -61,13 +64,6 @@ impl Route {
                  quic-stream and tcp"
             );
         }
-        if self.data.is_some() && carrier.is_quic() {
-            bail!(
-                "{} travels on the control connection; another address for the data path is for udp and \
-                 tcp",
-                carrier.name()
-            );
-        }
         Ok(())
     }
 
@@ -86,6 +82,10 @@ impl Route {
 pub(super) struct Opening<'a> {
     pub(super) route: Route,
     pub(super) connection: &'a quinn::Connection,
+    /// The port that it shares with TSP, if it does.
+    pub(super) path: Option<DataPath>,
+    /// What lets the edge in, beside its certificate: a token, or empty.
+    pub(super) token: &'a [u8],
     /// This end of the control connection.
     pub(super) local: SocketAddr,
     pub(super) stream: StreamDescription,
@@ -113,20 +113,11 @@ impl Opening<'_> {
             (self.config.mss, self.stream.mss) = (mss, mss);
             DataPath::without_socket(self.clock)
         } else {
-            let any: SocketAddr = match self.connection.remote_address() {
-                SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
-                SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
-            };
-            let path = DataPath::bind_with(any, self.clock, self.route.gso).await;
-            path.context("cannot open a UDP socket")?
+            let path = self.path.take();
+            path.context("the control connection has a port of its own")?
         };
         if let Some(recorder) = self.recorder {
-            let local = if in_quic {
-                self.local
-            } else {
-                path.local_addr()
-            };
-            path.record(recorder.tap(Role::Edge, local));
+            path.record(recorder.tap(Role::Edge, self.local));
         }
         let config = self.config.clone();
         let session = path.open(config, None, self.events.clone()).await?;
@@ -136,7 +127,7 @@ impl Opening<'_> {
         if in_quic {
             session.attach_quic(remote, self.connection.clone()).await?;
         } else {
-            let peer = self.data(&accept);
+            let peer = self.connection.remote_address();
             session.attach(remote, Some(peer)).await?;
         }
         Ok((session, control))
@@ -147,10 +138,12 @@ impl Opening<'_> {
         let (control, accept) = self.negotiate(0).await?;
         let (config, events, clock) = (self.config.clone(), self.events.clone(), self.clock);
         let session = if self.route.carrier == Carrier::Tcp {
+            let mut address = self.connection.remote_address();
+            address.set_port(accept.data_port);
             let attach = Attach {
                 control: self.connection,
                 id: ConnectionId::new(accept.connection),
-                address: self.data(&accept),
+                address,
                 congestion: self.route.congestion,
             };
             tcp::connect(attach, config, clock, events).await?
@@ -160,32 +153,45 @@ impl Opening<'_> {
         Ok((session, control))
     }
 
-    /// Where the data path goes.
-    fn data(&self, accept: &Accept) -> SocketAddr {
-        let mut cloud = self.connection.remote_address();
-        cloud.set_port(accept.data_port);
-        self.route.data.unwrap_or(cloud)
-    }
-
     /// Asks for the session; `id` is its connection ID here.
     async fn negotiate(&self, id: u32) -> Result<(Control, Accept)> {
-        let open = Open::new(self.stream.clone(), id).over(self.route.carrier);
-        let negotiated = tokio::time::timeout(OPEN_TIMEOUT, negotiate(self.connection, open)).await;
+        let open = Open::new(SessionNumber(0), self.stream.clone(), id);
+        let open = open.over(self.route.carrier.code());
+        let negotiated =
+            tokio::time::timeout(OPEN_TIMEOUT, negotiate(self.connection, self.token, open)).await;
         negotiated.context("the cloud does not answer our request for a session")?
     }
 }
 
-async fn negotiate(connection: &quinn::Connection, open: Open) -> Result<(Control, Accept)> {
-    let (mut send, mut receive) = connection.open_bi().await?;
-    control::send(&mut send, &Message::Open(open)).await?;
-    match control::receive(&mut receive).await? {
-        Message::Accept(accept) if accept.data_port == 0 || accept.connection > 0x00FF_FFFF => {
-            bail!("the cloud accepts with a port or connection ID that cannot be")
-        }
-        Message::Accept(accept) => Ok(((send, receive), accept)),
+async fn negotiate(
+    connection: &quinn::Connection,
+    token: &[u8],
+    open: Open,
+) -> Result<(Control, Accept)> {
+    let (mut send, receive) = connection.open_bi().await?;
+    let mut receive = ControlReader::new(receive);
+    let capabilities = Capabilities::new(Carriers::ALL.bits(), Ciphers::ALL, Features::default());
+    let token = (!token.is_empty()).then(|| Token::new(token.to_vec()));
+    let hello = Hello::new(capabilities).with_token(token.flatten());
+    write(&mut send, &hello.into()).await?;
+    match receive.next_within(HELLO_TIMEOUT, "Welcome").await? {
+        Message::Welcome(_) => {}
         Message::Refuse(refuse) => bail!("the cloud refuses: {}", refuse.shown()),
-        _ => Err(ControlError::Unexpected {
+        other => {
+            return Err(ControlError::Unexpected {
+                expected: "Welcome or Refuse",
+                found: other.name(),
+            }
+            .into());
+        }
+    }
+    write(&mut send, &open.into()).await?;
+    match receive.next().await? {
+        Message::Accept(accept) => Ok(((send, receive), *accept)),
+        Message::Refuse(refuse) => bail!("the cloud refuses: {}", refuse.shown()),
+        other => Err(ControlError::Unexpected {
             expected: "Accept or Refuse",
+            found: other.name(),
         }
         .into()),
     }

@@ -31,6 +31,8 @@ pub(crate) fn lab() -> Command {
 fn command(path: &str) -> Command {
     let mut command = Command::new(path);
     command
+        // What the programs of one run remember is not the user's.
+        .env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -118,7 +120,7 @@ pub(crate) fn start_cloud(arguments: &[&str]) -> (Running, String) {
     let mut command = cloud();
     command.args(["--listen", "127.0.0.1:0"]).args(arguments);
     let mut cloud = Running::start(command);
-    let line = cloud.wait_for("control ");
+    let line = cloud.wait_for("listening ");
     let address = line
         .split_whitespace()
         .nth(1)

@@ -14,10 +14,11 @@ use tensorwire_endpoints::carrier::Carrier;
 use tensorwire_endpoints::clock::Clock;
 use tensorwire_endpoints::description::Description;
 use tensorwire_endpoints::edge::{Edge, FrameSource, Pace, Protection, Route};
+use tensorwire_endpoints::identity::{EdgeIdentity, TrustError};
 use tensorwire_endpoints::lab::output::write_file;
 use tensorwire_endpoints::options::{
-    CarrierOptions, CodecOptions, ImageOptions, ModelOptions, QualityOptions, RateOptions,
-    RecoveryOptions, StreamOptions, describe, interval, parse_fps,
+    CarrierOptions, CodecOptions, EdgeIdentityOptions, ImageOptions, ModelOptions, QualityOptions,
+    RateOptions, RecoveryOptions, StreamOptions, describe, interval, parse_fps, verified_words,
 };
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::source::ImageSource;
@@ -34,12 +35,11 @@ use report::Report;
 #[derive(Parser, Debug)]
 #[command(name = "tw-edge", version, after_help = EXAMPLES)]
 struct Options {
-    /// The cloud's control address, HOST:PORT
+    /// The cloud's address, HOST:PORT
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4433")]
     connect: String,
-    /// Send the data path (UDP or TCP) here instead of where the cloud says (to a link emulator, say)
-    #[arg(long, value_name = "ADDR")]
-    data: Option<SocketAddr>,
+    #[command(flatten)]
+    identity: EdgeIdentityOptions,
     #[command(flatten)]
     carrier: CarrierOptions,
     #[command(flatten)]
@@ -123,6 +123,7 @@ async fn run(options: &Options) -> Result<()> {
     let addresses: Vec<SocketAddr> = addresses
         .with_context(|| format!("`{}` is no address; give HOST:PORT", options.connect))?
         .collect();
+    let identity = options.identity.identity(&options.connect)?;
     let Prepared {
         stream,
         protection,
@@ -139,24 +140,25 @@ async fn run(options: &Options) -> Result<()> {
     let ladder = stream.ladder()?;
     let format = *ladder.best();
 
-    let route = options.carrier.route(options.data);
+    let route = options.carrier.route();
     // Before a capture is begun, whose file may have held another.
     route.validate(options.pcap.is_some())?;
     let clock = Clock::start();
     let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
     let (mut edge, cloud) = tokio::select! {
-        connected = connect(&addresses, route, &stream, &protection, clock, recorder.as_ref()) => {
+        connected = connect(&addresses, &identity, route, &stream, &protection, clock, recorder.as_ref()) => {
             connected?
         }
         () = stop.requested() => return Ok(()),
     };
     eprintln!(
-        "streaming `{}` {} in {} slices to {cloud}; {}, and the cloud's certificate is not checked",
+        "streaming `{}` {} in {} slices to {cloud}; {}",
         stream.split,
         format.shape(),
         format.slice_count(),
         protection_of(route.carrier)
     );
+    eprintln!("the cloud: {}", verified_words(edge.verified()));
     if ladder.len() > 1 {
         eprintln!("adaptive quality: {}", describe(&ladder));
     }
@@ -266,6 +268,7 @@ impl Prepared {
 /// Connects to the first of a name's addresses at which a cloud answers.
 async fn connect(
     addresses: &[SocketAddr],
+    identity: &EdgeIdentity,
     route: Route,
     stream: &StreamDescription,
     protection: &Protection,
@@ -275,9 +278,13 @@ async fn connect(
     let mut failed = anyhow::anyhow!("the name has no address");
     for &address in addresses {
         let (stream, protection) = (stream.clone(), protection.clone());
-        let edge = Edge::connect_recorded(address, route, stream, protection, clock, recorder);
+        let edge = Edge::connect_recorded(
+            address, identity, route, stream, protection, clock, recorder,
+        );
         match edge.await {
             Ok(edge) => return Ok((edge, address)),
+            // Another address of the name would be no answer to that.
+            Err(error) if error.is::<TrustError>() => return Err(error),
             Err(error) => failed = error,
         }
     }

@@ -1,0 +1,222 @@
+//! Bearer tokens: an edge that knows one is let in.
+
+use std::fmt;
+use std::hint::black_box;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::secret_file::{self, Privacy};
+use super::{IdentityError, Name};
+use crate::digest::Digest;
+
+/// The longest token, bytes (spec/control.md).
+pub const MAX_TOKEN: usize = 256;
+/// The shortest token that can be hard to guess, characters.
+pub const MIN_TOKEN: usize = 16;
+/// Tokens that a cloud can know: each costs a comparison of 32 bytes at each attempt.
+pub const MAX_TOKENS: usize = 4_096;
+
+const TOKEN: &str = "the token file";
+const TOKENS: &str = "the list of tokens";
+
+/// What an edge says to be let in. Wiped from memory when it is dropped.
+#[derive(Clone)]
+pub struct Token(Zeroizing<Vec<u8>>);
+
+impl Token {
+    /// A token of 16 to 256 characters of visible ASCII; none if it is not.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        check(text).ok()?;
+        Some(Self(Zeroizing::new(text.as_bytes().to_vec())))
+    }
+
+    /// A new one of 32 random bytes, as 64 hexadecimal digits after `tw-`.
+    ///
+    /// # Errors
+    /// If the system gives no random bytes.
+    pub fn random() -> Result<Self, IdentityError> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        getrandom::fill(bytes.as_mut())
+            .map_err(|error| IdentityError::Make("a token", error.to_string()))?;
+        let mut text = Vec::with_capacity(3 + 2 * bytes.len());
+        text.extend_from_slice(b"tw-");
+        for byte in bytes.iter() {
+            for digit in [byte >> 4, byte & 0xF] {
+                text.push(if digit < 10 {
+                    b'0' + digit
+                } else {
+                    b'a' + digit - 10
+                });
+            }
+        }
+        Ok(Self(Zeroizing::new(text)))
+    }
+
+    /// The token in a file: its only line.
+    ///
+    /// # Errors
+    /// If the file cannot be read, everybody can read it, or it holds something else.
+    pub fn from_file(path: &Path) -> Result<Self, IdentityError> {
+        let bytes = secret_file::read(TOKEN, path, Privacy::Group)?;
+        let wrong = |why: &str| IdentityError::content(TOKEN, path, why);
+        let text = std::str::from_utf8(&bytes).map_err(|_| wrong("it is no text"))?;
+        let text = text.trim_ascii();
+        check(text).map_err(wrong)?;
+        Ok(Self(Zeroizing::new(text.as_bytes().to_vec())))
+    }
+
+    /// The token, to be sent to a cloud that has shown who it is, or written to a file.
+    #[must_use]
+    pub fn reveal(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Its SHA-256 digest, by which a cloud can know it without knowing the token.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::of(&*self.0)
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+fn check(text: &str) -> Result<(), &'static str> {
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(
+            "a token is one line of visible characters without spaces (`tw-lab token` makes one)",
+        );
+    }
+    match text.len() {
+        0 => Err("it is empty (`tw-lab token` makes one)"),
+        1..MIN_TOKEN => {
+            Err("a token of fewer than 16 characters can be guessed (`tw-lab token` makes one)")
+        }
+        MIN_TOKEN..=MAX_TOKEN => Ok(()),
+        _ => Err("a token has at most 256 characters"),
+    }
+}
+
+/// The tokens that a cloud takes, and whose they are. It keeps their digests only.
+#[derive(Clone, Default)]
+pub struct Tokens(Vec<(Name, Digest)>);
+
+impl Tokens {
+    /// None: no token is taken.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Takes this token too.
+    #[must_use]
+    pub fn with(mut self, name: Name, token: Digest) -> Self {
+        self.0.push((name, token));
+        self
+    }
+
+    /// The tokens in a file: in each line a name and the SHA-256 digest of its token (64 hexadecimal
+    /// digits), or a token alone, which is then named by its line. Empty lines, and lines that begin with
+    /// `#`, mean nothing.
+    ///
+    /// # Errors
+    /// If the file cannot be read, everybody can read it, or a line is something else; the message names the
+    /// line and never shows it.
+    pub fn from_file(path: &Path) -> Result<Self, IdentityError> {
+        let bytes = secret_file::read(TOKENS, path, Privacy::Group)?;
+        let wrong = |why: String| IdentityError::content(TOKENS, path, why);
+        let text = std::str::from_utf8(&bytes).map_err(|_| wrong("it is no text".to_owned()))?;
+        let mut tokens = Self::new();
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim_ascii();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let number = number + 1;
+            let (name, digest) =
+                entry(line, number).map_err(|why| wrong(format!("line {number}: {why}")))?;
+            if tokens.0.iter().any(|(known, _)| *known == name) {
+                return Err(wrong(format!("line {number}: the name is there already")));
+            }
+            if tokens.0.len() == MAX_TOKENS {
+                return Err(wrong(format!("more than {MAX_TOKENS} tokens")));
+            }
+            tokens = tokens.with(name, digest);
+        }
+        if tokens.0.is_empty() {
+            let why = "there is no token in it, so nobody could connect (`tw-lab token` makes one)";
+            return Err(wrong(why.to_owned()));
+        }
+        Ok(tokens)
+    }
+
+    /// Whose token this is; none if it is nobody's. Takes the same time whichever it is, and for each wrong
+    /// one of the same length.
+    #[must_use]
+    pub fn check(&self, token: &[u8]) -> Option<Name> {
+        if token.len() > MAX_TOKEN {
+            return None;
+        }
+        let digest = Digest::of(token);
+        let mut found = None;
+        for (name, known) in &self.0 {
+            if same(known, &digest) {
+                found = Some(name);
+            }
+        }
+        found.cloned()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.0.iter().map(|(name, _)| name))
+            .finish()
+    }
+}
+
+fn entry(line: &str, number: usize) -> Result<(Name, Digest), &'static str> {
+    let mut words = line.split_ascii_whitespace();
+    match (words.next(), words.next(), words.next()) {
+        (Some(token), None, None) => {
+            if token.parse::<Digest>().is_ok() {
+                return Err("this looks like a SHA-256 digest; write a name and a space before it");
+            }
+            check(token)?;
+            Ok((Name::of_line(number), Digest::of(token)))
+        }
+        (Some(name), Some(digest), None) => {
+            let name = Name::new(name).ok_or("a name has 1 to 64 visible characters")?;
+            let digest = digest.parse();
+            let digest = digest.map_err(
+                |_| "a name is followed by the SHA-256 digest of its token, 64 hexadecimal digits",
+            )?;
+            Ok((name, digest))
+        }
+        _ => Err("expected `NAME SHA256`, or a token alone"),
+    }
+}
+
+/// Compares without telling by the time taken where two digests differ.
+fn same(one: &Digest, other: &Digest) -> bool {
+    let pairs = one.as_bytes().iter().zip(other.as_bytes());
+    black_box(pairs.fold(0, |differ, (a, b)| black_box(differ | (a ^ b)))) == 0
+}
