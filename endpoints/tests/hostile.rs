@@ -207,7 +207,10 @@ async fn the_first_valid_datagram_decides_where_a_session_sends() {
     );
 
     // Neither TSP nor QUIC.
-    first.send_to(b"\x07stray", path.local_addr()).await.unwrap();
+    first
+        .send_to(b"\x07stray", path.local_addr())
+        .await
+        .unwrap();
     ping.truncate(8);
     first.send_to(&ping, path.local_addr()).await.unwrap();
     let stats = loop {
