@@ -293,7 +293,8 @@ mod tests {
         let server = quic::server(socket, Tuning::default(), &identity).unwrap();
         let counting = tokio::spawn(async move {
             let handshakes = Handshakes::default();
-            let (mut connections, mut validated, mut tasks) = (Vec::new(), 0, JoinSet::new());
+            let (mut connections, mut validated) = (Vec::new(), 0);
+            let mut tasks = JoinSet::<Result<quinn::Connection, _>>::new();
             while connections.len() < EDGES {
                 tokio::select! {
                     Some(connection) = tasks.join_next() => connections.extend(connection.unwrap().ok()),
