@@ -1,5 +1,7 @@
 //! A session: one stream of tensors one way, results and reports the other.
 
+mod end;
+mod path;
 mod receive;
 mod transmit;
 
@@ -7,8 +9,10 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::config::{Config, ConfigError};
-use crate::event::Event;
+use crate::event::{EndReason, Event};
 use crate::interleave::Orders;
+use crate::paths::{PathId, Paths};
+use crate::protection::{Guard, Protection};
 use crate::rate::{Arrived, Change, Controller, IP_UDP_HEADER, Path, PeerLoad, Sending};
 use crate::recv::clock::ClockMap;
 use crate::recv::{
@@ -23,8 +27,11 @@ use crate::stats::Stats;
 use crate::time::Time;
 use crate::timer::{Timer, TimerTable};
 use crate::wire::{
-    ConnectionId, Ecn, FrameNumber, Load, MessageType, NoticeReason, Refusal, TensorId,
+    ConnectionId, Ecn, FrameNumber, Load, MAX_DATAGRAM, MessageType, NoticeReason, Refusal,
+    TensorId,
 };
+
+use end::Ending;
 
 /// Time between PINGs until the first sample of the round-trip time.
 const PING_FIRST: Duration = Duration::from_millis(100);
@@ -43,6 +50,8 @@ pub struct Transmit {
     pub size: usize,
     /// The ECN codepoint to send it with.
     pub ecn: Ecn,
+    /// Where to: in plain mode always the same.
+    pub path: PathId,
 }
 
 /// One endpoint's half of a session, without sockets, clock or threads.
@@ -59,6 +68,13 @@ pub struct Transmit {
 #[derive(Debug)]
 pub struct Session {
     config: Config,
+    guard: Guard,
+    paths: Paths,
+    /// The first packet that was sent when the path in use was: those before tell nothing of it.
+    path_since: u64,
+    ending: Option<Ending>,
+    /// Datagrams that may not be decrypted where they stand.
+    scratch: Vec<u8>,
     orders: Orders,
     stats: Stats,
     timers: TimerTable,
@@ -103,7 +119,16 @@ impl Session {
     /// If a field of the configuration is out of range.
     pub fn new(config: Config, now: Time) -> Result<Self, ConfigError> {
         config.validate()?;
+        let secrets = match &config.protection {
+            Protection::Plain => None,
+            Protection::Protected(secrets) => Some(secrets),
+        };
         let mut session = Self {
+            guard: Guard::new(&config),
+            paths: Paths::new(secrets),
+            path_since: 0,
+            ending: None,
+            scratch: Vec::new(),
             orders: Orders::new(config.interleaving, config.slices, config.priority.clone()),
             stats: Stats::default(),
             timers: TimerTable::default(),
@@ -213,19 +238,66 @@ impl Session {
     }
 
     /// Takes a datagram that arrived at `now` with the ECN codepoint `ecn` in its IP header, which the
-    /// next reports tell the peer.
+    /// next reports tell the peer. It came from the path in use. In protected mode it is copied to be
+    /// decrypted, which [`handle_from`](Self::handle_from) spares.
     ///
     /// # Errors
     /// As [`handle_datagram`](Self::handle_datagram).
     pub fn handle_marked(&mut self, now: Time, ecn: Ecn, datagram: &[u8]) -> Result<(), Refusal> {
+        let from = self.paths.current();
+        if !self.guard.is_protected() {
+            let taken = self.take_plain(now, from, ecn, datagram);
+            return self.taken(now, datagram.len(), taken);
+        }
+        let mut copy = std::mem::take(&mut self.scratch);
+        copy.clear();
+        // A longer one is refused for its length.
+        copy.extend(datagram.iter().take(MAX_DATAGRAM + 1));
+        let taken = self.take_sealed(now, from, ecn, &mut copy);
+        self.scratch = copy;
+        self.taken(now, datagram.len(), taken)
+    }
+
+    /// Takes a datagram that arrived at `now` from the path `from` with the ECN codepoint `ecn` in its IP
+    /// header. In protected mode it is decrypted where it stands: its bytes are of no use afterwards.
+    ///
+    /// In protected mode the peer may move: a path that its newest datagram came from is probed, and is
+    /// used once it has answered. In plain mode nothing proves who sent a datagram, and the first path
+    /// that an accepted one came from stays in use.
+    ///
+    /// # Errors
+    /// As [`handle_datagram`](Self::handle_datagram).
+    pub fn handle_from(
+        &mut self,
+        now: Time,
+        from: PathId,
+        ecn: Ecn,
+        datagram: &mut [u8],
+    ) -> Result<(), Refusal> {
+        let taken = if self.guard.is_protected() {
+            self.take_sealed(now, from, ecn, datagram)
+        } else {
+            self.take_plain(now, from, ecn, datagram)
+        };
+        self.taken(now, datagram.len(), taken)
+    }
+
+    fn taken(
+        &mut self,
+        now: Time,
+        bytes: usize,
+        taken: Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
         self.stats.datagrams_received += 1;
-        self.stats.bytes_received += datagram.len() as u64;
-        let handled = self.take_datagram(now, ecn, datagram);
-        if let Err(refusal) = handled {
+        self.stats.bytes_received += bytes as u64;
+        if let Err(refusal) = taken {
             self.stats.refused.count(refusal);
+            if self.guard.cannot_open() {
+                self.end(now, EndReason::FailedOpenings);
+            }
         }
         self.after_change(now);
-        handled
+        taken
     }
 
     /// Does what is due at `now`: call it when the time of [`poll_timeout`](Self::poll_timeout) has
@@ -236,24 +308,32 @@ impl Session {
         if tensors.take_passed(now, &scope.prospect) {
             self.feedback.hurry(now, Duration::ZERO);
         }
-        self.flight.expire(now);
-        self.give_up_unreported(now);
-        let change = self.rate.expire(now, self.rtt.timeout());
-        self.circuit_changed(change);
-        self.results.expire(now, &mut self.stats);
+        if self.ending.is_none() {
+            self.flight.expire(now);
+            self.give_up_unreported(now);
+            let change = self.rate.expire(now, self.rtt.timeout());
+            self.circuit_changed(change);
+            self.results.expire(now, &mut self.stats);
+            if self.paths.expire(now) {
+                self.stats.paths_abandoned += 1;
+            }
+        }
         self.after_change(now);
     }
 
     /// Accepts a tensor for sending and gives it the next number.
     ///
     /// # Errors
-    /// If the queue is full, or the tensor does not fit the stream. It then has no number, and the
+    /// If the queue is full, the tensor does not fit the stream, or the session has ended. It then has no number, and the
     /// caller should tell the cloud with [`skip_frames`](Self::skip_frames).
     pub fn send_tensor(
         &mut self,
         now: Time,
         tensor: OutgoingTensor,
     ) -> Result<TensorId, SendError> {
+        if self.ending.is_some() {
+            return Err(SendError::Ended);
+        }
         self.queue.abandon_late(now, &mut self.stats);
         let id = self.queue.push(tensor, &mut self.orders)?;
         self.stats.tensors_sent += 1;
@@ -271,8 +351,11 @@ impl Session {
     /// most.
     ///
     /// # Errors
-    /// If the payload is too long.
+    /// If the payload is too long, or the session has ended.
     pub fn send_result(&mut self, now: Time, result: OutgoingResult) -> Result<(), ResultError> {
+        if self.ending.is_some() {
+            return Err(ResultError::Ended);
+        }
         self.results.push(now, result, &mut self.stats)?;
         self.set_timers(now);
         Ok(())
@@ -293,14 +376,23 @@ impl Session {
     #[must_use]
     pub fn poll_transmit(&mut self, now: Time, buffer: &mut Vec<u8>) -> Option<Transmit> {
         buffer.clear();
+        if self.ending.is_none() && self.guard.cannot_seal() {
+            self.end(now, EndReason::KeyUsedUp);
+            self.set_timers(now);
+        }
         self.queue.abandon_late(now, &mut self.stats);
-        let (kind, cargo) = self.write(now, buffer)?;
+        let (kind, cargo, path) = self.write_anywhere(now, buffer)?;
+        if !self.guard.seal(self.sent.next(), buffer) {
+            return None;
+        }
+        self.paths.sent(path, buffer.len());
         self.sent.push(now, cargo, buffer.len() + IP_UDP_HEADER);
         let sending = self.sending(now);
         self.rate
             .sent(&sending, buffer.len(), cargo != Cargo::Other);
         self.stats.datagrams_sent += 1;
         self.stats.bytes_sent += buffer.len() as u64;
+        [self.stats.key_updates, self.stats.peer_key_updates] = self.guard.updates();
         self.set_timers(now);
         Some(Transmit {
             kind,
@@ -310,6 +402,7 @@ impl Session {
             } else {
                 Ecn::NotEct
             },
+            path,
         })
     }
 
@@ -353,16 +446,26 @@ impl Session {
         let end = tensors.next_end(now, scope.config, &scope.prospect);
         let passing = tensors.next_passing(now, &scope.prospect);
         let loss = self.loss_due();
+        let over = self.ending.is_some();
+        let mute = over || !self.paths.allows(usize::from(self.config.mss));
         self.timers.set(Timer::Release, end);
         self.timers.set(Timer::Tail, passing);
-        self.timers.set(Timer::Loss, loss);
-        self.timers.set(Timer::Feedback, self.feedback.due());
+        self.timers.set(Timer::Loss, loss.filter(|_| !over));
+        let report = self.feedback.due().filter(|_| !mute);
+        self.timers.set(Timer::Feedback, report);
         let pace = self.rate.next();
-        self.timers.set(Timer::Pace, (pace > now).then_some(pace));
+        self.timers
+            .set(Timer::Pace, (pace > now && !mute).then_some(pace));
         let circuit = self.rate.circuit_due(self.rtt.timeout());
-        self.timers.set(Timer::Circuit, circuit);
-        self.timers.set(Timer::Result, self.results.due());
-        self.timers.set(Timer::Ping, Some(self.ping_due(now)));
+        self.timers.set(Timer::Circuit, circuit.filter(|_| !over));
+        let result = self.results.due().filter(|_| !mute);
+        self.timers.set(Timer::Result, result);
+        let ping = self.ping_due(now);
+        self.timers.set(Timer::Ping, (!mute).then_some(ping));
+        let path = self.paths.due().filter(|_| !over);
+        self.timers.set(Timer::Path, path);
+        let close = self.ending.as_ref().and_then(Ending::due);
+        self.timers.set(Timer::Close, close);
     }
 
     fn circuit_changed(&mut self, change: Option<Change>) {

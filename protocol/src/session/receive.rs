@@ -5,29 +5,111 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{NOTICES, Session};
-use crate::event::{Event, ReceivedResult, ReleaseReason, WHOLE_ON_WIRE};
+use crate::event::{EndReason, Event, ReceivedResult, ReleaseReason, WHOLE_ON_WIRE};
 use crate::fec;
+use crate::paths::{PathId, Seen};
 use crate::rate::{Arrived, PeerLoad, Report};
 use crate::recv::{Arrival, Filed, Packet, Recovered};
 use crate::send::{Acknowledged, Cargo, Newest};
 use crate::time::{Time, micros};
 use crate::wire::{
-    self, Ecn, Feedback, FrameNumber, Header, Message, MessageType, Notice, PacketReport, Refusal,
-    Repair, Results, TensorId, extend,
+    self, Ecn, Feedback, FrameNumber, Header, KEY_PHASE, Message, MessageType, Notice,
+    PacketReport, Refusal, Repair, Results, TensorId, extend,
 };
 
+/// When and how an accepted datagram came.
+#[derive(Clone, Copy, Debug)]
+struct Accepted {
+    now: Time,
+    from: PathId,
+    ecn: Ecn,
+    number: u64,
+}
+
 impl Session {
-    pub(super) fn take_datagram(
+    pub(super) fn take_plain(
         &mut self,
         now: Time,
+        from: PathId,
         ecn: Ecn,
         datagram: &[u8],
     ) -> Result<(), Refusal> {
-        let (header, body) = wire::open(datagram, Some(self.config.local_connection))?;
+        let header = self.head(datagram)?;
+        if !wire::crc_fits(datagram) {
+            return Err(Refusal::Integrity);
+        }
         let number = self.arrivals.check(header.packet_number)?;
+        let body = wire::body(datagram, self.guard.trailer());
         let message = Message::decode(&header, body)?;
+        self.paths.first(from);
+        let arrival = Accepted {
+            now,
+            from,
+            ecn,
+            number,
+        };
+        self.take_message(&arrival, &header, body, message);
+        Ok(())
+    }
+
+    /// The packet number is looked at before the tag: opening needs it, and a replay should cost nothing.
+    pub(super) fn take_sealed(
+        &mut self,
+        now: Time,
+        from: PathId,
+        ecn: Ecn,
+        datagram: &mut [u8],
+    ) -> Result<(), Refusal> {
+        let mut header = self.head(datagram)?;
+        let number = self.arrivals.check(header.packet_number)?;
+        let phase = header.flags & KEY_PHASE != 0;
+        let opened = self.guard.open(number, phase, datagram);
+        let opened = opened.ok_or(Refusal::Integrity)?;
+        header.flags &= !KEY_PHASE;
+        let body = wire::body(datagram, self.guard.trailer());
+        let message = Message::decode(&header, body)?;
+        let oldest = self.arrivals.oldest_after(number);
+        self.guard.accept(number, opened, oldest);
+        let probing = matches!(
+            message,
+            Message::PathChallenge(_) | Message::PathResponse(_)
+        );
+        self.paths.seen(&Seen {
+            now,
+            from,
+            size: datagram.len(),
+            leads: number >= self.arrivals.end() && !probing,
+            timeout: self.rtt.timeout(),
+        });
+        let arrival = Accepted {
+            now,
+            from,
+            ecn,
+            number,
+        };
+        self.take_message(&arrival, &header, body, message);
+        Ok(())
+    }
+
+    fn head(&self, datagram: &[u8]) -> Result<Header, Refusal> {
+        let connection = Some(self.config.local_connection);
+        let header = wire::head(datagram, self.guard.trailer(), connection)?;
+        if self.ending.is_some() {
+            return Err(Refusal::Ended);
+        }
+        Ok(header)
+    }
+
+    fn take_message(
+        &mut self,
+        arrival: &Accepted,
+        header: &Header,
+        body: &[u8],
+        message: Message<'_>,
+    ) {
+        let (now, number) = (arrival.now, arrival.number);
         let gap = number > self.arrivals.end();
-        self.arrivals.record(number, now, ecn);
+        self.arrivals.record(number, now, arrival.ecn);
         self.passing.arrived(now, number, &self.arrivals);
         if message.kind().elicits_feedback() {
             // A PING that leaves a gap asks what became of the packets before it, which a report at once
@@ -66,11 +148,16 @@ impl Session {
                 self.clock.observe(now, ping.report_timestamp);
             }
             Message::Padding(_) => {}
-            Message::PathChallenge(_) | Message::PathResponse(_) | Message::Close(_) => {
+            // In plain mode nothing proves who sent them.
+            Message::PathChallenge(_) | Message::PathResponse(_) | Message::Close(_)
+                if !self.guard.is_protected() =>
+            {
                 self.stats.ignored += 1;
             }
+            Message::PathChallenge(data) => self.paths.challenged(arrival.from, data),
+            Message::PathResponse(data) => self.path_answered(data),
+            Message::Close(close) => self.end(now, EndReason::Peer(close.code)),
         }
-        Ok(())
     }
 
     /// A gap before a packet that is waited for is reported as soon as it is no reordering.
@@ -236,10 +323,11 @@ impl Session {
             let Some(packet) = self.sent.acknowledge(number) else {
                 continue;
             };
+            self.guard.arrived(number);
             self.results.acknowledge(number);
             self.flight.arrived(&packet);
             self.stats.packets_marked += u64::from(ecn == Ecn::Ce);
-            if packet.cargo != Cargo::Other {
+            if packet.cargo != Cargo::Other && number >= self.path_since {
                 self.arrived.push(Arrived {
                     number,
                     sent: packet.at,
@@ -257,7 +345,7 @@ impl Session {
             }
             before = Some((packet, age));
         }
-        if let Some((packet, age)) = before {
+        if let Some((packet, age)) = before.filter(|(packet, _)| packet.number >= self.path_since) {
             self.rtt.sample(now, (now - packet.at).saturating_sub(age));
         }
         let newest = newest.and_then(|(number, age)| {
