@@ -14,6 +14,8 @@ const REMEMBERED: usize = 4;
 /// The least time after which a probe timeout may pass for that of the new path (RFC 9000, section 8.2.4: that of
 /// a path of which nothing is known).
 const LEAST: Duration = Duration::from_secs(1);
+/// The time between challenges does not grow beyond this.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// A path that is being validated.
 #[derive(Debug)]
@@ -23,7 +25,7 @@ pub(super) struct Probe {
     received: u64,
     sent: u64,
     challenges: [Option<PathData>; REMEMBERED],
-    /// Time between challenges, doubled with each, and when the next is due.
+    /// Time between challenges, doubled with each while it is short, and when the next is due.
     pause: Duration,
     next: Time,
     until: Time,
@@ -72,7 +74,7 @@ impl Probe {
         self.challenges.rotate_right(1);
         self.challenges[0] = Some(data);
         self.next = now + self.pause;
-        self.pause *= 2;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE.max(self.pause));
         data
     }
 

@@ -1,8 +1,10 @@
 //! A session: one stream of tensors one way, results and reports the other.
 
+mod admit;
 mod end;
 mod path;
 mod receive;
+mod timers;
 mod transmit;
 
 use std::collections::VecDeque;
@@ -26,10 +28,7 @@ use crate::send::{
 use crate::stats::Stats;
 use crate::time::Time;
 use crate::timer::{Timer, TimerTable};
-use crate::wire::{
-    ConnectionId, Ecn, FrameNumber, Load, MAX_DATAGRAM, MessageType, NoticeReason, Refusal,
-    TensorId,
-};
+use crate::wire::{ConnectionId, Ecn, FrameNumber, Load, MessageType, NoticeReason, TensorId};
 
 use end::Ending;
 
@@ -228,78 +227,6 @@ impl Session {
         self.tensors.live()
     }
 
-    /// Takes a datagram that arrived at `now`, its ECN codepoint not being known. Never fails: a bad one
-    /// is counted and leaves no other trace.
-    ///
-    /// # Errors
-    /// Why the datagram was refused, for logs: the refusal has been counted.
-    pub fn handle_datagram(&mut self, now: Time, datagram: &[u8]) -> Result<(), Refusal> {
-        self.handle_marked(now, Ecn::NotEct, datagram)
-    }
-
-    /// Takes a datagram that arrived at `now` with the ECN codepoint `ecn` in its IP header, which the
-    /// next reports tell the peer. It came from the path in use. In protected mode it is copied to be
-    /// decrypted, which [`handle_from`](Self::handle_from) spares.
-    ///
-    /// # Errors
-    /// As [`handle_datagram`](Self::handle_datagram).
-    pub fn handle_marked(&mut self, now: Time, ecn: Ecn, datagram: &[u8]) -> Result<(), Refusal> {
-        let from = self.paths.current();
-        if !self.guard.is_protected() {
-            let taken = self.take_plain(now, from, ecn, datagram);
-            return self.taken(now, datagram.len(), taken);
-        }
-        let mut copy = std::mem::take(&mut self.scratch);
-        copy.clear();
-        // A longer one is refused for its length.
-        copy.extend(datagram.iter().take(MAX_DATAGRAM + 1));
-        let taken = self.take_sealed(now, from, ecn, &mut copy);
-        self.scratch = copy;
-        self.taken(now, datagram.len(), taken)
-    }
-
-    /// Takes a datagram that arrived at `now` from the path `from` with the ECN codepoint `ecn` in its IP
-    /// header. In protected mode it is decrypted where it stands: its bytes are of no use afterwards.
-    ///
-    /// In protected mode the peer may move: a path that its newest datagram came from is probed, and is
-    /// used once it has answered. In plain mode nothing proves who sent a datagram, and the first path
-    /// that an accepted one came from stays in use.
-    ///
-    /// # Errors
-    /// As [`handle_datagram`](Self::handle_datagram).
-    pub fn handle_from(
-        &mut self,
-        now: Time,
-        from: PathId,
-        ecn: Ecn,
-        datagram: &mut [u8],
-    ) -> Result<(), Refusal> {
-        let taken = if self.guard.is_protected() {
-            self.take_sealed(now, from, ecn, datagram)
-        } else {
-            self.take_plain(now, from, ecn, datagram)
-        };
-        self.taken(now, datagram.len(), taken)
-    }
-
-    fn taken(
-        &mut self,
-        now: Time,
-        bytes: usize,
-        taken: Result<(), Refusal>,
-    ) -> Result<(), Refusal> {
-        self.stats.datagrams_received += 1;
-        self.stats.bytes_received += bytes as u64;
-        if let Err(refusal) = taken {
-            self.stats.refused.count(refusal);
-            if self.guard.cannot_open() {
-                self.end(now, EndReason::FailedOpenings);
-            }
-        }
-        self.after_change(now);
-        taken
-    }
-
     /// Does what is due at `now`: call it when the time of [`poll_timeout`](Self::poll_timeout) has
     /// come. Early or repeated calls do no harm.
     pub fn handle_timeout(&mut self, now: Time) {
@@ -392,7 +319,7 @@ impl Session {
             .sent(&sending, buffer.len(), cargo != Cargo::Other);
         self.stats.datagrams_sent += 1;
         self.stats.bytes_sent += buffer.len() as u64;
-        [self.stats.key_updates, self.stats.peer_key_updates] = self.guard.updates();
+        self.count_updates();
         self.set_timers(now);
         Some(Transmit {
             kind,
@@ -439,33 +366,6 @@ impl Session {
             prospect,
         };
         (&mut self.tensors, scope)
-    }
-
-    fn set_timers(&mut self, now: Time) {
-        let (tensors, scope) = self.tensors(now);
-        let end = tensors.next_end(now, scope.config, &scope.prospect);
-        let passing = tensors.next_passing(now, &scope.prospect);
-        let loss = self.loss_due();
-        let over = self.ending.is_some();
-        let mute = over || !self.paths.allows(usize::from(self.config.mss));
-        self.timers.set(Timer::Release, end);
-        self.timers.set(Timer::Tail, passing);
-        self.timers.set(Timer::Loss, loss.filter(|_| !over));
-        let report = self.feedback.due().filter(|_| !mute);
-        self.timers.set(Timer::Feedback, report);
-        let pace = self.rate.next();
-        self.timers
-            .set(Timer::Pace, (pace > now && !mute).then_some(pace));
-        let circuit = self.rate.circuit_due(self.rtt.timeout());
-        self.timers.set(Timer::Circuit, circuit.filter(|_| !over));
-        let result = self.results.due().filter(|_| !mute);
-        self.timers.set(Timer::Result, result);
-        let ping = self.ping_due(now);
-        self.timers.set(Timer::Ping, (!mute).then_some(ping));
-        let path = self.paths.due().filter(|_| !over);
-        self.timers.set(Timer::Path, path);
-        let close = self.ending.as_ref().and_then(Ending::due);
-        self.timers.set(Timer::Close, close);
     }
 
     fn circuit_changed(&mut self, change: Option<Change>) {

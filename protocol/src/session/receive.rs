@@ -4,103 +4,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::admit::Accepted;
 use super::{NOTICES, Session};
 use crate::event::{EndReason, Event, ReceivedResult, ReleaseReason, WHOLE_ON_WIRE};
 use crate::fec;
-use crate::paths::{PathId, Seen};
 use crate::rate::{Arrived, PeerLoad, Report};
 use crate::recv::{Arrival, Filed, Packet, Recovered};
 use crate::send::{Acknowledged, Cargo, Newest};
 use crate::time::{Time, micros};
 use crate::wire::{
-    self, Ecn, Feedback, FrameNumber, Header, KEY_PHASE, Message, MessageType, Notice,
-    PacketReport, Refusal, Repair, Results, TensorId, extend,
+    Ecn, Feedback, FrameNumber, Header, Message, MessageType, Notice, PacketReport, Repair,
+    Results, TensorId, extend,
 };
 
-/// When and how an accepted datagram came.
-#[derive(Clone, Copy, Debug)]
-struct Accepted {
-    now: Time,
-    from: PathId,
-    ecn: Ecn,
-    number: u64,
-}
-
 impl Session {
-    pub(super) fn take_plain(
-        &mut self,
-        now: Time,
-        from: PathId,
-        ecn: Ecn,
-        datagram: &[u8],
-    ) -> Result<(), Refusal> {
-        let header = self.head(datagram)?;
-        if !wire::crc_fits(datagram) {
-            return Err(Refusal::Integrity);
-        }
-        let number = self.arrivals.check(header.packet_number)?;
-        let body = wire::body(datagram, self.guard.trailer());
-        let message = Message::decode(&header, body)?;
-        self.paths.first(from);
-        let arrival = Accepted {
-            now,
-            from,
-            ecn,
-            number,
-        };
-        self.take_message(&arrival, &header, body, message);
-        Ok(())
-    }
-
-    /// The packet number is looked at before the tag: opening needs it, and a replay should cost nothing.
-    pub(super) fn take_sealed(
-        &mut self,
-        now: Time,
-        from: PathId,
-        ecn: Ecn,
-        datagram: &mut [u8],
-    ) -> Result<(), Refusal> {
-        let mut header = self.head(datagram)?;
-        let number = self.arrivals.check(header.packet_number)?;
-        let phase = header.flags & KEY_PHASE != 0;
-        let opened = self.guard.open(number, phase, datagram);
-        let opened = opened.ok_or(Refusal::Integrity)?;
-        header.flags &= !KEY_PHASE;
-        let body = wire::body(datagram, self.guard.trailer());
-        let message = Message::decode(&header, body)?;
-        let oldest = self.arrivals.oldest_after(number);
-        self.guard.accept(number, opened, oldest);
-        let probing = matches!(
-            message,
-            Message::PathChallenge(_) | Message::PathResponse(_)
-        );
-        self.paths.seen(&Seen {
-            now,
-            from,
-            size: datagram.len(),
-            leads: number >= self.arrivals.end() && !probing,
-            timeout: self.rtt.timeout(),
-        });
-        let arrival = Accepted {
-            now,
-            from,
-            ecn,
-            number,
-        };
-        self.take_message(&arrival, &header, body, message);
-        Ok(())
-    }
-
-    fn head(&self, datagram: &[u8]) -> Result<Header, Refusal> {
-        let connection = Some(self.config.local_connection);
-        let header = wire::head(datagram, self.guard.trailer(), connection)?;
-        if self.ending.is_some() {
-            return Err(Refusal::Ended);
-        }
-        Ok(header)
-    }
-
-    fn take_message(
+    pub(super) fn take_message(
         &mut self,
         arrival: &Accepted,
         header: &Header,
