@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::PathId;
-use crate::protection::challenge;
+use crate::protection::Entropy;
 use crate::time::Time;
 use crate::wire::PathData;
 
@@ -69,8 +69,8 @@ impl Probe {
     }
 
     /// The next challenge, made of `entropy` and a number that was never used with it.
-    pub(super) fn challenge(&mut self, now: Time, entropy: &[u8; 32], number: u64) -> PathData {
-        let data = PathData(challenge(entropy, number));
+    pub(super) fn challenge(&mut self, now: Time, entropy: &Entropy, number: u64) -> PathData {
+        let data = PathData(entropy.challenge(number));
         self.challenges.rotate_right(1);
         self.challenges[0] = Some(data);
         self.next = now + self.pause;

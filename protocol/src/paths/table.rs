@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::PathId;
 use super::probe::Probe;
-use crate::protection::Secrets;
+use crate::protection::{Entropy, Secrets};
 use crate::time::Time;
 use crate::wire::{HEADER_LEN, PathData, TRAILER_ROOM};
 
@@ -56,7 +56,7 @@ pub(crate) struct Paths {
     /// The newest challenge of the peer's, and where it came from.
     answer: Option<(PathId, PathData)>,
     /// What challenges are made of; none: the first path stays.
-    entropy: Option<[u8; 32]>,
+    entropy: Option<Entropy>,
     challenges: u64,
 }
 
@@ -67,7 +67,7 @@ impl Paths {
             state: State::Unknown,
             probe: None,
             answer: None,
-            entropy: secrets.and_then(Secrets::entropy).copied(),
+            entropy: secrets.and_then(Secrets::entropy),
             challenges: 0,
         }
     }

@@ -26,7 +26,7 @@ fn expand(secret: &[u8; 32], info: [&[u8]; 2]) -> [u8; 32] {
 }
 
 /// The 64 bits of the challenge with this number, of random bytes that the peer does not know.
-pub(crate) fn challenge(entropy: &[u8; 32], number: u64) -> [u8; 8] {
+pub(super) fn challenge(entropy: &[u8; 32], number: u64) -> [u8; 8] {
     let bits = expand(entropy, [PATH, &number.to_be_bytes()]);
     bits.first_chunk().copied().unwrap_or_default()
 }

@@ -17,7 +17,7 @@ pub use keys::Keys;
 pub use secrets::Secrets;
 
 pub(crate) use guard::Guard;
-pub(crate) use keys::challenge;
+pub(crate) use secrets::Entropy;
 
 /// Bytes of an AEAD tag: the trailer of protected mode.
 pub const TAG_LEN: usize = 16;

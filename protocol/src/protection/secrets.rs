@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Cipher;
+use super::{Cipher, keys};
 
 /// The secrets of one session, one for each direction, and the cipher that they are for.
 ///
@@ -15,7 +15,7 @@ pub struct Secrets {
     pub(super) cipher: Cipher,
     pub(super) send: [u8; 32],
     pub(super) receive: [u8; 32],
-    pub(super) entropy: Option<[u8; 32]>,
+    pub(super) entropy: Option<Entropy>,
 }
 
 impl Secrets {
@@ -35,7 +35,7 @@ impl Secrets {
     /// addresses that are not its own. Without them a session stays on its first path.
     #[must_use]
     pub const fn with_entropy(mut self, entropy: [u8; 32]) -> Self {
-        self.entropy = Some(entropy);
+        self.entropy = Some(Entropy(entropy));
         self
     }
 
@@ -45,8 +45,8 @@ impl Secrets {
         self.cipher
     }
 
-    pub(crate) const fn entropy(&self) -> Option<&[u8; 32]> {
-        self.entropy.as_ref()
+    pub(crate) fn entropy(&self) -> Option<Entropy> {
+        self.entropy.clone()
     }
 
     /// Whether something that must be of one session only is of both.
@@ -59,6 +59,23 @@ impl Secrets {
     /// Whether a datagram that is sent back to its sender would open there.
     pub(crate) fn is_symmetric(&self) -> bool {
         self.send == self.receive
+    }
+}
+
+/// Random bytes that one endpoint alone knows.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Entropy([u8; 32]);
+
+impl Entropy {
+    /// The 64 bits of the challenge with this number.
+    pub(crate) fn challenge(&self, number: u64) -> [u8; 8] {
+        keys::challenge(&self.0, number)
+    }
+}
+
+impl fmt::Debug for Entropy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Entropy")
     }
 }
 
