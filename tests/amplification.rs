@@ -66,6 +66,18 @@ impl World {
     }
 
     fn drain(&mut self, answers: bool) {
+        for _ in 0..100 {
+            self.transmit(answers);
+            let due = self.cloud.poll_timeout().map(|(at, _)| at);
+            if due.is_none_or(|at| at > self.now) {
+                return;
+            }
+            self.cloud.handle_timeout(self.now);
+        }
+        panic!("{:?} stays due", self.cloud.poll_timeout());
+    }
+
+    fn transmit(&mut self, answers: bool) {
         let mut buffer = Vec::new();
         while let Some(transmit) = self.cloud.poll_transmit(self.now, &mut buffer) {
             let balance = self.paths.entry(transmit.path).or_default();
@@ -95,9 +107,6 @@ impl World {
         }
         while self.cloud.poll_event().is_some() {}
         while self.edge.poll_event().is_some() {}
-        if let Some((at, _)) = self.cloud.poll_timeout() {
-            assert!(at > self.now, "due and not done");
-        }
     }
 }
 
