@@ -218,7 +218,7 @@ impl Edge {
             Err(error) => {
                 // A cloud looks at our certificate when the handshake is done for us.
                 let closed = connection.close_reason();
-                let about_us = closed.as_ref().and_then(alert::from_cloud);
+                let about_us = closed.as_ref().and_then(alert::at_edge);
                 connection.close(1_u32.into(), b"no session");
                 endpoint.wait_idle().await;
                 Err(match about_us {

@@ -24,6 +24,14 @@ pub(crate) fn anybody() -> EdgeIdentity {
 pub(crate) async fn start<O: Opener>(
     opener: O,
 ) -> (SocketAddr, mpsc::Receiver<CloudNotice>, oneshot::Sender<()>) {
+    start_as(opener, CloudIdentity::for_this_run().unwrap()).await
+}
+
+/// The same with a cloud that is, and lets in, whom `identity` says.
+pub(crate) async fn start_as<O: Opener>(
+    opener: O,
+    identity: CloudIdentity,
+) -> (SocketAddr, mpsc::Receiver<CloudNotice>, oneshot::Sender<()>) {
     let config = CloudConfig {
         listen: local(),
         data: local(),
@@ -32,7 +40,6 @@ pub(crate) async fn start<O: Opener>(
         sessions: 4,
         any_source: false,
     };
-    let identity = CloudIdentity::for_this_run().unwrap();
     let cloud = Cloud::bind(config, identity, Clock::start()).await.unwrap();
     let address = cloud.local_addr().unwrap();
     let (notices, inbox) = Cloud::notices();
