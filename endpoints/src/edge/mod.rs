@@ -28,6 +28,7 @@ use tokio::sync::mpsc;
 use crate::capture::Recorder;
 use crate::clock::Clock;
 use crate::datapath::{PathStats, SessionWatch};
+use crate::identity::{EdgeIdentity, Verified};
 use crate::stream::StreamDescription;
 
 use change::Change;
@@ -62,6 +63,7 @@ const GONE: &str = "the cloud went away";
 pub struct Edge {
     connector: Connector,
     base: Base,
+    verified: Verified,
     legs: Legs,
     gate: Gate,
     clock: Clock,
@@ -167,18 +169,21 @@ pub enum Outcome {
 }
 
 impl Edge {
-    /// Opens a session with the cloud at `cloud`, whose tensors take this route.
+    /// Opens a session with the cloud at `cloud`, if it is the right one by `identity`, whose tensors take
+    /// this route.
     ///
     /// # Errors
-    /// If nobody answers, or the cloud refuses: the message says why.
+    /// If nobody answers, or it is not the right cloud (a [`TrustError`](crate::identity::TrustError)), or
+    /// the cloud refuses: the message says why.
     pub async fn connect(
         cloud: SocketAddr,
+        identity: &EdgeIdentity,
         route: Route,
         stream: StreamDescription,
         protection: Protection,
         clock: Clock,
     ) -> Result<Self> {
-        Self::connect_recorded(cloud, route, stream, protection, clock, None).await
+        Self::connect_recorded(cloud, identity, route, stream, protection, clock, None).await
     }
 
     /// The same, with the datagrams in a capture, if there is one: of a carrier that has datagrams.
@@ -187,15 +192,23 @@ impl Edge {
     /// As [`connect`](Self::connect).
     pub async fn connect_recorded(
         cloud: SocketAddr,
+        identity: &EdgeIdentity,
         route: Route,
         stream: StreamDescription,
         protection: Protection,
         clock: Clock,
         recorder: Option<&Recorder>,
     ) -> Result<Self> {
-        Connector::new(vec![cloud], route, stream, protection, clock)
-            .connect(recorder)
-            .await
+        Connector::new(
+            vec![cloud],
+            identity.clone(),
+            route,
+            stream,
+            protection,
+            clock,
+        )
+        .connect(recorder)
+        .await
     }
 
     /// An edge with its first session.
@@ -203,12 +216,13 @@ impl Edge {
         let (changes, inbox) = mpsc::channel(CHANGES);
         let (notices, noticed) = Notices::channel();
         let (deadline, clock) = (leg.deadline, leg.session.clock());
-        let mut legs = Legs::default();
+        let (mut legs, verified) = (Legs::default(), link.verified.clone());
         legs.add_link(link);
         legs.succeed(leg);
         Self {
             connector,
             base,
+            verified,
             legs,
             gate: Gate::new(DropRule::Off, deadline),
             clock,
@@ -219,6 +233,12 @@ impl Edge {
             notices,
             noticed: Some(noticed),
         }
+    }
+
+    /// Why the cloud is taken for the right one.
+    #[must_use]
+    pub const fn verified(&self) -> &Verified {
+        &self.verified
     }
 
     /// Sets whether the edge tries to come back to a cloud that went away; default
