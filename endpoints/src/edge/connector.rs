@@ -126,22 +126,23 @@ impl Connector {
             SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
             SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
         };
-        let endpoint = quic::client(any, self.route.tuning(), &self.identity)?;
-        let (path, local) = match self.route.carrier {
+        let (tuning, identity) = (self.route.tuning(), &self.identity);
+        let (endpoint, path) = match self.route.carrier {
             Carrier::Udp => {
+                // QUIC and TSP share a port.
                 let path = DataPath::bind_with(any, self.clock, self.route.gso).await;
                 let path = path.context("cannot open a UDP socket")?;
-                let local = path.local_addr();
-                (Some(path), local)
+                let socket = path.quic_socket().context("a data path without a socket")?;
+                (quic::client_on(socket, tuning, identity)?, Some(path))
             }
             Carrier::QuicDatagram => {
                 let path = DataPath::without_socket(self.clock);
-                (Some(path), endpoint.local_addr()?)
+                (quic::client(any, tuning, identity)?, Some(path))
             }
-            Carrier::QuicStream | Carrier::Tcp => (None, any),
+            Carrier::QuicStream | Carrier::Tcp => (quic::client(any, tuning, identity)?, None),
         };
         if let (Some(recorder), Some(path)) = (recorder, &path) {
-            path.record(recorder.tap(Role::Edge, local));
+            path.record(recorder.tap(Role::Edge, endpoint.local_addr()?));
         }
         Ok(Base {
             endpoint,
