@@ -294,7 +294,7 @@ mod tests {
         let counting = tokio::spawn(async move {
             let handshakes = Handshakes::default();
             let (mut connections, mut validated) = (Vec::new(), 0);
-            let mut tasks = JoinSet::<Result<quinn::Connection, _>>::new();
+            let mut tasks: JoinSet<Result<quinn::Connection, _>> = JoinSet::new();
             while connections.len() < EDGES {
                 tokio::select! {
                     Some(connection) = tasks.join_next() => connections.extend(connection.unwrap().ok()),
