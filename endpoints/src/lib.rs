@@ -13,6 +13,7 @@
 //! - [`description`]: what a model's images have to look like, and what its classes are called.
 //! - [`images`]: pictures, and sets of them with labels.
 //! - [`digest`]: SHA-256 digests of models, bundles and images.
+//! - [`store`]: what edges upload, on disk by digest.
 //! - [`statistics`]: intervals of accuracies, percentiles of latencies.
 
 #![forbid(unsafe_code)]
@@ -41,4 +42,5 @@ pub mod shutdown;
 pub mod source;
 pub mod stand_in;
 pub mod statistics;
+pub mod store;
 pub mod stream;
