@@ -14,6 +14,7 @@
 //! - [`images`]: pictures, and sets of them with labels.
 //! - [`digest`]: SHA-256 digests of models, bundles and images.
 //! - [`store`]: what edges upload, on disk by digest.
+//! - [`vet`]: models of strangers, tried in a process of their own.
 //! - [`statistics`]: intervals of accuracies, percentiles of latencies.
 
 #![forbid(unsafe_code)]
@@ -44,3 +45,4 @@ pub mod stand_in;
 pub mod statistics;
 pub mod store;
 pub mod stream;
+pub mod vet;

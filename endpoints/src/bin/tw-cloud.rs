@@ -22,6 +22,7 @@ use tensorwire_endpoints::options::ModelOptions;
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::stand_in::handler::{Ledger, StandInOpener};
 use tensorwire_endpoints::stand_in::report::SessionReport;
+use tensorwire_endpoints::vet;
 use tensorwire_protocol::wire::ConnectionId;
 
 /// Receives feature tensors, fills what was lost, finishes the inference, sends results back.
@@ -97,6 +98,9 @@ fn parse_budget(text: &str) -> Result<Duration, String> {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = vet::child_process() {
+        return code;
+    }
     shutdown::report(run(Options::parse()))
 }
 

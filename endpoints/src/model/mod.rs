@@ -29,7 +29,7 @@ mod scores;
 mod shape;
 mod split;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::fs::File;

@@ -1,11 +1,13 @@
 //! Files that are refused, or run as they are.
 
 use prost::Message as _;
-use tract_onnx::pb::GraphProto;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
+use tract_onnx::pb::{
+    AttributeProto, GraphProto, SparseTensorProto, StringStringEntryProto, TensorProto,
+};
 
-use super::graph::{file, load, residual, value};
-use super::image;
+use super::graph::{file, node, residual, value, with_int};
+use super::{image, load};
 use crate::model::*;
 
 #[test]
@@ -113,4 +115,80 @@ fn damaged_files_are_refused_or_run() {
         flipped[bit / 8] ^= 1 << (bit % 8);
         try_it(&flipped);
     }
+}
+
+#[test]
+fn weights_that_lie_elsewhere_are_found_wherever_they_are_named() {
+    let outside = || TensorProto {
+        name: "passwords".to_owned(),
+        data_type: DataType::Float as i32,
+        dims: vec![4],
+        external_data: vec![StringStringEntryProto {
+            key: "location".to_owned(),
+            value: "/etc/passwd".to_owned(),
+        }],
+        ..TensorProto::default()
+    };
+    let attribute = |change: &dyn Fn(&mut AttributeProto)| {
+        let mut attribute = AttributeProto::default();
+        change(&mut attribute);
+        let mut graph = residual();
+        graph.node[1].attribute.push(attribute);
+        graph
+    };
+    let mut weights = residual();
+    weights.initializer.push(outside());
+    let graphs = [
+        weights,
+        attribute(&|attribute| attribute.t = Some(outside())),
+        attribute(&|attribute| attribute.tensors.push(outside())),
+        attribute(&|attribute| {
+            attribute.sparse_tensor = Some(SparseTensorProto {
+                values: Some(outside()),
+                ..SparseTensorProto::default()
+            });
+        }),
+        attribute(&|attribute| {
+            attribute.g = Some(GraphProto {
+                initializer: vec![outside()],
+                ..GraphProto::default()
+            });
+        }),
+    ];
+    for graph in graphs {
+        let error = load(graph).unwrap_err();
+        let named = matches!(&error, ModelError::ExternalData { tensor } if tensor == "passwords");
+        assert!(named, "{error}");
+    }
+}
+
+#[test]
+fn a_stranger_s_model_costs_what_it_cost_before() {
+    let upload = |graph: GraphProto| {
+        let bytes = file(graph).encode_to_vec();
+        Model::from_upload(&bytes).and_then(|model| model.cloud("add_1"))
+    };
+    upload(residual()).unwrap();
+    let mut inner = residual();
+    inner.node[1].attribute.push(AttributeProto {
+        name: "body".to_owned(),
+        g: Some(GraphProto::default()),
+        ..AttributeProto::default()
+    });
+    let error = upload(inner).unwrap_err();
+    assert!(matches!(error, ModelError::Subgraph { .. }), "{error}");
+    // As many columns as there are entries that are not 0.
+    let mut dynamic = residual();
+    dynamic.node.splice(
+        11..12,
+        [
+            node("NonZero", &["flat"], "where"),
+            node("ReduceMax", &["where"], "count"),
+            with_int(node("Cast", &["count"], "count_f32"), "to", 1),
+            node("Gemm", &["flat", "w_head"], "plain"),
+            node("Add", &["plain", "count_f32"], "logits"),
+        ],
+    );
+    let error = upload(dynamic).unwrap_err();
+    assert!(matches!(error, ModelError::UnknownSize { .. }), "{error}");
 }
