@@ -123,14 +123,15 @@ async fn answers(cloud: SocketAddr, first: usize) -> (usize, anyhow::Result<()>)
 async fn garbage_and_oversized_messages_get_no_session_and_harm_no_other() {
     let (cloud, mut notices, _stop) = start(Counting).await;
     let client = quic::client(local(), quic::Tuning::default()).unwrap();
-    let long_version = [0x82, 0x00, 0x81, 0xA1, 0x00, 0x18, 0x63];
+    // [0, {0: 98, 1: 99}]
+    let long_version = [0x82, 0x00, 0xA2, 0x00, 0x18, 0x62, 0x01, 0x18, 0x63];
     let cases: [(&[u8], &str); 4] = [
         (b"\x00\x05hello", "does not decode"),
         (b"\xFF\xFFtoo long", "at most"),
         (b"\x00\x00", "does not decode"),
         (
             &[&[0, long_version.len() as u8][..], &long_version].concat(),
-            "version 99",
+            "version 98 to 99",
         ),
     ];
     for (bytes, expected) in cases {

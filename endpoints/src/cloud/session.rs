@@ -11,7 +11,12 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::{Answer, CloudNotice, Opener, TensorHandler};
 use crate::carrier::{Carrier, Carriers, quic_stream, tcp};
-use crate::control::{self, Accept, ControlError, Message, Open, Refuse, RefuseCode};
+use crate::control::channel::write;
+use crate::control::limits::{HELLO_TIMEOUT, MAX_SESSIONS};
+use crate::control::{
+    Accept, Capabilities, Ciphers, CloseCode, ControlError, ControlReader, Features, Message, Open,
+    Refuse, RefuseCode, SessionLimits, SessionNumber, VERSIONS, Welcome,
+};
 use crate::datapath::{DataPath, SessionHandle};
 use crate::stream::StreamDescription;
 
@@ -39,24 +44,48 @@ pub(super) struct Shared<O> {
 /// The control stream of an edge that has asked for something.
 struct Asked {
     send: quinn::SendStream,
-    receive: quinn::RecvStream,
+    receive: ControlReader,
     /// What it asked for, or why that cannot be granted.
     open: Result<Open, Refuse>,
 }
 
-/// Waits for the first message of an edge.
-async fn asked(connection: &quinn::Connection) -> Result<Asked, ControlError> {
-    let (send, mut receive) = connection
+/// Waits for the first messages of an edge.
+async fn asked(connection: &quinn::Connection, carriers: Carriers) -> Result<Asked, ControlError> {
+    let (mut send, receive) = connection
         .accept_bi()
         .await
         .map_err(|error| ControlError::ended(&error))?;
-    let open = match control::receive(&mut receive).await {
-        Ok(Message::Open(open)) => Ok(open),
-        Ok(_) => return Err(ControlError::Unexpected { expected: "Open" }),
+    let mut receive = ControlReader::new(receive);
+    let version = match receive.next_within(HELLO_TIMEOUT, "Hello").await {
+        Ok(Message::Hello(hello)) => hello.versions().common(VERSIONS),
+        Ok(other) => {
+            return Err(ControlError::Unexpected {
+                expected: "Hello",
+                found: other.name(),
+            });
+        }
         Err(error @ ControlError::Version(_)) => {
-            Err(Refuse::new(RefuseCode::Version, error.to_string()))
+            let open = Err(Refuse::new(RefuseCode::Version, error.to_string()));
+            return Ok(Asked {
+                send,
+                receive,
+                open,
+            });
         }
         Err(error) => return Err(error),
+    };
+    let capabilities = Capabilities::new(carriers.bits(), Ciphers::ALL, Features::default());
+    let limits = SessionLimits::new(u64::MAX, MAX_SESSIONS);
+    let welcome = Welcome::new(version.unwrap_or(VERSIONS.highest), capabilities, limits);
+    write(&mut send, &welcome.into()).await?;
+    let open = match receive.next_within(HELLO_TIMEOUT, "Open").await? {
+        Message::Open(open) => Ok(*open),
+        other => {
+            return Err(ControlError::Unexpected {
+                expected: "Open",
+                found: other.name(),
+            });
+        }
     };
     Ok(Asked {
         send,
@@ -69,14 +98,15 @@ impl<O: Opener> Shared<O> {
     /// Serves one edge, from its first message to its last.
     pub(super) async fn serve_edge(&self, connection: &quinn::Connection) {
         let peer = connection.remote_address();
-        let refused = match tokio::time::timeout(OPEN_TIMEOUT, asked(connection)).await {
-            Ok(Ok(asked)) => match self.negotiate(connection, asked).await {
-                Ok(running) => return running.run(connection, &self.notices).await,
-                Err(reason) => reason,
-            },
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "it asked for no session in time".to_owned(),
-        };
+        let refused =
+            match tokio::time::timeout(OPEN_TIMEOUT, asked(connection, self.carriers)).await {
+                Ok(Ok(asked)) => match self.negotiate(connection, asked).await {
+                    Ok(running) => return running.run(connection, &self.notices).await,
+                    Err(reason) => reason,
+                },
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "it asked for no session in time".to_owned(),
+            };
         connection.close(1_u32.into(), b"no session");
         self.notify(CloudNotice::Refused {
             peer,
@@ -96,6 +126,7 @@ impl<O: Opener> Shared<O> {
             open,
         } = asked;
         let peer = connection.remote_address();
+        let session = open.as_ref().ok().map(|open| open.session);
         let granted = match open {
             Ok(open) => self.grant(open, connection).await,
             Err(refuse) => Err(refuse),
@@ -105,8 +136,8 @@ impl<O: Opener> Shared<O> {
                 let id = granted.session.connection();
                 let carrier = granted.carrier;
                 let port = self.data_port(carrier);
-                let accept = Accept::new(id.value(), port);
-                let accepted = control::send(&mut send, &Message::Accept(accept)).await;
+                let accept = Accept::new(session.unwrap_or(SessionNumber(0)), id.value(), port);
+                let accepted = write(&mut send, &accept.into()).await;
                 accepted.map_err(|error| error.to_string())?;
                 let stream = Box::new(granted.stream.clone());
                 self.notify(CloudNotice::Opened {
@@ -123,7 +154,8 @@ impl<O: Opener> Shared<O> {
             }
             Err(refuse) => {
                 let reason = refuse.reason.clone();
-                let told = control::send(&mut send, &Message::Refuse(refuse)).await;
+                let refuse = Refuse { session, ..refuse };
+                let told = write(&mut send, &refuse.into()).await;
                 if told.is_ok() && send.finish().is_ok() {
                     // So that the end of the connection does not overtake the message.
                     let _ = tokio::time::timeout(OPEN_TIMEOUT, send.stopped()).await;
@@ -142,7 +174,7 @@ impl<O: Opener> Shared<O> {
 
     /// The carrier that an edge asks for, if it is offered.
     fn carrier(&self, open: &Open) -> Result<Carrier, Refuse> {
-        let code = open.carrier.unwrap_or(Carrier::Udp.code());
+        let code = open.carrier;
         let carrier = Carrier::from_code(code);
         match carrier.filter(|carrier| self.carriers.contains(*carrier)) {
             Some(carrier) => Ok(carrier),
@@ -257,7 +289,7 @@ struct Granted {
 /// A session at work.
 struct Running {
     granted: Granted,
-    receive: quinn::RecvStream,
+    receive: ControlReader,
     /// Dropping it would finish the stream, which the edge takes for the end.
     _send: quinn::SendStream,
 }
@@ -279,7 +311,7 @@ impl Running {
             tokio::task::spawn_blocking(move || answer_all(handler, events, &session, &runtime))
         };
         let mut worked = None;
-        let mut last = std::pin::pin!(control::receive(&mut self.receive));
+        let mut last = std::pin::pin!(self.receive.next());
         let message = tokio::select! {
             message = &mut last => Some(message),
             result = &mut worker => {
@@ -294,7 +326,7 @@ impl Running {
             }
         };
         let (failed, reason) = match (message, &worked) {
-            (Some(Ok(Message::Close(close))), _) if close.code == 0 => {
+            (Some(Ok(Message::Close(close))), _) if close.code() == CloseCode::Done => {
                 (false, "the edge is done".to_owned())
             }
             (Some(Ok(Message::Close(close))), _) => {
@@ -302,10 +334,11 @@ impl Running {
             }
             (_, Some(Ok(()))) => (true, session.end_reason().to_owned()),
             (_, Some(Err(_))) => (true, "the model's thread failed".to_owned()),
-            (Some(Ok(_)), None) => (
-                false,
-                ControlError::Unexpected { expected: "Close" }.to_string(),
-            ),
+            (Some(Ok(other)), None) => {
+                let (expected, found) = ("Close", other.name());
+                let error = ControlError::Unexpected { expected, found };
+                (false, error.to_string())
+            }
             (Some(Err(error)), None) => (false, error.to_string()),
             (None, None) => (false, "the edge is gone".to_owned()),
         };

@@ -20,7 +20,8 @@ use tokio::sync::mpsc;
 
 use crate::capture::Recorder;
 use crate::clock::Clock;
-use crate::control::{self, Close, ControlError, Message};
+use crate::control::channel::write;
+use crate::control::{Close, ControlError, ControlReader};
 use crate::datapath::{PathStats, SessionHandle, SessionWatch};
 use crate::quic;
 use crate::stream::StreamDescription;
@@ -42,7 +43,7 @@ pub struct Edge {
     endpoint: quinn::Endpoint,
     connection: quinn::Connection,
     control: quinn::SendStream,
-    _replies: quinn::RecvStream,
+    _replies: ControlReader,
     session: SessionHandle,
     events: mpsc::Receiver<Event>,
     deadline: Duration,
@@ -267,7 +268,7 @@ impl Edge {
     pub async fn close(mut self) {
         self.session.close().await;
         // The cloud may have gone first.
-        let _ = control::send(&mut self.control, &Message::Close(Close::done())).await;
+        let _ = write(&mut self.control, &Close::done().into()).await;
         let _ = self.control.finish();
         let wait = tokio::time::timeout(Duration::from_secs(1), self.connection.closed());
         let _ = wait.await;

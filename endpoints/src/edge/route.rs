@@ -10,9 +10,14 @@ use tokio::sync::mpsc;
 
 use crate::capture::{Recorder, Role};
 use crate::carrier::tcp::{self, Attach};
-use crate::carrier::{Carrier, Congestion, quic_stream};
+use crate::carrier::{Carrier, Carriers, Congestion, quic_stream};
 use crate::clock::Clock;
-use crate::control::{self, Accept, ControlError, Message, Open};
+use crate::control::channel::write;
+use crate::control::limits::HELLO_TIMEOUT;
+use crate::control::{
+    Accept, Capabilities, Ciphers, ControlError, ControlReader, Features, Hello, Message, Open,
+    SessionNumber,
+};
 use crate::datapath::{DataPath, SessionHandle};
 use crate::quic::Tuning;
 use crate::stream::StreamDescription;
@@ -39,7 +44,7 @@ pub struct Route {
 }
 
 /// Both halves of the control stream.
-pub(super) type Control = (quinn::SendStream, quinn::RecvStream);
+pub(super) type Control = (quinn::SendStream, ControlReader);
 
 impl Route {
     /// Checks that the parts of the route go together, and with a capture of its datagrams, if they are
@@ -169,23 +174,36 @@ impl Opening<'_> {
 
     /// Asks for the session; `id` is its connection ID here.
     async fn negotiate(&self, id: u32) -> Result<(Control, Accept)> {
-        let open = Open::new(self.stream.clone(), id).over(self.route.carrier);
+        let open = Open::new(SessionNumber(0), self.stream.clone(), id);
+        let open = open.over(self.route.carrier.code());
         let negotiated = tokio::time::timeout(OPEN_TIMEOUT, negotiate(self.connection, open)).await;
         negotiated.context("the cloud does not answer our request for a session")?
     }
 }
 
 async fn negotiate(connection: &quinn::Connection, open: Open) -> Result<(Control, Accept)> {
-    let (mut send, mut receive) = connection.open_bi().await?;
-    control::send(&mut send, &Message::Open(open)).await?;
-    match control::receive(&mut receive).await? {
-        Message::Accept(accept) if accept.data_port == 0 || accept.connection > 0x00FF_FFFF => {
-            bail!("the cloud accepts with a port or connection ID that cannot be")
-        }
-        Message::Accept(accept) => Ok(((send, receive), accept)),
+    let (mut send, receive) = connection.open_bi().await?;
+    let mut receive = ControlReader::new(receive);
+    let capabilities = Capabilities::new(Carriers::ALL.bits(), Ciphers::ALL, Features::default());
+    write(&mut send, &Hello::new(capabilities).into()).await?;
+    match receive.next_within(HELLO_TIMEOUT, "Welcome").await? {
+        Message::Welcome(_) => {}
         Message::Refuse(refuse) => bail!("the cloud refuses: {}", refuse.shown()),
-        _ => Err(ControlError::Unexpected {
+        other => {
+            return Err(ControlError::Unexpected {
+                expected: "Welcome or Refuse",
+                found: other.name(),
+            }
+            .into());
+        }
+    }
+    write(&mut send, &open.into()).await?;
+    match receive.next().await? {
+        Message::Accept(accept) => Ok(((send, receive), *accept)),
+        Message::Refuse(refuse) => bail!("the cloud refuses: {}", refuse.shown()),
+        other => Err(ControlError::Unexpected {
             expected: "Accept or Refuse",
+            found: other.name(),
         }
         .into()),
     }
