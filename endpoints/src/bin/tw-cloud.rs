@@ -18,7 +18,7 @@ use tensorwire_endpoints::clock::Clock;
 use tensorwire_endpoints::cloud::{Cloud, CloudConfig, CloudNotice};
 use tensorwire_endpoints::datapath::PathStats;
 use tensorwire_endpoints::lab::output::write_file;
-use tensorwire_endpoints::options::ModelOptions;
+use tensorwire_endpoints::options::{ModelOptions, PolicyOptions};
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::stand_in::handler::{Ledger, StandInOpener};
 use tensorwire_endpoints::stand_in::report::SessionReport;
@@ -62,6 +62,8 @@ struct Options {
     /// Sessions at a time, 1 to 256
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
     sessions: u16,
+    #[command(flatten)]
+    policy: PolicyOptions,
     /// Load no model: serve edges that were started with --stand-in, and no others, to measure the
     /// network
     #[arg(long, conflicts_with_all = ["model", "description", "split", "bundle", "conceal", "conceal_budget_ms"])]
@@ -87,7 +89,9 @@ Examples:
   tw-cloud --pcap cloud.pcapng
       captures what it receives and sends, for `tw-lab replay cloud.pcapng`
 
-Exit status: 0 after Ctrl-C, 1 on failure, 2 on wrong usage.";
+Ctrl-C or SIGTERM ends it once its edges are done, or the grace is over; a second one at once.
+
+Exit status: 0 after Ctrl-C, 1 on failure, 2 on wrong usage, 130 after a second Ctrl-C.";
 
 fn parse_budget(text: &str) -> Result<Duration, String> {
     let ms: f64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
@@ -129,6 +133,7 @@ async fn run(options: Options) -> Result<()> {
     let clock = Clock::start();
     // Bound first: a second cloud on the same port must not begin the capture of the first anew.
     let cloud = Cloud::bind(config, clock).await?;
+    let cloud = cloud.with_policy(options.policy.policy());
     let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
     if let Some(recorder) = &recorder {
         cloud
@@ -302,9 +307,13 @@ fn log(notice: &CloudNotice) {
             peer,
             carrier,
             stream,
+            name,
         } => eprintln!(
-            "session {:06x} opened by {peer} over {}: `{}` {}×{}×{}, deadline {} ms, MSS {}",
+            "session {:06x} opened by {}{peer} over {}: `{}` {}×{}×{}, deadline {} ms, MSS {}",
             connection.value(),
+            name.as_deref()
+                .map(|name| format!("{name} at "))
+                .unwrap_or_default(),
             carrier.name(),
             stream.split,
             stream.channels,

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use tensorwire_protocol::wire::{ConnectionId, FrameNumber, NoticeReason, TensorId};
+use tensorwire_protocol::wire::{ConnectionId, FrameNumber, Load, NoticeReason, TensorId};
 use tensorwire_protocol::{
     Config, ConfigError, Event, OutgoingResult, OutgoingTensor, Path, PeerLoad, ResultError,
     SendError, Stats,
@@ -56,6 +56,10 @@ pub struct PathStats {
     pub session: Stats,
     /// Tensors answered with `Busy`, because the application was behind.
     pub busy: u64,
+    /// Tensors that the application has answered.
+    pub answered: u64,
+    /// The load that the peer was told last; none before the first answer.
+    pub load: Option<Load>,
     /// Datagrams that the system, or QUIC, did not send.
     pub send_failed: u64,
 }

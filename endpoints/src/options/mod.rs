@@ -3,6 +3,7 @@
 mod carrier;
 mod codec;
 mod importance;
+mod policy;
 mod quality;
 mod rate;
 mod recovery;
@@ -26,6 +27,7 @@ use crate::model::{Dimensions, Model};
 pub use carrier::CarrierOptions;
 pub(crate) use codec::parse_clip;
 pub use codec::{CodecOptions, CoderName, MapName, slice_bytes};
+pub use policy::PolicyOptions;
 pub(crate) use quality::{JPEG_LEVELS, LEVELS, QUALITIES};
 pub use quality::{QualityOptions, describe};
 pub use rate::{DropRuleName, RateName, RateOptions, parse_rate};
