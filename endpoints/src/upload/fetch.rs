@@ -18,10 +18,7 @@ const FRUITLESS: u32 = 3;
 
 /// What a cloud lacks for a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by openers, field by field"
-)]
+#[expect(clippy::exhaustive_structs, reason = "made by openers, field by field")]
 pub struct Need {
     /// SHA-256 of it.
     pub digest: Digest,
@@ -35,7 +32,7 @@ pub struct Need {
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "it sends the blob, or it does not")]
 pub enum Reply<S> {
-    /// It comes.
+    /// It comes. A blob that is longer than it may be is refused by whoever asks.
     Coming {
         /// Bytes of the whole blob, as the edge says.
         total: u64,
@@ -60,7 +57,7 @@ pub trait Source: Send {
         need: Need,
         offset: u64,
         limit: u64,
-    ) -> impl Future<Output = Result<Reply<Self::Stream>, ControlError>> + Send;
+    ) -> impl Future<Output = Result<Reply<Self::Stream>, FetchError>> + Send;
 }
 
 /// Why a blob could not be had.

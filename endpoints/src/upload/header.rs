@@ -111,7 +111,10 @@ mod tests {
         let bytes = header.encode();
         assert_eq!(&bytes[..5], b"TWUP\x01");
         assert_eq!(&bytes[5..37], [0xAB; 32]);
-        assert_eq!(&bytes[37..], [0, 0, 0, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!(
+            &bytes[37..],
+            [0, 0, 0, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0, 0, 1, 2]
+        );
         assert_eq!(Header::decode(&bytes), Ok(header));
         let changed = |at: usize, to: u8| {
             let mut bytes = bytes;

@@ -90,7 +90,9 @@ impl Policy {
         if self.allows(digest) {
             return Ok(());
         }
-        let words = format!("this cloud runs listed files only, and the {what} {digest} is not on its list");
+        let words = format!(
+            "this cloud runs listed files only, and the {what} {digest} is not on its list"
+        );
         Err(Refuse::new(RefuseCode::NotAllowed, words))
     }
 }

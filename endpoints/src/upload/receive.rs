@@ -106,8 +106,14 @@ pub async fn receive(
         let most = total.saturating_sub(at).saturating_add(1);
         let mut rest = (&mut stream).take(most.min(PIECE as u64));
         let read = timeout(patience.stall, rest.read_buf(&mut piece)).await;
-        let (stalled, ended) = (read.is_err(), !matches!(read, Ok(Ok(1..))));
         let at = partial.offset() + piece.len() as u64;
+        let mut stalled = read.is_err();
+        let (since, from) = interval;
+        if since.elapsed() >= patience.stall {
+            stalled |= at - from < patience.least && at < total;
+            interval = (Instant::now(), at);
+        }
+        let ended = stalled || !matches!(read, Ok(Ok(1..)));
         // Small pieces are gathered, so that the disk is not asked for each.
         if ended || piece.len() >= PIECE / 2 || at >= total {
             let written = spawn_blocking(move || {
@@ -126,13 +132,6 @@ pub async fn receive(
                 (false, false) => Err(ReceiveError::Interrupted { at, total }),
                 (true, _) => Err(patience.exceeded()),
             };
-        }
-        let (since, from) = interval;
-        if since.elapsed() >= patience.stall {
-            if at - from < patience.least && at < total {
-                return Err(patience.exceeded());
-            }
-            interval = (Instant::now(), at);
         }
     }
 }

@@ -16,9 +16,7 @@ use super::verdict::Report;
 const STACK: usize = 1 << 20;
 /// Stack of the thread that loads a model that passed, bytes.
 pub(crate) const LOADER_STACK: usize = 4 << 20;
-/// What this process prefers to other processes of its owner: to be scheduled after them, and to be killed
-/// before them.
-const NICE: i32 = 5;
+/// Where memory runs out, this process is to go first.
 const OOM_SCORE: &str = "1000";
 
 /// What a child is asked for.
@@ -63,7 +61,7 @@ fn asked(mut arguments: impl Iterator<Item = OsString>) -> Option<Asked> {
 fn run(asked: Asked) -> ExitCode {
     // A model's panics are told in the report.
     std::panic::set_hook(Box::new(|_| {}));
-    sandbox::step_back(NICE, OOM_SCORE);
+    sandbox::step_back(OOM_SCORE);
     let status = File::open("/proc/self/status").ok();
     // In this order: Landlock takes a file descriptor, of which there may be none afterwards.
     let landlock = sandbox::landlock();

@@ -30,9 +30,11 @@ use std::time::{Duration, Instant};
 use crate::digest::Digest;
 use crate::store::{Blob, Store};
 
+pub(crate) use child::LOADER_STACK;
 pub use child::child_process;
 pub use error::VetError;
 pub use sandbox::Sandbox;
+pub(crate) use sandbox::step_aside;
 pub use verdict::Verdict;
 
 use process::Job;

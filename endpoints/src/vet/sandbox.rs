@@ -22,6 +22,15 @@ pub struct Sandbox {
     pub open: Vec<String>,
 }
 
+/// How much this gives way to others: a child, and the thread that loads what has passed, once more.
+pub(super) const NICE: i32 = 5;
+
+/// Lets this thread compute after others. On systems where that concerns the whole process, nothing changes.
+pub(crate) fn step_aside() {
+    #[cfg(target_os = "linux")]
+    linux::step_aside();
+}
+
 #[cfg(target_os = "linux")]
 pub(super) use linux::{landlock, limit, seccomp, step_back};
 
@@ -36,11 +45,16 @@ mod linux {
 
     use crate::vet::syscalls;
 
+    /// Linux counts niceness by thread.
+    pub(super) fn step_aside() {
+        let _ = process::nice(super::NICE);
+    }
+
     /// Lets others go first, and ends with the parent.
-    pub(in crate::vet) fn step_back(nice: i32, oom_score: &str) {
+    pub(in crate::vet) fn step_back(oom_score: &str) {
         // Courtesies: a child that may not is tried nevertheless.
         let _ = process::set_parent_process_death_signal(Some(Signal::KILL));
-        let _ = process::nice(nice);
+        let _ = process::nice(super::NICE);
         let _ = fs::write("/proc/self/oom_score_adj", oom_score);
     }
 
@@ -97,7 +111,7 @@ pub(super) use elsewhere::{landlock, limit, seccomp, step_back};
 mod elsewhere {
     use std::io;
 
-    pub(in crate::vet) fn step_back(_nice: i32, _oom_score: &str) {}
+    pub(in crate::vet) fn step_back(_oom_score: &str) {}
 
     pub(in crate::vet) fn limit(_memory: u64, _seconds: u64) -> io::Result<()> {
         Err(io::Error::from(io::ErrorKind::Unsupported))
