@@ -18,7 +18,7 @@ use crate::model::{CloudModel, Model, top_k};
 use crate::stand_in;
 use crate::stream::StreamDescription;
 use crate::upload::models::{Uploaded, needs};
-use crate::upload::{Policy, Uploads};
+use crate::upload::{Allowed, Uploads};
 use crate::vet::Verdict;
 
 /// Classes in a result.
@@ -110,7 +110,7 @@ pub struct ClassifierOpener {
     model: Arc<Model>,
     side: Option<SideInformation>,
     concealment: Concealment,
-    policy: Policy,
+    allowed: Allowed,
     uploads: Option<Arc<Uploads>>,
     /// The parts that sessions use now, by model and split: edges choose both, and must not fill memory with
     /// them.
@@ -132,16 +132,16 @@ impl ClassifierOpener {
             model,
             side,
             concealment,
-            policy: Policy::everything(),
+            allowed: Allowed::everything(),
             uploads: None,
             parts: Mutex::default(),
         }
     }
 
-    /// Runs only what `policy` allows; default everything.
+    /// Runs only what is allowed; default everything.
     #[must_use]
-    pub fn with_policy(mut self, policy: Policy) -> Self {
-        self.policy = policy;
+    pub fn with_allowed(mut self, allowed: Allowed) -> Self {
+        self.allowed = allowed;
         self
     }
 
@@ -200,7 +200,7 @@ impl ClassifierOpener {
     /// The model of a stream, if this cloud has it and may run it.
     fn served(&self, stream: &StreamDescription) -> Result<Served, Refuse> {
         let digest = Digest::from_bytes(stream.model);
-        self.policy.check("model", digest)?;
+        self.allowed.check("model", digest)?;
         if digest == self.model.digest() {
             let model = Arc::clone(&self.model);
             return Ok(Served {
@@ -268,7 +268,7 @@ impl ClassifierOpener {
         let own = self.side.as_ref().map(|side| side.digest);
         let wanted = stream.bundle.map(Digest::from_bytes);
         match (&self.uploads, wanted) {
-            (Some(uploads), Some(digest)) if Some(digest) != own && self.policy.allows(digest) => {
+            (Some(uploads), Some(digest)) if Some(digest) != own && self.allowed.allows(digest) => {
                 uploads.bundle(digest)
             }
             _ => Ok(None),
@@ -319,7 +319,7 @@ impl Opener for ClassifierOpener {
                 && side.map(|side| *side.digest.as_bytes()) == stream.bundle;
             let method = self.concealment.method;
             let has = (own, has_bundle);
-            let needs = needs(stream, &self.policy, has, method.needs_bundle())?;
+            let needs = needs(stream, &self.allowed, has, method.needs_bundle())?;
             uploads.fetch(needs, edge).await
         })
     }

@@ -15,10 +15,10 @@ use tensorwire_endpoints::capture::{self, Recorder, Role};
 use tensorwire_endpoints::carrier::Carrier;
 use tensorwire_endpoints::classifier::{ClassifierOpener, Concealment, advice};
 use tensorwire_endpoints::clock::Clock;
-use tensorwire_endpoints::cloud::{Cloud, CloudConfig, CloudNotice};
+use tensorwire_endpoints::cloud::{Cloud, CloudConfig, CloudNotice, Policy};
 use tensorwire_endpoints::datapath::PathStats;
 use tensorwire_endpoints::lab::output::write_file;
-use tensorwire_endpoints::options::{ModelOptions, PolicyOptions};
+use tensorwire_endpoints::options::{ModelOptions, PolicyOptions, UploadOptions};
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::stand_in::handler::{Ledger, StandInOpener};
 use tensorwire_endpoints::stand_in::report::SessionReport;
@@ -64,6 +64,8 @@ struct Options {
     sessions: u16,
     #[command(flatten)]
     policy: PolicyOptions,
+    #[command(flatten)]
+    uploads: UploadOptions,
     /// Load no model: serve edges that were started with --stand-in, and no others, to measure the
     /// network
     #[arg(long, conflicts_with_all = ["model", "description", "split", "bundle", "conceal", "conceal_budget_ms"])]
@@ -86,6 +88,8 @@ Examples:
       serves the built-in Fashion-MNIST model on 127.0.0.1:4433
   tw-cloud --listen 0.0.0.0:4433 --model m.onnx --description m.toml --bundle m.twb --conceal lmmse
       serves a model of your own on every interface
+  tw-cloud --listen 0.0.0.0:4433 --allow models.txt --cache-dir /var/cache/tensorwire
+      serves the models that the file lists, as edges bring them
   tw-cloud --pcap cloud.pcapng
       captures what it receives and sends, for `tw-lab replay cloud.pcapng`
 
@@ -133,7 +137,10 @@ async fn run(options: Options) -> Result<()> {
     let clock = Clock::start();
     // Bound first: a second cloud on the same port must not begin the capture of the first anew.
     let cloud = Cloud::bind(config, clock).await?;
-    let cloud = cloud.with_policy(options.policy.policy());
+    let cloud = cloud.with_policy(Policy {
+        upload_bytes: model.as_ref().map_or(0, |serving| serving.upload_limit),
+        ..options.policy.policy()
+    });
     let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
     if let Some(recorder) = &recorder {
         cloud
@@ -205,6 +212,8 @@ async fn run(options: Options) -> Result<()> {
 struct Serving {
     opener: ClassifierOpener,
     banner: String,
+    /// The largest upload, bytes.
+    upload_limit: u64,
 }
 
 impl Serving {
@@ -217,15 +226,20 @@ impl Serving {
         concealment
             .concealer(loaded.shape()?.as_tuple(), None, bundle)
             .map_err(|error| anyhow::anyhow!(advice(&error)))?;
+        let taken = options.uploads.uploads()?;
+        let allowed = options.uploads.allowed(&loaded, side.as_ref())?;
         let banner = format!(
-            "model       {} ({})\nconcealment {}",
+            "model       {} ({})\nconcealment {}\nuploads     {}",
             loaded.description.name,
             loaded.model.digest(),
-            options.conceal
+            options.conceal,
+            taken.banner
         );
+        let opener = ClassifierOpener::new(loaded.model, side, concealment);
         Ok(Self {
-            opener: ClassifierOpener::new(loaded.model, side, concealment),
+            opener: opener.with_allowed(allowed).with_uploads(taken.uploads),
             banner,
+            upload_limit: taken.limit,
         })
     }
 }

@@ -7,7 +7,7 @@ use std::thread;
 
 use tensorwire_concealment::Bundle;
 
-use super::Policy;
+use super::Allowed;
 use super::fetch::{Need, fetch};
 use super::receive::Patience;
 use super::wire::PeerSource;
@@ -181,17 +181,17 @@ impl Uploads {
     }
 }
 
-/// What a session needs of its edge if uploads are taken; the policy's refusal if it may not run.
+/// What a session needs of its edge if uploads are taken; the allowed's refusal if it may not run.
 pub(crate) fn needs(
     stream: &StreamDescription,
-    policy: &Policy,
+    allowed: &Allowed,
     has: (bool, bool),
     bundle_required: bool,
 ) -> Result<Vec<Need>, Refuse> {
     let (has_model, has_bundle) = has;
     let mut needs = Vec::new();
     let digest = Digest::from_bytes(stream.model);
-    policy.check("model", digest)?;
+    allowed.check("model", digest)?;
     if !has_model {
         let (kind, required) = (BlobKind::Model, true);
         needs.push(Need {
@@ -204,9 +204,9 @@ pub(crate) fn needs(
         && !has_bundle
     {
         if bundle_required {
-            policy.check("bundle", digest)?;
+            allowed.check("bundle", digest)?;
         }
-        if policy.allows(digest) {
+        if allowed.allows(digest) {
             let (kind, required) = (BlobKind::Bundle, bundle_required);
             needs.push(Need {
                 digest,

@@ -11,6 +11,7 @@ use super::fetch::{FetchError, Need, Reply, Source};
 use super::receive::{Patience, ReceiveError};
 use crate::cloud::{Peer, WantError};
 use crate::control::{ControlWriter, Missing, Offer, Want};
+use crate::edge::Blobs;
 
 /// What all streams of a connection may bring before it is read, while an upload comes, bytes.
 const UPLOAD_WINDOW: u32 = 1 << 20;
@@ -76,10 +77,9 @@ impl Source for PeerSource<'_> {
     }
 }
 
-impl Offers {
-    /// Answers a cloud's Want in a task of its own: with the blob on a stream, or with why it does not come.
-    pub fn answer_want(&self, want: &Want, connection: Connection, writer: ControlWriter) {
-        let (offers, want) = (self.clone(), want.clone());
+impl Blobs for Offers {
+    fn answer(&self, want: Want, connection: Connection, writer: ControlWriter) {
+        let offers = self.clone();
         tokio::spawn(async move {
             // Whatever breaks, the cloud notices.
             match offers.check(&want).await {
@@ -95,7 +95,9 @@ impl Offers {
             }
         });
     }
+}
 
+impl Offers {
     /// The length of what a cloud wants, if it can be had.
     async fn check(&self, want: &Want) -> Result<u64, String> {
         match self.length(want.digest()).await {

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use crate::control::{Refuse, RefuseCode};
 use crate::digest::{Digest, DigestParseError};
 
-/// How an allow-list names the model that is built in.
+/// How an allow-list names the model and bundle that are built in.
 const BUILT_IN: &str = "built-in";
 
 /// Which models and bundles a cloud takes and runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Policy {
+pub struct Allowed {
     /// None: all are.
     allowed: Option<BTreeSet<Digest>>,
 }
@@ -18,7 +18,7 @@ pub struct Policy {
 /// Why an allow-list cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum PolicyError {
+pub enum AllowListError {
     /// A line is neither a digest nor `built-in`.
     #[error("line {line} of the allow-list is neither a SHA-256 digest nor `built-in`: {reason}")]
     Line {
@@ -29,29 +29,29 @@ pub enum PolicyError {
     },
 }
 
-impl Policy {
+impl Allowed {
     /// Everything may run.
     #[must_use]
     pub fn everything() -> Self {
         Self::default()
     }
 
-    /// Only what a list names: a SHA-256 digest in hexadecimal a line, or `built-in` for the model with the
-    /// digest `built_in` and `its_bundle`. What follows after white space or `#`, and empty lines, are comments.
+    /// Only what a list names: a SHA-256 digest in hexadecimal a line, or `built-in` for what
+    /// is `built_in`. What follows after white space or `#`, and empty lines, are comments.
     ///
     /// # Errors
     /// If a line is something else.
-    pub fn list(text: &str, built_in: Digest, its_bundle: Digest) -> Result<Self, PolicyError> {
+    pub fn list(text: &str, built_in: [Digest; 2]) -> Result<Self, AllowListError> {
         let mut allowed = BTreeSet::new();
         for (index, line) in text.lines().enumerate() {
             let line = line.split('#').next().unwrap_or_default();
             match line.split_whitespace().next() {
                 None => {}
-                Some(BUILT_IN) => allowed.extend([built_in, its_bundle]),
+                Some(BUILT_IN) => allowed.extend(built_in),
                 Some(word) => {
                     let line = index + 1;
                     let digest = word.parse();
-                    allowed.insert(digest.map_err(|reason| PolicyError::Line { line, reason })?);
+                    allowed.insert(digest.map_err(|reason| AllowListError::Line { line, reason })?);
                 }
             }
         }
@@ -105,18 +105,18 @@ mod tests {
     fn lists_name_digests() {
         let [own, bundle, a, b, c] = [1, 2, 3, 4, 5].map(|byte| Digest::from_bytes([byte; 32]));
         let text = format!("# ours\n\n{a}  lite0.onnx\n  {b}# the other\n");
-        let policy = Policy::list(&text, own, bundle).unwrap();
-        assert!(policy.is_list() && policy.allows(a) && policy.allows(b));
-        assert!(!policy.allows(own) && !policy.allows(c));
-        let refuse = policy.check("model", c).unwrap_err();
+        let allowed = Allowed::list(&text, [own, bundle]).unwrap();
+        assert!(allowed.is_list() && allowed.allows(a) && allowed.allows(b));
+        assert!(!allowed.allows(own) && !allowed.allows(c));
+        let refuse = allowed.check("model", c).unwrap_err();
         assert_eq!(refuse.code(), RefuseCode::NotAllowed);
         assert!(refuse.reason.contains(&c.to_string()));
-        assert!(policy.with(c).allows(c));
-        let policy = Policy::list("built-in", own, bundle).unwrap();
-        assert!(policy.allows(own) && policy.allows(bundle) && !policy.allows(a));
-        let error = Policy::list("# x\nbuiltin", own, bundle).unwrap_err();
+        assert!(allowed.with(c).allows(c));
+        let allowed = Allowed::list("built-in", [own, bundle]).unwrap();
+        assert!(allowed.allows(own) && allowed.allows(bundle) && !allowed.allows(a));
+        let error = Allowed::list("# x\nbuiltin", [own, bundle]).unwrap_err();
         assert!(error.to_string().contains("line 2"), "{error}");
-        let everything = Policy::everything().with(a);
+        let everything = Allowed::everything().with(a);
         assert!(!everything.is_list() && everything.allows(c));
     }
 }
