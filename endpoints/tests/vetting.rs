@@ -1,9 +1,12 @@
 //! Models of strangers, tried by real children of the real program.
 
-#[expect(
-    clippy::duplicate_mod,
-    reason = "the ONNX files of the library's own tests"
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what goes wrong here fails the test"
 )]
+
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../src/model/tests/graph.rs"]
 mod graph;
