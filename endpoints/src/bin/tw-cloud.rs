@@ -185,11 +185,12 @@ async fn run(options: Options) -> Result<()> {
         write_file(path, &serde_json::to_vec(&sessions)?)?;
     }
     eprintln!(
-        "{} sessions, {} refused; {} tensors; {} datagrams that named no session",
+        "{} sessions, {} refused; {} tensors; {} datagrams that named no session, {} of QUIC dropped",
         totals.sessions,
         totals.refused,
         totals.tensors,
-        path.strays()
+        path.strays(),
+        path.port_stats().quic_dropped
     );
     capture::finish(recorder)
 }

@@ -121,12 +121,10 @@ impl Opening<'_> {
         let (config, events, clock) = (self.config.clone(), self.events.clone(), self.clock);
         let connection = &self.desk.connection;
         let session = if self.route.carrier == Carrier::Tcp {
-            let mut address = connection.remote_address();
-            address.set_port(accept.data_port);
             let attach = Attach {
                 control: connection,
                 id: ConnectionId::new(accept.connection),
-                address,
+                address: connection.remote_address(),
                 congestion: self.route.congestion,
             };
             tcp::connect(attach, config, clock, events).await?
