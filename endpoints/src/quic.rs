@@ -85,6 +85,8 @@ pub async fn connect(
     address: SocketAddr,
     identity: &EdgeIdentity,
 ) -> Result<(quinn::Connection, Verified)> {
+    // That of an attempt that was given up.
+    drop(identity.take_refusal());
     let connecting = endpoint.connect(address, identity.trust().server_name())?;
     let connection = connecting.await.map_err(|error| {
         if let Some(refused) = identity.take_refusal() {

@@ -167,8 +167,8 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    /// Binds the sockets of a cloud that is and lets in whom `identity` says. Where the data port is chosen by the system (0), TCP may get another number than
-    /// UDP.
+    /// Binds the sockets of a cloud that is, and lets in, whom `identity` says. Where the data port is chosen
+    /// by the system (0), TCP may get another number than UDP.
     ///
     /// # Errors
     /// If an address cannot be bound.
