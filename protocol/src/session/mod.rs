@@ -88,6 +88,8 @@ pub struct Session {
     rtt: Rtt,
     rate: Controller,
     peer_load: Option<PeerLoad>,
+    /// When the peer told it, by its own clock, microseconds.
+    load_told: Option<i64>,
     /// What the report that is being read tells of for the first time.
     arrived: Vec<Arrived>,
     /// Smoothed time from sending a packet to knowing that it was lost.
@@ -141,6 +143,7 @@ impl Session {
             rtt: Rtt::default(),
             rate: Controller::new(&config),
             peer_load: None,
+            load_told: None,
             arrived: Vec::new(),
             detection: None,
             last_ping: None,

@@ -220,11 +220,15 @@ impl Session {
 
     fn take_feedback(&mut self, now: Time, feedback: &Feedback<'_>) {
         self.clock.observe(now, feedback.report_timestamp);
-        if let Some(load) = feedback.load {
+        let made = self.rate.peer_time(feedback.report_timestamp);
+        // A report may be overtaken by a newer one.
+        if let Some(load) = feedback.load
+            && self.load_told.is_none_or(|told| told <= made)
+        {
+            self.load_told = Some(made);
             self.peer_load = Some(PeerLoad { load, at: now });
         }
         let begin = extend(u64::from(feedback.begin), 32, self.sent.next());
-        let at = self.rate.peer_time(feedback.report_timestamp);
         let in_flight = self.sent.in_flight();
         self.arrived.clear();
         let mut before: Option<(Acknowledged, Duration)> = None;
@@ -250,7 +254,7 @@ impl Session {
                     number,
                     sent: packet.at,
                     size: packet.size,
-                    arrival: age.map(|age| at.saturating_sub_unsigned(micros(age))),
+                    arrival: age.map(|age| made.saturating_sub_unsigned(micros(age))),
                     ecn,
                 });
             }
