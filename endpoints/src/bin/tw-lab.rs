@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tensorwire_endpoints::lab::{
-    calibrate, conceal, demo, inspect, link, quality, recovery, replay, split, trace,
+    calibrate, conceal, demo, inspect, link, load, quality, recovery, replay, split, trace,
 };
 use tensorwire_endpoints::shutdown;
 
@@ -22,6 +22,7 @@ enum Command {
     Demo(demo::Options),
     Inspect(inspect::Options),
     Link(link::Options),
+    Load(load::Options),
     Calibrate(calibrate::Options),
     Conceal(conceal::Options),
     Quality(quality::Options),
@@ -57,6 +58,7 @@ fn run(command: &Command) -> Result<()> {
         Command::Demo(options) => demo::run(options),
         Command::Inspect(options) => inspect::run(options),
         Command::Link(options) => link::run(options),
+        Command::Load(options) => load::run(options),
         Command::Calibrate(options) => calibrate::run(options),
         Command::Conceal(options) => conceal::run(options),
         Command::Quality(options) => quality::run(options),

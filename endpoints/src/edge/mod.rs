@@ -2,6 +2,7 @@
 
 mod answers;
 mod attempt;
+mod fleet;
 mod frame;
 mod gate;
 mod pipeline;
@@ -33,6 +34,7 @@ use pipeline::Pipeline;
 use route::Opening;
 
 pub use attempt::Admitted;
+pub use fleet::{Fleet, Member};
 pub use frame::{Captured, Computed, Encoded, FrameSource};
 pub use route::Route;
 

@@ -17,6 +17,7 @@ pub mod demo;
 pub mod evaluate;
 pub mod inspect;
 pub mod link;
+pub mod load;
 pub mod loss;
 pub mod motion;
 pub mod output;
