@@ -17,9 +17,8 @@ use tensorwire_endpoints::classifier::{ClassifierOpener, Concealment, advice};
 use tensorwire_endpoints::clock::Clock;
 use tensorwire_endpoints::cloud::{Cloud, CloudConfig, CloudNotice};
 use tensorwire_endpoints::datapath::PathStats;
-use tensorwire_endpoints::identity::Name;
 use tensorwire_endpoints::lab::output::write_file;
-use tensorwire_endpoints::options::{CloudIdentityOptions, ModelOptions};
+use tensorwire_endpoints::options::{CloudIdentityOptions, ModelOptions, PolicyOptions};
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::stand_in::handler::{Ledger, StandInOpener};
 use tensorwire_endpoints::stand_in::report::SessionReport;
@@ -58,6 +57,8 @@ struct Options {
     /// Sessions at a time, 1 to 16384
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=16_384))]
     sessions: u16,
+    #[command(flatten)]
+    policy: PolicyOptions,
     /// Load no model: serve edges that were started with --stand-in, and no others, to measure the
     /// network
     #[arg(long, conflicts_with_all = ["model", "description", "split", "bundle", "conceal", "conceal_budget_ms"])]
@@ -83,7 +84,9 @@ Examples:
   tw-cloud --pcap cloud.pcapng
       captures what it receives and sends, for `tw-lab replay cloud.pcapng`
 
-Exit status: 0 after Ctrl-C, 1 on failure, 2 on wrong usage.";
+Ctrl-C or SIGTERM ends it once its edges are done, or the grace is over; a second one at once.
+
+Exit status: 0 after Ctrl-C, 1 on failure, 2 on wrong usage, 130 after a second Ctrl-C.";
 
 fn parse_budget(text: &str) -> Result<Duration, String> {
     let ms: f64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
@@ -119,6 +122,7 @@ async fn run(options: Options) -> Result<()> {
     let clock = Clock::start();
     // Bound first: a second cloud on the same port must not begin the capture of the first anew.
     let cloud = Cloud::bind(config, identity, clock).await?;
+    let cloud = cloud.with_policy(options.policy.policy());
     let local = cloud.local_addr();
     let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
     if let Some(recorder) = &recorder {
@@ -303,13 +307,13 @@ fn log(notice: &CloudNotice) {
         CloudNotice::Opened {
             connection,
             peer,
-            client,
             carrier,
             stream,
+            name,
         } => eprintln!(
             "session {:06x} opened by {} over {}: `{}` {}×{}×{}, deadline {} ms, MSS {}",
             connection.value(),
-            who(*peer, client.as_ref()),
+            who(*peer, name.as_deref()),
             carrier.name(),
             stream.split,
             stream.channels,
@@ -318,11 +322,9 @@ fn log(notice: &CloudNotice) {
             stream.deadline_ms,
             stream.mss
         ),
-        CloudNotice::Refused {
-            peer,
-            client,
-            reason,
-        } => eprintln!("refused {}: {reason}", who(*peer, client.as_ref())),
+        CloudNotice::Refused { peer, reason, name } => {
+            eprintln!("refused {}: {reason}", who(*peer, name.as_deref()))
+        }
         CloudNotice::Closed {
             connection,
             stats,
@@ -338,8 +340,8 @@ fn log(notice: &CloudNotice) {
 }
 
 /// An edge, by its name if it has one.
-fn who(peer: SocketAddr, client: Option<&Name>) -> String {
-    client.map_or_else(|| peer.to_string(), |name| format!("{name} ({peer})"))
+fn who(peer: SocketAddr, name: Option<&str>) -> String {
+    name.map_or_else(|| peer.to_string(), |name| format!("{name} ({peer})"))
 }
 
 fn log_stats(stats: &PathStats) {

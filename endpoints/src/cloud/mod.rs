@@ -1,33 +1,49 @@
 //! The cloud: accepts sessions over QUIC, receives their tensors by the carriers that it offers, answers
 //! each.
 
+mod connection;
+mod grant;
 mod handshakes;
+mod memory;
+mod peer;
+mod policy;
 mod session;
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use tensorwire_protocol::wire::{ConnectionId, ResultStatus};
 use tensorwire_protocol::{Event, ReceivedTensor};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
 
 use crate::carrier::{Carrier, Carriers, tcp};
 use crate::clock::Clock;
-use crate::control::Refuse;
+use crate::control::{CloseCode, Drain, Refuse};
 use crate::datapath::{DataPath, PathStats};
-use crate::identity::{CloudIdentity, Name};
+use crate::identity::CloudIdentity;
 use crate::quic;
 use crate::stream::StreamDescription;
 
+use grant::Shared;
 use handshakes::Handshakes;
-use session::Shared;
+use memory::Memory;
+
+pub use memory::session_memory;
+pub use peer::{Peer, WantError};
+pub use policy::Policy;
 
 /// Notices that may wait for whoever runs the cloud; further ones are not told.
 const NOTICES: usize = 1_024;
 /// Connections beyond the sessions that may be on their way to one, or to a refusal.
 const NEGOTIATING: usize = 16;
+/// How long the end of connections may take that did not end while the cloud drained.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// How often the system is asked for a port whose number is free for UDP and for TCP.
 const ATTEMPTS: u32 = 16;
@@ -48,6 +64,28 @@ pub trait Opener: Send + Sync + 'static {
     /// # Errors
     /// Why there can be no session of this stream.
     fn open(&self, stream: &StreamDescription) -> Result<Box<dyn TensorHandler>, Refuse>;
+
+    /// Gets what [`open`](Self::open) will need of `edge`, before it; default nothing. Must not block.
+    ///
+    /// # Errors
+    /// Why there can be no session of this stream.
+    fn prepare<'a>(&'a self, _stream: &'a StreamDescription, _edge: &'a Peer) -> Preparing<'a> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// A session in preparation.
+pub type Preparing<'a> = Pin<Box<dyn Future<Output = Result<(), Refuse>> + Send + 'a>>;
+
+/// How a cloud fares.
+#[derive(Clone, Debug)]
+enum Phase {
+    /// It serves.
+    Serving,
+    /// It takes no new sessions, and waits for those that it has.
+    Draining(Drain),
+    /// It waits no more.
+    Closing,
 }
 
 /// A handler's answer to a tensor.
@@ -73,21 +111,21 @@ pub enum CloudNotice {
         connection: ConnectionId,
         /// The edge's control address.
         peer: SocketAddr,
-        /// What the edge is called, if the cloud knows whom it lets in.
-        client: Option<Name>,
         /// How.
         carrier: Carrier,
         /// What it streams.
         stream: Box<StreamDescription>,
+        /// What the edge is called, if that is known.
+        name: Option<String>,
     },
     /// An edge did not get a session.
     Refused {
         /// The edge's control address.
         peer: SocketAddr,
-        /// What the edge is called, if it has shown that.
-        client: Option<Name>,
         /// Why.
         reason: String,
+        /// What the edge is called, if that is known.
+        name: Option<String>,
     },
     /// A session ended.
     Closed {
@@ -126,6 +164,7 @@ pub struct Cloud {
     path: DataPath,
     tcp: Option<tcp::Listener>,
     config: CloudConfig,
+    policy: Policy,
 }
 
 impl Cloud {
@@ -148,7 +187,15 @@ impl Cloud {
             path,
             tcp,
             config,
+            policy: Policy::default(),
         })
+    }
+
+    /// Serves by this policy instead of the default one.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
     }
 
     /// The address at which it listens.
@@ -181,8 +228,9 @@ impl Cloud {
         mpsc::channel(NOTICES)
     }
 
-    /// Serves edges until `stop` is ready, then closes every session. A caller that drops the future
-    /// instead leaves the threads of running sessions to end by themselves.
+    /// Serves edges until `stop` is ready. Then it drains: it tells its edges, takes no new sessions, and
+    /// waits for those that it has to be closed, as long as its [`Policy::grace`] lasts. A caller that
+    /// drops the future instead leaves the threads of running sessions to end by themselves.
     pub async fn serve<O: Opener>(
         self,
         opener: Arc<O>,
@@ -194,18 +242,23 @@ impl Cloud {
         } = self.config;
         let places = Arc::new(Semaphore::new(sessions + NEGOTIATING));
         let handshakes = Handshakes::default();
-        let sessions = Arc::new(Semaphore::new(sessions));
+        let grace = self.policy.grace;
+        let (phase, phases) = watch::channel(Phase::Serving);
         let shared = Arc::new(Shared {
             opener,
             identity: self.identity,
             path: self.path,
             tcp: self.tcp,
             carriers,
-            sessions,
+            sessions: Arc::new(Semaphore::new(sessions)),
+            count: Arc::new(AtomicUsize::new(0)),
+            memory: Memory::new(self.policy.memory),
+            policy: self.policy,
             notices,
+            phase: phases,
         });
         let mut stop = std::pin::pin!(stop);
-        let mut tasks = tokio::task::JoinSet::new();
+        let mut tasks = JoinSet::new();
         loop {
             let incoming = tokio::select! {
                 incoming = self.endpoint.accept() => incoming,
@@ -225,16 +278,28 @@ impl Cloud {
                 let peer = handshake.peer();
                 let connection = match handshake.finish().await {
                     Ok(connection) => connection,
-                    Err(error) => return shared.no_handshake(peer, &error),
+                    Err(error) => return connection::no_handshake(&shared, peer, &error),
                 };
                 match places.try_acquire() {
-                    Ok(_place) => shared.serve_edge(&connection).await,
-                    Err(_) => connection.close(1_u32.into(), b"too many edges"),
+                    Ok(_place) => connection::serve(shared, connection).await,
+                    Err(_) => connection.close(
+                        (CloseCode::Refused as u32).into(),
+                        b"this cloud has as many connections as it can hold",
+                    ),
                 }
             });
         }
-        self.endpoint
-            .close(0_u32.into(), b"the cloud is shutting down");
+        let drain = Drain::new(grace, "the cloud is shutting down");
+        phase.send_replace(Phase::Draining(drain));
+        let drained = drain_all(&self.endpoint, &mut tasks);
+        if tokio::time::timeout(grace, drained).await.is_err() {
+            phase.send_replace(Phase::Closing);
+            let _ = tokio::time::timeout(CLOSING, drain_all(&self.endpoint, &mut tasks)).await;
+        }
+        self.endpoint.close(
+            (CloseCode::ShuttingDown as u32).into(),
+            b"the cloud is shutting down",
+        );
         while tasks.join_next().await.is_some() {}
         self.endpoint.wait_idle().await;
     }
@@ -264,6 +329,18 @@ async fn bind(config: &CloudConfig, clock: Clock) -> Result<(DataPath, Option<tc
                     )
                 });
             }
+        }
+    }
+}
+
+/// Waits for every connection to end, and refuses new ones.
+async fn drain_all(endpoint: &quinn::Endpoint, tasks: &mut JoinSet<()>) {
+    loop {
+        tokio::select! {
+            ended = tasks.join_next() => if ended.is_none() {
+                return;
+            },
+            Some(incoming) = endpoint.accept() => incoming.refuse(),
         }
     }
 }

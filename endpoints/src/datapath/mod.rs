@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use quinn::AsyncUdpSocket;
-use tensorwire_protocol::wire::ConnectionId;
+use tensorwire_protocol::wire::{ConnectionId, Load};
 use tensorwire_protocol::{Config, ConfigError, Event, Path, PeerLoad, Stats};
 use tokio::sync::mpsc;
 
@@ -80,6 +80,10 @@ pub struct PathStats {
     pub session: Stats,
     /// Tensors answered with `Busy`, because the application was behind.
     pub busy: u64,
+    /// Tensors that the application has answered.
+    pub answered: u64,
+    /// The load that the peer was told last; none before the first answer.
+    pub load: Option<Load>,
     /// Datagrams that the system, or QUIC, did not send.
     pub send_failed: u64,
 }

@@ -177,3 +177,79 @@ const fn days(year: u64, month: u64, day: u64) -> u64 {
     };
     365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    fn certificate(common_name: &str, from: (i32, u8, u8), to: (i32, u8, u8)) -> Vec<u8> {
+        let mut params = CertificateParams::new(vec![]).unwrap();
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, "Example");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, common_name);
+        params.not_before = date_time_ymd(from.0, from.1, from.2);
+        params.not_after = date_time_ymd(to.0, to.1, to.2);
+        let key = KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap().der().to_vec()
+    }
+
+    #[test]
+    fn names_and_dates_are_those_it_was_made_with() {
+        // Years before 2050 are written in another way than those from then on.
+        for (from, to) in [
+            ((1970, 1, 1), (2049, 12, 31)),
+            ((2000, 2, 29), (2050, 1, 1)),
+            ((2024, 3, 1), (2100, 3, 1)),
+            ((1999, 12, 31), (4096, 1, 1)),
+        ] {
+            let der = certificate("camera 3", from, to);
+            let parsed = Parsed::read(&der).unwrap();
+            let seconds = |(year, month, day)| {
+                u64::try_from(date_time_ymd(year, month, day).unix_timestamp()).unwrap()
+            };
+            assert_eq!(parsed.not_before, seconds(from), "{from:?}");
+            assert_eq!(parsed.not_after, seconds(to), "{to:?}");
+            assert_eq!(parsed.common_name(), Some("camera 3"));
+            assert!(parsed.is_self_issued());
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_is_no_certificate() {
+        let der = certificate("x", (2020, 1, 1), (2030, 1, 1));
+        for end in 0..der.len() {
+            assert_eq!(
+                Parsed::read(&der[..end]).unwrap_err(),
+                NoCertificate,
+                "{end}"
+            );
+        }
+        let longer = [&der[..], &[0]].concat();
+        assert_eq!(Parsed::read(&longer).unwrap_err(), NoCertificate);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            if let Ok(parsed) = Parsed::read(&bytes) {
+                let _ = parsed.common_name();
+            }
+        }
+
+        #[test]
+        fn no_changed_byte_makes_it_panic(at: prop::sample::Index, to: u8) {
+            let mut der = certificate("x", (2020, 1, 1), (2050, 1, 1));
+            let at = at.index(der.len());
+            der[at] = to;
+            if let Ok(parsed) = Parsed::read(&der) {
+                let _ = parsed.common_name();
+            }
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ring::hkdf;
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
@@ -187,7 +187,7 @@ impl Made {
 pub(super) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let mut chain = Vec::new();
     for section in CertificateDer::pem_slice_iter(text) {
-        chain.push(section.map_err(|error| format!("damaged PEM: {error}"))?);
+        chain.push(section.map_err(|error| damaged(&error).to_owned())?);
     }
     match chain.len() {
         0 => {
@@ -210,12 +210,19 @@ fn key(text: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
         ));
     }
     PrivateKeyDer::from_pem_slice(text).map_err(|error| match error {
-        rustls::pki_types::pem::Error::NoItemsFound => {
+        pem::Error::NoItemsFound => {
             "there is no key in it; give PEM (-----BEGIN PRIVATE KEY-----)".to_owned()
         }
-        // Never with what was there.
-        _ => "the key is damaged PEM".to_owned(),
+        error => format!("the key is {}", damaged(&error)),
     })
+}
+
+/// What is wrong with PEM; never with what was there, which may be a key.
+fn damaged(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "damaged PEM: a section has no end",
+        _ => "damaged PEM",
+    }
 }
 
 /// Refuses a chain that peers would refuse.
@@ -226,15 +233,15 @@ fn check_chain(chain: &[CertificateDer<'static>], now: UnixTime) -> Result<(), S
         let parsed = Parsed::read(der).map_err(|error| format!("certificate {number}: {error}"))?;
         if issuer.is_some_and(|issuer| issuer != parsed.subject) {
             return Err(format!(
-                "wrong order: certificate {number} is not of the issuer of the one before it; put the \
-                 cloud's own certificate first, then its issuer's, and so on"
+                "wrong order: certificate {number} is not that of the issuer of the one before it; put the \
+                 certificate for the key first, then its issuer's, and so on"
             ));
         }
         let now = now.as_secs();
         if let Some(days) = now.checked_sub(parsed.not_after).filter(|past| *past > 0) {
             let days = days / 86_400;
             return Err(format!(
-                "certificate {number} expired {days} days ago; renew it"
+                "certificate {number} has expired, {days} days ago; renew it"
             ));
         }
         if parsed.not_before > now {
@@ -246,3 +253,6 @@ fn check_chain(chain: &[CertificateDer<'static>], now: UnixTime) -> Result<(), S
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -138,3 +138,61 @@ pub(super) fn shown(connection: &quinn::Connection) -> Option<CertificateDer<'st
     let chain = identity.downcast::<Vec<CertificateDer<'static>>>().ok()?;
     chain.into_iter().next()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Token;
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    #[test]
+    fn whoever_shows_one_of_what_is_taken_is_let_in() {
+        let token = Token::new("correct-horse-battery").unwrap();
+        let tokens = Tokens::new().with(name("cam-3"), token.digest());
+        let open = CloudIdentity::for_this_run().unwrap();
+        let by_token = open.clone().with_tokens(tokens.clone());
+        let clients = Clients::default().with_pin(Digest::of("a certificate"));
+        let by_certificate = open.clone().with_clients(clients.clone());
+        let by_either = by_token.clone().with_clients(clients);
+        let (right, wrong) = (token.reveal(), b"battery-horse-correct");
+        let nothing = |certificates| Err(Denied::Nothing { certificates });
+
+        assert_eq!(open.admit_by(None, b""), Ok(None));
+        assert_eq!(open.admit_by(None, wrong), Ok(None));
+        assert_eq!(by_token.admit_by(None, right), Ok(Some(name("cam-3"))));
+        assert_eq!(by_token.admit_by(None, wrong), Err(Denied::Token));
+        assert_eq!(by_token.admit_by(None, b""), nothing(false));
+        assert_eq!(
+            by_certificate.admit_by(Some(name("x")), b""),
+            Ok(Some(name("x")))
+        );
+        assert_eq!(by_certificate.admit_by(None, right), nothing(true));
+        assert_eq!(
+            by_either.admit_by(Some(name("x")), wrong),
+            Ok(Some(name("x")))
+        );
+        assert_eq!(by_either.admit_by(None, right), Ok(Some(name("cam-3"))));
+        assert_eq!(by_either.admit_by(None, wrong), Err(Denied::Token));
+        assert_eq!(by_either.admit_by(None, b""), nothing(true));
+
+        assert!(open.lets_anybody_in() && !by_token.lets_anybody_in());
+        assert_eq!(open.lets_in(), "anybody");
+        assert_eq!(by_token.lets_in(), "whoever knows the token");
+        let either = "whoever has the pinned certificate; whoever knows the token";
+        assert_eq!(by_either.lets_in(), either);
+    }
+
+    #[test]
+    fn an_empty_list_of_tokens_lets_nobody_in() {
+        let cloud = CloudIdentity::for_this_run()
+            .unwrap()
+            .with_tokens(Tokens::new());
+        assert_eq!(
+            cloud.admit_by(None, b"correct-horse-battery"),
+            Err(Denied::Token)
+        );
+    }
+}

@@ -148,3 +148,162 @@ impl KnownClouds {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const CLOUD: &str = "cloud.example:4433";
+
+    struct Folder(tempfile::TempDir);
+
+    impl Folder {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn clouds(&self) -> KnownClouds {
+            KnownClouds::at(self.0.path().join("state/known-clouds"))
+        }
+
+        fn with(&self, text: &str) -> KnownClouds {
+            let path = self.0.path().join("known-clouds");
+            let _ = fs::remove_file(&path);
+            state::create(&path, text.as_bytes()).unwrap();
+            KnownClouds::at(path)
+        }
+    }
+
+    #[test]
+    fn a_cloud_is_known_from_the_first_time_on() {
+        let folder = Folder::new();
+        let clouds = folder.clouds();
+        let (one, other) = (Digest::of("one"), Digest::of("other"));
+        assert_eq!(clouds.look_up(CLOUD, one).unwrap(), Knows::Nothing);
+        assert_eq!(clouds.meet(CLOUD, one).unwrap(), Knows::Nothing);
+        assert_eq!(clouds.meet(CLOUD, one).unwrap(), Knows::Cloud);
+        assert_eq!(clouds.look_up(CLOUD, one).unwrap(), Knows::Cloud);
+        assert_eq!(
+            clouds.look_up("Cloud.Example:4433", one).unwrap(),
+            Knows::Cloud
+        );
+        // Another port is another cloud.
+        assert_eq!(
+            clouds.meet("cloud.example:4434", other).unwrap(),
+            Knows::Nothing
+        );
+        let text = fs::read_to_string(clouds.path()).unwrap();
+        assert_eq!(
+            text,
+            format!("{HEADER}{CLOUD} {one}\ncloud.example:4434 {other}\n")
+        );
+    }
+
+    #[test]
+    fn another_certificate_is_refused_and_not_written() {
+        let folder = Folder::new();
+        let clouds = folder.clouds();
+        let (known, found) = (Digest::of("one"), Digest::of("other"));
+        clouds.meet(CLOUD, known).unwrap();
+        let before = fs::read(clouds.path()).unwrap();
+        for error in [clouds.look_up(CLOUD, found), clouds.meet(CLOUD, found)] {
+            let error = error.unwrap_err();
+            assert!(
+                matches!(error, TrustError::Changed { line: 2, .. }),
+                "{error:?}"
+            );
+            let text = error.to_string();
+            for part in [
+                &known.to_string(),
+                &found.to_string(),
+                "remove line 2 of ",
+                "somebody is between",
+            ] {
+                assert!(text.contains(part), "{text}");
+            }
+        }
+        assert_eq!(fs::read(clouds.path()).unwrap(), before);
+    }
+
+    #[test]
+    fn a_cloud_may_have_several_fingerprints() {
+        let folder = Folder::new();
+        let (old, new) = (Digest::of("old"), Digest::of("new"));
+        let clouds = folder.with(&format!("{CLOUD} {old}\n# since June\n\n{CLOUD}\t{new}"));
+        assert_eq!(clouds.look_up(CLOUD, old).unwrap(), Knows::Cloud);
+        assert_eq!(clouds.look_up(CLOUD, new).unwrap(), Knows::Cloud);
+        assert!(clouds.look_up(CLOUD, Digest::of("third")).is_err());
+        // The last line has no end.
+        assert_eq!(clouds.meet("b:1", new).unwrap(), Knows::Nothing);
+        assert_eq!(clouds.look_up(CLOUD, new).unwrap(), Knows::Cloud);
+        assert_eq!(clouds.look_up("b:1", new).unwrap(), Knows::Cloud);
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused_with_its_line() {
+        let folder = Folder::new();
+        let digest = Digest::of("x").to_string();
+        for line in [CLOUD, "b:1 123", &format!("b:1 {digest} more"), &digest] {
+            let clouds = folder.with(&format!("# comment\n{line}\n"));
+            let error = clouds
+                .look_up(CLOUD, Digest::of("x"))
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains("line 2 is not `HOST:PORT SHA256`"),
+                "{error}"
+            );
+            assert!(clouds.meet(CLOUD, Digest::of("x")).is_err());
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_others_can_change_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = Folder::new();
+        let clouds = folder.clouds();
+        clouds.meet(CLOUD, Digest::of("x")).unwrap();
+        fs::set_permissions(clouds.path(), fs::Permissions::from_mode(0o666)).unwrap();
+        let error = clouds
+            .look_up(CLOUD, Digest::of("x"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("can be changed by others"), "{error}");
+    }
+
+    #[test]
+    fn of_many_that_meet_a_cloud_at_once_one_is_the_first_and_no_line_is_lost() {
+        let folder = Folder::new();
+        let clouds = folder.clouds();
+        let firsts: usize = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|thread| {
+                    let clouds = &clouds;
+                    scope.spawn(move || {
+                        let own = format!("host-{thread}:1");
+                        assert_eq!(clouds.meet(&own, Digest::of(&own)).unwrap(), Knows::Nothing);
+                        let shared = clouds.meet(CLOUD, Digest::of("x")).unwrap();
+                        usize::from(shared == Knows::Nothing)
+                    })
+                })
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .sum()
+        });
+        assert_eq!(firsts, 1);
+        let text = fs::read_to_string(clouds.path()).unwrap();
+        assert_eq!(text.lines().count(), 1 + 8 + 1, "{text}");
+        for thread in 0..8 {
+            let own = format!("host-{thread}:1");
+            assert_eq!(
+                clouds.look_up(&own, Digest::of(&own)).unwrap(),
+                Knows::Cloud
+            );
+        }
+    }
+}

@@ -28,7 +28,7 @@ impl Privacy {
     /// Permission bits that must not be set, what they let others do, and better permissions.
     const fn forbids(self) -> (u32, &'static str, &'static str) {
         match self {
-            Self::Public => (0o002, "can be changed by everybody", "o-w"),
+            Self::Public => (0o002, "can be changed by others", "o-w"),
             Self::Group => (0o007, "can be read by everybody", "o-rwx"),
             Self::Owner => (0o077, "can be read by others than its owner", "600"),
         }
@@ -141,4 +141,64 @@ fn mode(file: &File) -> io::Result<u32> {
 #[cfg(not(unix))]
 fn mode(_file: &File) -> io::Result<u32> {
     Ok(0)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_file_must_be_as_private_as_its_kind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "content").unwrap();
+        // For each kind, the most open permissions that it may have, and one bit more.
+        for (privacy, may, more, words) in [
+            (Privacy::Public, 0o664, 0o666, "can be changed by others"),
+            (Privacy::Group, 0o660, 0o664, "can be read by everybody"),
+            (Privacy::Owner, 0o600, 0o640, "can be read by others"),
+        ] {
+            let permit = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode));
+            permit(may).unwrap();
+            assert_eq!(*read("it", &path, privacy).unwrap(), b"content");
+            permit(more).unwrap();
+            let error = read("it", &path, privacy).unwrap_err().to_string();
+            assert!(
+                error.contains(words) && error.contains("run `chmod"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_told_from_an_empty_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        assert!(open("it", &path, Privacy::Owner).unwrap().is_none());
+        let error = read("it", &path, Privacy::Owner).unwrap_err().to_string();
+        assert!(error.starts_with("cannot read it "), "{error}");
+        assert!(state_file(&path, 0).is_empty());
+    }
+
+    #[test]
+    fn no_file_is_read_beyond_the_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let most = usize::try_from(MAX_FILE).unwrap();
+        assert_eq!(state_file(&path, most).len(), most);
+        fs::write(&path, vec![b'x'; most + 1]).unwrap();
+        let error = read("it", &path, Privacy::Owner).unwrap_err();
+        assert!(matches!(error, IdentityError::TooLarge { .. }), "{error}");
+        // What says nothing of its size.
+        let error = read("it", Path::new("/dev/zero"), Privacy::Owner).unwrap_err();
+        assert!(matches!(error, IdentityError::TooLarge { .. }), "{error}");
+    }
+
+    fn state_file(path: &Path, len: usize) -> Zeroizing<Vec<u8>> {
+        crate::identity::state::create(path, &vec![b'x'; len]).unwrap();
+        read("it", path, Privacy::Owner).unwrap()
+    }
 }

@@ -4,7 +4,6 @@ use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::process;
 
 /// The folder of our state, by the XDG base directory specification: `tensorwire` in `$XDG_STATE_HOME`, or
 /// else in `~/.local/state`; none where neither is set to an absolute path.
@@ -57,7 +56,9 @@ pub fn create(path: &Path, bytes: &[u8]) -> io::Result<bool> {
         .file_name()
         .ok_or(io::ErrorKind::InvalidFilename)?
         .to_owned();
-    name.push(format!(".{}.tmp", process::id()));
+    // Unlike numbers of processes, it is nobody else's where several machines share the folder.
+    let number = getrandom::u64().map_err(io::Error::other)?;
+    name.push(format!(".{number:016x}.tmp"));
     let temporary = path.with_file_name(name);
     let made = write_new(&temporary, bytes).and_then(|()| {
         // Unlike a renamed file, a linked one replaces none.
@@ -72,8 +73,6 @@ pub fn create(path: &Path, bytes: &[u8]) -> io::Result<bool> {
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // Left by a process that was killed and had our number.
-    let _ = fs::remove_file(path);
     let mut file: File = private().write(true).create_new(true).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()

@@ -220,3 +220,133 @@ fn same(one: &Digest, other: &Digest) -> bool {
     let pairs = one.as_bytes().iter().zip(other.as_bytes());
     black_box(pairs.fold(0, |differ, (a, b)| black_box(differ | (a ^ b)))) == 0
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::identity::state;
+
+    const PLAIN: &str = "correct-horse-battery";
+
+    fn list(text: &str) -> Result<Tokens, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens");
+        state::create(&path, text.as_bytes()).unwrap();
+        Tokens::from_file(&path).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_token_is_known_by_its_digest_and_by_itself() {
+        let token = Token::random().unwrap();
+        let text = format!(
+            "# who may connect\n\ncam-3 {}\r\n  {PLAIN}  \n",
+            token.digest()
+        );
+        let tokens = list(&text).unwrap();
+        assert_eq!(tokens.len(), 2);
+        assert_eq!(tokens.check(token.reveal()).unwrap().as_str(), "cam-3");
+        assert_eq!(tokens.check(PLAIN.as_bytes()).unwrap().as_str(), "line-4");
+        let digest = token.digest().to_string();
+        for wrong in [
+            &b""[..],
+            b"correct-horse-batterz",
+            PLAIN[1..].as_bytes(),
+            digest.as_bytes(),
+        ] {
+            assert_eq!(tokens.check(wrong), None);
+        }
+        assert_eq!(tokens.check(&[b'x'; MAX_TOKEN + 1]), None);
+    }
+
+    #[test]
+    fn a_random_token_can_be_a_line_of_either_file() {
+        let (token, other) = (Token::random().unwrap(), Token::random().unwrap());
+        assert_ne!(token.reveal(), other.reveal());
+        let text = std::str::from_utf8(token.reveal()).unwrap();
+        assert_eq!(text.len(), 67);
+        assert!(list(text).unwrap().check(token.reveal()).is_some());
+        assert_eq!(Token::new(text).unwrap().digest(), token.digest());
+    }
+
+    #[test]
+    fn wrong_lines_are_named_and_not_shown() {
+        let digest = Digest::of("x").to_string();
+        for (text, words) in [
+            ("", "no token in it"),
+            ("# nothing\n", "no token in it"),
+            ("short\n", "line 1: a token of fewer than 16 characters"),
+            (&digest, "line 1: this looks like a SHA-256 digest"),
+            (
+                "\ncam-3 correct-horse-battery",
+                "line 2: a name is followed by the SHA-256",
+            ),
+            ("one two three", "line 1: expected `NAME SHA256`"),
+            (
+                &format!("a {digest}\na {digest}"),
+                "line 2: the name is there already",
+            ),
+            (
+                &format!("gr\u{f6}\u{df}e {digest}"),
+                "line 1: a name has 1 to 64 visible",
+            ),
+            (
+                &"x".repeat(MAX_TOKEN + 1),
+                "line 1: a token has at most 256",
+            ),
+        ] {
+            let error = list(text).unwrap_err();
+            assert!(error.contains(words), "{error}");
+            assert!(
+                !error.contains("horse") && !error.contains(&digest),
+                "{error}"
+            );
+        }
+        let many: String = (0..=MAX_TOKENS)
+            .map(|n| format!("n{n} {digest}\n"))
+            .collect();
+        assert!(list(&many).unwrap_err().contains("more than 4096 tokens"));
+    }
+
+    #[test]
+    fn a_token_file_holds_one_token() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let read = |text: &[u8]| {
+            let _ = fs::remove_file(&path);
+            state::create(&path, text).unwrap();
+            Token::from_file(&path).map_err(|error| error.to_string())
+        };
+        let token = read(format!("{PLAIN}\n").as_bytes()).unwrap();
+        assert_eq!(token.reveal(), PLAIN.as_bytes());
+        for (text, words) in [
+            (&b""[..], "it is empty"),
+            (b"\n\n", "it is empty"),
+            (b"guessable", "fewer than 16"),
+            (
+                b"correct-horse-battery\nstaple-correct-horse",
+                "one line of visible",
+            ),
+            (b"correct horse battery staple", "one line of visible"),
+            (b"\xFF\xFE0123456789abcdef", "it is no text"),
+            (&[b'x'; MAX_TOKEN + 1], "at most 256"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(words), "{error}");
+            assert!(
+                !error.contains("horse") && !error.contains("guessable"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_token_is_shown() {
+        let token = Token::new(PLAIN).unwrap();
+        assert_eq!(format!("{token:?}"), "Token(…)");
+        let tokens = Tokens::new().with(Name::new("cam-3").unwrap(), token.digest());
+        let shown = format!("{tokens:?}");
+        assert!(shown.contains("cam-3") && !shown.contains(&token.digest().to_string()));
+    }
+}

@@ -133,10 +133,19 @@ impl Trust {
     }
 
     /// The cloud that was there when an edge first came to `cloud` (`HOST:PORT`), by a file of known clouds.
-    #[must_use]
-    pub fn first_use(clouds: KnownClouds, cloud: &str) -> Self {
+    ///
+    /// # Errors
+    /// If `cloud` is nothing that a line of the file can begin with.
+    pub fn first_use(clouds: KnownClouds, cloud: &str) -> Result<Self, IdentityError> {
+        if cloud.is_empty()
+            || cloud.starts_with('#')
+            || !cloud.bytes().all(|b| b.is_ascii_graphic())
+        {
+            let why = format!("`{}` is no HOST:PORT", cloud.escape_debug());
+            return Err(IdentityError::Options(why));
+        }
         let cloud = cloud.to_ascii_lowercase();
-        Self::FirstUse { clouds, cloud }
+        Ok(Self::FirstUse { clouds, cloud })
     }
 
     /// The name that the handshake asks for.

@@ -115,21 +115,23 @@ impl CloudIdentityOptions {
             return Ok((identity, format!("from {}", cert.display())));
         }
         let in_state = || state::folder().map(|folder| folder.join(CLOUD_FILE));
-        match self.identity.clone().or_else(in_state) {
-            Some(path) => {
-                let identity = Identity::kept(&path)?;
-                Ok((identity, format!("self-signed, kept in {}", path.display())))
-            }
-            None if self.print_pin => Err(IdentityError::NoHome(
-                "say where the certificate is kept with --identity",
-            )),
-            None => {
-                let identity = Identity::for_this_run()?;
-                let words =
-                    "self-signed, for this run only (no home to keep it in; give --identity)";
-                Ok((identity, words.to_owned()))
-            }
+        let why = match self.identity.clone().or_else(in_state) {
+            Some(path) => match Identity::kept(&path) {
+                Ok(identity) => {
+                    let from = format!("self-signed, kept in {}", path.display());
+                    return Ok((identity, from));
+                }
+                // Of a folder that was not asked for. What is there but cannot be used is never passed over.
+                Err(error @ IdentityError::Write { .. }) if self.identity.is_none() => error,
+                Err(error) => return Err(error),
+            },
+            None => IdentityError::NoHome("say where the certificate is kept with --identity"),
+        };
+        if self.print_pin {
+            return Err(why);
         }
+        let words = format!("self-signed, for this run only: {why}");
+        Ok((Identity::for_this_run()?, words))
     }
 }
 
@@ -166,7 +168,7 @@ impl EdgeIdentityOptions {
             "say which cloud is the right one with --pin or --ca, or where to keep known clouds with \
              --known-clouds",
         ))?;
-        Ok(Trust::first_use(KnownClouds::at(file), cloud))
+        Trust::first_use(KnownClouds::at(file), cloud)
     }
 }
 
@@ -195,5 +197,32 @@ pub fn verified_words(verified: &Verified) -> String {
             "its certificate is NOT checked: whoever is on the path can read and forge all"
                 .to_owned()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_to_vouch_for_is_the_host() {
+        for (address, name) in [
+            ("cloud.example:4433", "cloud.example"),
+            ("192.0.2.7:4433", "192.0.2.7"),
+            ("[2001:db8::7]:4433", "2001:db8::7"),
+            ("cloud.example", "cloud.example"),
+        ] {
+            assert_eq!(host(address), name);
+        }
+    }
+
+    #[test]
+    fn fingerprints_may_be_written_as_other_programs_do() {
+        let plain = Digest::of("x").to_string();
+        let pairs: Vec<&str> = (0..32).map(|at| &plain[2 * at..2 * at + 2]).collect();
+        assert_eq!(parse_pin(&plain), Ok(Digest::of("x")));
+        let colons = pairs.join(":").to_uppercase();
+        assert_eq!(parse_pin(&colons), Ok(Digest::of("x")));
+        assert!(parse_pin("abc").unwrap_err().contains("--print-pin"));
     }
 }
