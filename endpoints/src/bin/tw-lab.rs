@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tensorwire_endpoints::lab::{
-    calibrate, conceal, demo, inspect, link, load, quality, recovery, replay, split, trace,
+    calibrate, conceal, demo, flood, inspect, link, load, quality, recovery, replay, split, trace,
 };
 use tensorwire_endpoints::shutdown;
 
@@ -20,6 +20,7 @@ struct Options {
 #[derive(Subcommand, Debug)]
 enum Command {
     Demo(demo::Options),
+    Flood(flood::Options),
     Inspect(inspect::Options),
     Link(link::Options),
     Load(load::Options),
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> Result<()> {
     match command {
         Command::Demo(options) => demo::run(options),
+        Command::Flood(options) => flood::run(options),
         Command::Inspect(options) => inspect::run(options),
         Command::Link(options) => link::run(options),
         Command::Load(options) => load::run(options),

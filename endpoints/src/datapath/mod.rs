@@ -13,6 +13,9 @@ mod socket;
 mod timers;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

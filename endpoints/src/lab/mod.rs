@@ -15,6 +15,7 @@ pub mod calibrate;
 pub mod conceal;
 pub mod demo;
 pub mod evaluate;
+pub mod flood;
 pub mod inspect;
 pub mod link;
 pub mod load;
