@@ -189,13 +189,13 @@ pub async fn connect(
         if let Some(refused) = identity.take_refusal() {
             return refused.into();
         }
-        let error = match alert::from_cloud(&error) {
-            Some(words) => anyhow::Error::new(error).context(words),
-            None => error.into(),
+        let words = match alert::at_edge(&error) {
+            Some(words) => format!("no session with {address}: {words}"),
+            None => format!(
+                "no cloud answers at {address}; is tw-cloud running there, and UDP let through?"
+            ),
         };
-        error.context(format!(
-            "no cloud answers at {address}; is tw-cloud running there, and UDP let through?"
-        ))
+        anyhow::Error::new(error).context(words)
     })?;
     match identity.confirm(&connection) {
         Ok(verified) => Ok((connection, verified)),

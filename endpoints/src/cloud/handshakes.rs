@@ -187,8 +187,13 @@ impl Handshake {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tokio::task::JoinSet;
 
     use super::*;
+    use crate::clock::Clock;
+    use crate::datapath::DataPath;
+    use crate::identity::{CloudIdentity, EdgeIdentity};
+    use crate::quic::{self, Tuning};
 
     fn source(last: u8) -> Source {
         Source::of([192, 0, 2, last].into())
@@ -275,5 +280,45 @@ mod tests {
                 prop_assert_eq!(pending.by_source.values().sum::<usize>(), begun.len());
             }
         }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn under_load_edges_show_where_they_are_and_all_get_in() {
+        const EDGES: usize = 150;
+        let local = SocketAddr::from(([127, 0, 0, 1], 0));
+        let path = DataPath::bind(local, Clock::start()).await.unwrap();
+        let identity = CloudIdentity::for_this_run().unwrap();
+        let edge = EdgeIdentity::pinned(identity.fingerprint());
+        let socket = path.quic_socket().unwrap();
+        let server = quic::server(socket, Tuning::default(), &identity).unwrap();
+        let counting = tokio::spawn(async move {
+            let handshakes = Handshakes::default();
+            let (mut connections, mut validated) = (Vec::<quinn::Connection>::new(), 0);
+            let mut tasks = JoinSet::<Result<quinn::Connection, quinn::ConnectionError>>::new();
+            while connections.len() < EDGES {
+                tokio::select! {
+                    Some(connection) = tasks.join_next() => connections.extend(connection.unwrap().ok()),
+                    Some(incoming) = server.accept() => {
+                        let shown = incoming.remote_address_validated();
+                        if let Some(handshake) = handshakes.begin(incoming) {
+                            validated += usize::from(shown);
+                            tasks.spawn(handshake.finish());
+                        }
+                    }
+                }
+            }
+            assert!(handshakes.lock().by_source.len() <= 1);
+            (connections, validated)
+        });
+        let client = quic::client(local, Tuning::default(), &edge).unwrap();
+        let mut connecting = JoinSet::new();
+        for _ in 0..EDGES {
+            let (client, edge, cloud) = (client.clone(), edge.clone(), path.local_addr());
+            connecting.spawn(async move { quic::connect(&client, cloud, &edge).await });
+        }
+        let connected = connecting.join_all().await;
+        assert!(connected.iter().all(Result::is_ok), "{connected:?}");
+        let (_connections, validated) = counting.await.unwrap();
+        assert!(validated > 0, "all within a second or two");
     }
 }

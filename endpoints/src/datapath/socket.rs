@@ -277,6 +277,8 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn local() -> SocketAddr {
@@ -352,5 +354,117 @@ mod tests {
         let mut batch = Batch::default();
         assert!(batch.add(&[0; 65_000], Ecn::NotEct, 1));
         assert!(!batch.add(&[0; 1], Ecn::NotEct, 1));
+    }
+
+    /// Everything that waits for QUIC.
+    fn quic(socket: &Socket) -> Vec<(Vec<u8>, RecvMeta)> {
+        let mut all = Vec::new();
+        while let Some(datagram) = socket.quic().take_one() {
+            all.push(datagram);
+        }
+        all
+    }
+
+    /// Datagrams of one buffer: all of one size, but the last may be shorter; each of any form.
+    fn buffer() -> impl Strategy<Value = (Vec<Vec<u8>>, u16)> {
+        let firsts = prop::collection::vec(any::<u8>(), 1..12);
+        (firsts, 2_usize..600, 0_usize..600, any::<u16>()).prop_map(|(firsts, size, last, port)| {
+            let count = firsts.len();
+            let datagrams = (0..).zip(firsts).map(|(i, first)| {
+                let size = if i + 1 == count {
+                    last % size + 1
+                } else {
+                    size
+                };
+                // Not what asks for a connection: of that, only so many are let through.
+                let first = if first >= 0xC0 { first & 0x7F } else { first };
+                let mut datagram = vec![i as u8; size];
+                datagram[0] = first;
+                datagram
+            });
+            (datagrams.collect(), port)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_mix_of_datagrams_goes_where_it_belongs(
+            buffers in prop::collection::vec(buffer(), 0..RECEIVES),
+            ecn in prop::sample::select(vec![Ecn::NotEct, Ecn::Ect0, Ecn::Ect1, Ecn::Ce]),
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+            let _entered = runtime.enter();
+            let socket = runtime.block_on(Socket::bind(local(), false)).unwrap();
+            let mut room = Room::new();
+            let rooms = room.bytes.chunks_mut(MAX_UDP).zip(&mut room.metas);
+            for ((datagrams, port), (bytes, meta)) in buffers.iter().zip(rooms) {
+                let joined = datagrams.concat();
+                bytes[..joined.len()].copy_from_slice(&joined);
+                *meta = RecvMeta {
+                    addr: ([192, 0, 2, 1], *port).into(),
+                    len: joined.len(),
+                    stride: datagrams[0].len(),
+                    ecn: codepoint(ecn),
+                    dst_ip: Some([198, 51, 100, 2].into()),
+                };
+            }
+            let tsp: Vec<_> = (socket.datagrams(&room, buffers.len()))
+                .map(|(datagram, from, ecn)| (datagram.to_vec(), from.port(), ecn))
+                .collect();
+            let quic: Vec<_> = (quic(&socket).into_iter())
+                .map(|(datagram, meta)| {
+                    assert_eq!(meta.dst_ip, Some([198, 51, 100, 2].into()));
+                    (datagram, meta.addr.port(), from_codepoint(meta.ecn))
+                })
+                .collect();
+            let all = |form: Form| {
+                let all = buffers.iter().flat_map(|(datagrams, port)| {
+                    datagrams.iter().map(|datagram| (datagram.clone(), *port, ecn))
+                });
+                all.filter(move |(datagram, ..)| Form::of(datagram) == form).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(tsp, all(Form::Tsp));
+            prop_assert_eq!(&quic, &all(Form::Quic));
+            let stats = socket.port_stats();
+            prop_assert_eq!(stats.quic, quic.len() as u64);
+            prop_assert_eq!(stats.quic_dropped, 0);
+            prop_assert_eq!(stats.strays, all(Form::Neither).len() as u64);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_system_joins_is_told_apart() {
+        let [from, to] = [
+            Socket::bind(local(), true).await.unwrap(),
+            Socket::bind(local(), false).await.unwrap(),
+        ];
+        let peer = to.local_addr().unwrap();
+        let mut batch = Batch::default();
+        for i in 0..30_u8 {
+            let first = [0x90, 0x40, 0x00][usize::from(i) % 3];
+            let mut datagram = [i; 500];
+            datagram[0] = first | i;
+            if !batch.add(&datagram, Ecn::Ect1, from.segments()) {
+                assert_eq!(batch.try_flush(&from, peer), Some(0));
+                assert!(batch.add(&datagram, Ecn::Ect1, from.segments()));
+            }
+        }
+        assert_eq!(batch.try_flush(&from, peer), Some(0));
+        let tsp = received(&to, 10).await;
+        let expected: Vec<u8> = (0..30).step_by(3).collect();
+        assert_eq!(tsp.iter().map(|(d, _)| d[1]).collect::<Vec<_>>(), expected);
+        // The last TSP datagram is followed by two others, which may come by themselves.
+        while to.port_stats().strays < 10 {
+            let mut room = Room::new();
+            let buffers = to.receive(&mut room).await.unwrap();
+            assert_eq!(to.datagrams(&room, buffers).count(), 0);
+        }
+        let quic = quic(&to);
+        assert_eq!(quic.len(), 10);
+        for (i, (datagram, meta)) in (0..30_u8).skip(1).step_by(3).zip(&quic) {
+            assert_eq!((datagram[1], datagram.len()), (i, 500));
+            assert_eq!(meta.addr.port(), from.local_addr().unwrap().port());
+            assert_eq!(from_codepoint(meta.ecn), Ecn::Ect1);
+        }
     }
 }

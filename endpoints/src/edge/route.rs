@@ -1,6 +1,5 @@
 //! The way of an edge's tensors to the cloud, and how a session on it is opened.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -8,24 +7,16 @@ use tensorwire_protocol::wire::ConnectionId;
 use tensorwire_protocol::{Config, Event};
 use tokio::sync::mpsc;
 
-use crate::capture::{Recorder, Role};
+use super::link::Desk;
 use crate::carrier::tcp::{self, Attach};
-use crate::carrier::{Carrier, Carriers, Congestion, quic_stream};
+use crate::carrier::{Carrier, Congestion, quic_stream};
 use crate::clock::Clock;
-use crate::control::channel::write;
-use crate::control::limits::HELLO_TIMEOUT;
-use crate::control::{
-    Accept, Capabilities, Ciphers, ControlError, ControlReader, Features, Hello, Message, Open,
-    SessionNumber, Token,
-};
+use crate::control::{Accept, Open, SessionNumber};
 use crate::datapath::{DataPath, SessionHandle};
 use crate::quic::Tuning;
 use crate::stream::StreamDescription;
 
-/// The control exchange may take so long: the cloud may have to load a model.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The way of an edge's tensors to the cloud; default UDP.
+/// The way of an edge's tensors to the cloud; default UDP, to where the cloud says.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(
     clippy::exhaustive_structs,
@@ -40,9 +31,6 @@ pub struct Route {
     /// offload).
     pub gso: bool,
 }
-
-/// Both halves of the control stream.
-pub(super) type Control = (quinn::SendStream, ControlReader);
 
 impl Route {
     /// Checks that the parts of the route go together, and with a capture of its datagrams, if they are
@@ -78,25 +66,24 @@ impl Route {
     }
 }
 
-/// A session that is to be opened on a control connection that has just been made.
+/// A session that is to be opened on a control connection.
 pub(super) struct Opening<'a> {
     pub(super) route: Route,
-    pub(super) connection: &'a quinn::Connection,
-    /// The port that it shares with TSP, if it does.
-    pub(super) path: Option<DataPath>,
-    /// What lets the edge in, beside its certificate: a token, or empty.
-    pub(super) token: &'a [u8],
-    /// This end of the control connection.
-    pub(super) local: SocketAddr,
+    pub(super) desk: &'a Desk,
+    /// Where TSP runs.
+    pub(super) path: Option<&'a DataPath>,
     pub(super) stream: StreamDescription,
     pub(super) config: Config,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) clock: Clock,
-    pub(super) recorder: Option<&'a Recorder>,
+    /// Time between frames, if it is known.
+    pub(super) interval: Option<Duration>,
+    /// The session that this one takes the place of.
+    pub(super) replaces: Option<SessionNumber>,
 }
 
 impl Opening<'_> {
-    pub(super) async fn open(mut self) -> Result<(SessionHandle, Control)> {
+    pub(super) async fn open(mut self) -> Result<(SessionNumber, SessionHandle)> {
         match self.route.carrier {
             Carrier::Udp | Carrier::QuicDatagram => self.open_tsp().await,
             Carrier::QuicStream | Carrier::Tcp => self.open_streams().await,
@@ -104,95 +91,62 @@ impl Opening<'_> {
     }
 
     /// A session of TSP. The cloud has to know its ID.
-    async fn open_tsp(&mut self) -> Result<(SessionHandle, Control)> {
+    async fn open_tsp(&mut self) -> Result<(SessionNumber, SessionHandle)> {
+        let connection = &self.desk.connection;
+        let path = self.path.context("there is no data path")?;
         let in_quic = self.route.carrier == Carrier::QuicDatagram;
-        let path = if in_quic {
-            let most = self.connection.max_datagram_size();
+        if in_quic {
+            let most = connection.max_datagram_size();
             let most = most.context("the cloud takes no QUIC datagrams")?;
             let mss = self.config.mss.min(u16::try_from(most).unwrap_or(u16::MAX));
             (self.config.mss, self.stream.mss) = (mss, mss);
-            DataPath::without_socket(self.clock)
-        } else {
-            let path = self.path.take();
-            path.context("the control connection has a port of its own")?
-        };
-        if let Some(recorder) = self.recorder {
-            path.record(recorder.tap(Role::Edge, self.local));
         }
         let config = self.config.clone();
         let session = path.open(config, None, self.events.clone()).await?;
-        let (control, accept) = self.negotiate(session.connection().value()).await?;
+        let accept = self.negotiate(session.connection().value()).await?;
         let remote = ConnectionId::new(accept.connection);
         path.describe(&session, remote, &self.stream);
         if in_quic {
-            session.attach_quic(remote, self.connection.clone()).await?;
+            session.attach_quic(remote, connection.clone()).await?;
         } else {
-            let peer = self.connection.remote_address();
+            let peer = connection.remote_address();
             session.attach(remote, Some(peer)).await?;
         }
-        Ok((session, control))
+        Ok((accept.session, session))
     }
 
     /// A session on reliable streams, which start when it is granted.
-    async fn open_streams(&self) -> Result<(SessionHandle, Control)> {
-        let (control, accept) = self.negotiate(0).await?;
+    async fn open_streams(&self) -> Result<(SessionNumber, SessionHandle)> {
+        let accept = self.negotiate(0).await?;
         let (config, events, clock) = (self.config.clone(), self.events.clone(), self.clock);
+        let connection = &self.desk.connection;
         let session = if self.route.carrier == Carrier::Tcp {
-            let mut address = self.connection.remote_address();
+            let mut address = connection.remote_address();
             address.set_port(accept.data_port);
             let attach = Attach {
-                control: self.connection,
+                control: connection,
                 id: ConnectionId::new(accept.connection),
                 address,
                 congestion: self.route.congestion,
             };
             tcp::connect(attach, config, clock, events).await?
         } else {
-            quic_stream::connect(self.connection.clone(), config, clock, events)
+            quic_stream::connect(connection.clone(), config, clock, events)
         };
-        Ok((session, control))
+        Ok((accept.session, session))
     }
 
     /// Asks for the session; `id` is its connection ID here.
-    async fn negotiate(&self, id: u32) -> Result<(Control, Accept)> {
-        let open = Open::new(SessionNumber(0), self.stream.clone(), id);
-        let open = open.over(self.route.carrier.code());
-        let negotiated =
-            tokio::time::timeout(OPEN_TIMEOUT, negotiate(self.connection, self.token, open)).await;
-        negotiated.context("the cloud does not answer our request for a session")?
-    }
-}
-
-async fn negotiate(
-    connection: &quinn::Connection,
-    token: &[u8],
-    open: Open,
-) -> Result<(Control, Accept)> {
-    let (mut send, receive) = connection.open_bi().await?;
-    let mut receive = ControlReader::new(receive);
-    let capabilities = Capabilities::new(Carriers::ALL.bits(), Ciphers::ALL, Features::default());
-    let token = (!token.is_empty()).then(|| Token::new(token.to_vec()));
-    let hello = Hello::new(capabilities).with_token(token.flatten());
-    write(&mut send, &hello.into()).await?;
-    match receive.next_within(HELLO_TIMEOUT, "Welcome").await? {
-        Message::Welcome(_) => {}
-        Message::Refuse(refuse) => bail!("the cloud refuses: {}", refuse.shown()),
-        other => {
-            return Err(ControlError::Unexpected {
-                expected: "Welcome or Refuse",
-                found: other.name(),
-            }
-            .into());
-        }
-    }
-    write(&mut send, &open.into()).await?;
-    match receive.next().await? {
-        Message::Accept(accept) => Ok(((send, receive), *accept)),
-        Message::Refuse(refuse) => bail!("the cloud refuses: {}", refuse.shown()),
-        other => Err(ControlError::Unexpected {
-            expected: "Accept or Refuse",
-            found: other.name(),
-        }
-        .into()),
+    async fn negotiate(&self, id: u32) -> Result<Accept> {
+        let interval = self.interval.map(|interval| interval.as_micros());
+        let interval = interval.and_then(|micros| u32::try_from(micros).ok());
+        let (stream, carrier) = (self.stream.clone(), self.route.carrier.code());
+        let open = |number| {
+            Open::new(number, stream, id)
+                .over(carrier)
+                .every(interval.filter(|micros| *micros > 0))
+                .replacing(self.replaces)
+        };
+        self.desk.open(open).await
     }
 }

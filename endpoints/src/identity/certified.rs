@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use rcgen::{CertificateParams, DnType, KeyPair};
 use ring::hkdf;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
@@ -164,17 +165,22 @@ impl fmt::Debug for Identity {
 /// A new certificate.
 struct Made {
     certificate: rcgen::Certificate,
-    key: rcgen::KeyPair,
+    key: KeyPair,
 }
 
 impl Made {
     fn new() -> Result<Self, IdentityError> {
-        let made = rcgen::generate_simple_self_signed([MADE_NAME.to_owned()]);
-        let made = made.map_err(|error| IdentityError::Make("a certificate", error.to_string()))?;
-        Ok(Self {
-            certificate: made.cert,
-            key: made.signing_key,
-        })
+        let made = || {
+            let mut params = CertificateParams::new([MADE_NAME.to_owned()])?;
+            params
+                .distinguished_name
+                .push(DnType::CommonName, MADE_NAME);
+            let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+            let certificate = params.self_signed(&key)?;
+            Ok(Self { certificate, key })
+        };
+        made()
+            .map_err(|error: rcgen::Error| IdentityError::Make("a certificate", error.to_string()))
     }
 
     fn pem(&self) -> Zeroizing<String> {

@@ -8,10 +8,9 @@ use zeroize::Zeroizing;
 
 use super::secret_file::{self, Privacy};
 use super::{IdentityError, Name};
+use crate::control::limits::MAX_TOKEN;
 use crate::digest::Digest;
 
-/// The longest token, bytes (spec/control.md).
-pub const MAX_TOKEN: usize = 256;
 /// The shortest token that can be hard to guess, characters.
 pub const MIN_TOKEN: usize = 16;
 /// Tokens that a cloud can know: each costs a comparison of 32 bytes at each attempt.
@@ -73,6 +72,15 @@ impl Token {
         &self.0
     }
 
+    /// The same as the line of a token file.
+    #[must_use]
+    pub fn line(&self) -> Zeroizing<Vec<u8>> {
+        let mut line = Zeroizing::new(Vec::with_capacity(self.0.len() + 1));
+        line.extend_from_slice(&self.0);
+        line.push(b'\n');
+        line
+    }
+
     /// Its SHA-256 digest, by which a cloud can know it without knowing the token.
     #[must_use]
     pub fn digest(&self) -> Digest {
@@ -125,10 +133,10 @@ impl Tokens {
     /// `#`, mean nothing.
     ///
     /// # Errors
-    /// If the file cannot be read, everybody can read it, or a line is something else; the message names the
-    /// line and never shows it.
+    /// If the file cannot be read, others can change it, or everybody can read tokens in it, or a line is
+    /// something else; the message names the line and never shows it.
     pub fn from_file(path: &Path) -> Result<Self, IdentityError> {
-        let bytes = secret_file::read(TOKENS, path, Privacy::Group)?;
+        let bytes = secret_file::read(TOKENS, path, Privacy::Public)?;
         let wrong = |why: String| IdentityError::content(TOKENS, path, why);
         let text = std::str::from_utf8(&bytes).map_err(|_| wrong("it is no text".to_owned()))?;
         let mut tokens = Self::new();
@@ -136,6 +144,10 @@ impl Tokens {
             let line = line.trim_ascii();
             if line.is_empty() || line.starts_with('#') {
                 continue;
+            }
+            if !line.contains(|c: char| c.is_ascii_whitespace()) {
+                // Unlike a digest, a token is nobody else's affair.
+                secret_file::read(TOKENS, path, Privacy::Group)?;
             }
             let number = number + 1;
             let (name, digest) =
@@ -252,7 +264,7 @@ mod tests {
         for wrong in [
             &b""[..],
             b"correct-horse-batterz",
-            PLAIN[1..].as_bytes(),
+            &PLAIN.as_bytes()[1..],
             digest.as_bytes(),
         ] {
             assert_eq!(tokens.check(wrong), None);
@@ -338,6 +350,21 @@ mod tests {
                 !error.contains("horse") && !error.contains("guessable"),
                 "{error}"
             );
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn everybody_may_read_digests_but_no_token() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens");
+        let digest = Digest::of(PLAIN);
+        for (text, refused) in [(format!("cam-3 {digest}"), false), (PLAIN.to_owned(), true)] {
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+            let tokens = Tokens::from_file(&path);
+            assert_eq!(tokens.is_err(), refused, "{tokens:?}");
         }
     }
 

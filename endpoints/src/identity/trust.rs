@@ -248,6 +248,10 @@ impl Authorities {
                  too, and is this its authority?",
                 self.path.display()
             ),
+            E::BadSignature => format!(
+                "it says that it is signed by an authority in {}, but that has not signed it",
+                self.path.display()
+            ),
             E::Other(_) => format!("{error}; a self-signed certificate goes with --pin, not with --ca"),
             _ => return None,
         })

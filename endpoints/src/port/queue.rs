@@ -81,6 +81,15 @@ impl Queue {
         }
     }
 
+    /// The oldest datagram.
+    #[cfg(test)]
+    pub(crate) fn take_one(&self) -> Option<(Vec<u8>, RecvMeta)> {
+        let mut room = vec![0; usize::from(MAX_DATAGRAM)];
+        let meta = self.lock().take(&mut room)?;
+        room.truncate(meta.len);
+        Some((room, meta))
+    }
+
     /// Fills buffers with a datagram each, and says how many. Where there is none, the task is woken when
     /// there is.
     pub(super) fn poll_take(

@@ -24,13 +24,20 @@ pub(crate) fn anybody() -> EdgeIdentity {
 pub(crate) async fn start<O: Opener>(
     opener: O,
 ) -> (SocketAddr, mpsc::Receiver<CloudNotice>, oneshot::Sender<()>) {
+    start_as(opener, CloudIdentity::for_this_run().unwrap()).await
+}
+
+/// The same with a cloud that is, and lets in, whom `identity` says.
+pub(crate) async fn start_as<O: Opener>(
+    opener: O,
+    identity: CloudIdentity,
+) -> (SocketAddr, mpsc::Receiver<CloudNotice>, oneshot::Sender<()>) {
     let config = CloudConfig {
         listen: local(),
         carriers: Carriers::ALL,
         gso: false,
         sessions: 4,
     };
-    let identity = CloudIdentity::for_this_run().unwrap();
     let cloud = Cloud::bind(config, identity, Clock::start()).await.unwrap();
     let address = cloud.local_addr();
     let (notices, inbox) = Cloud::notices();

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -13,12 +14,12 @@ use tensorwire_endpoints::capture::{self, Recorder};
 use tensorwire_endpoints::carrier::Carrier;
 use tensorwire_endpoints::clock::Clock;
 use tensorwire_endpoints::description::Description;
-use tensorwire_endpoints::edge::{Edge, FrameSource, Pace, Protection, Route};
-use tensorwire_endpoints::identity::{EdgeIdentity, TrustError};
+use tensorwire_endpoints::edge::{Connector, FrameSource, Pace, Protection, Reconnect};
 use tensorwire_endpoints::lab::output::write_file;
 use tensorwire_endpoints::options::{
-    CarrierOptions, CodecOptions, EdgeIdentityOptions, ImageOptions, ModelOptions, QualityOptions,
-    RateOptions, RecoveryOptions, StreamOptions, describe, interval, parse_fps, verified_words,
+    CarrierOptions, CodecOptions, EdgeIdentityOptions, ImageOptions, ModelOptions, OfferOptions,
+    QualityOptions, RateOptions, RecoveryOptions, StreamOptions, describe, interval, parse_fps,
+    verified_words,
 };
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::source::ImageSource;
@@ -27,6 +28,7 @@ use tensorwire_endpoints::stand_in::report::EdgeReport;
 use tensorwire_endpoints::stand_in::source::StandInSource;
 use tensorwire_endpoints::stand_in::{self, OnWire};
 use tensorwire_endpoints::stream::StreamDescription;
+use tensorwire_endpoints::upload::Offers;
 
 use report::Report;
 
@@ -44,6 +46,8 @@ struct Options {
     carrier: CarrierOptions,
     #[command(flatten)]
     model: ModelOptions,
+    #[command(flatten)]
+    offers: OfferOptions,
     #[command(flatten)]
     images: ImageOptions,
     /// Side-information bundle, made by `tw-lab calibrate`: gives the clip range [default: the built-in
@@ -70,6 +74,10 @@ struct Options {
     /// many
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1_024))]
     in_flight: u16,
+    /// Seconds that a cloud which goes away may stay away: frames are skipped meanwhile, and the stream goes
+    /// on by itself; or `never` [default: 60]
+    #[arg(long, value_name = "SECONDS", default_value = "60", hide_default_value = true, value_parser = parse_reconnect)]
+    reconnect: Reconnect,
     /// Print no line a frame
     #[arg(long)]
     quiet: bool,
@@ -99,12 +107,23 @@ Examples:
       sends at 5 Mbit/s at most, computes no frame that would come too late, says why in the lines
       and in the summary
   tw-edge --model m.onnx --description m.toml --split add_4 --bundle m.twb --images photos
-      a model and images of your own (the cloud needs the same model and bundle)
+      a model and images of your own (a cloud that lacks the model and the bundle is sent them)
 
   tw-edge --carrier tcp --congestion bbr
       sends tensors over TCP instead, to compare, or where UDP does not get through
 
 Exit status: 0 when done or after Ctrl-C, 1 on failure, 2 on wrong usage.";
+
+fn parse_reconnect(text: &str) -> Result<Reconnect, String> {
+    if text == "never" {
+        return Ok(Reconnect::Never);
+    }
+    let seconds = text.parse().ok().filter(|seconds| *seconds > 0.0);
+    let seconds = seconds.ok_or_else(|| format!("`{text}` is neither `never` nor a time"))?;
+    Duration::try_from_secs_f64(seconds)
+        .map(Reconnect::For)
+        .map_err(|error| error.to_string())
+}
 
 fn main() -> ExitCode {
     shutdown::report(start(Options::parse()))
@@ -129,6 +148,7 @@ async fn run(options: &Options) -> Result<()> {
         protection,
         source,
         description,
+        offers,
     } = match options.stand_in {
         Some(bytes) => Prepared::stand_in(bytes, options)?,
         None => Prepared::model(options)?,
@@ -145,12 +165,27 @@ async fn run(options: &Options) -> Result<()> {
     route.validate(options.pcap.is_some())?;
     let clock = Clock::start();
     let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
-    let (mut edge, cloud) = tokio::select! {
-        connected = connect(&addresses, &identity, route, &stream, &protection, clock, recorder.as_ref()) => {
-            connected?
-        }
+    let interval = interval(options.fps);
+    let connector = Connector::new(
+        addresses,
+        identity,
+        route,
+        stream.clone(),
+        protection,
+        clock,
+    )
+    .with_interval(interval)
+    .with_statistics();
+    let connector = match offers {
+        Some(offers) => connector.with_blobs(Arc::new(offers)),
+        None => connector,
+    };
+    let mut edge = tokio::select! {
+        connected = connector.connect(recorder.as_ref()) => connected?,
         () = stop.requested() => return Ok(()),
     };
+    edge.set_reconnect(options.reconnect);
+    let cloud = edge.cloud()?;
     eprintln!(
         "streaming `{}` {} in {} slices to {cloud}; {}",
         stream.split,
@@ -158,7 +193,7 @@ async fn run(options: &Options) -> Result<()> {
         format.slice_count(),
         protection_of(route.carrier)
     );
-    eprintln!("the cloud: {}", verified_words(edge.verified()));
+    eprintln!("the cloud: {}", verified_words(edge.verified()?));
     if ladder.len() > 1 {
         eprintln!("adaptive quality: {}", describe(&ladder));
     }
@@ -166,12 +201,12 @@ async fn run(options: &Options) -> Result<()> {
     edge.set_drop_rule(rule, usize::from(options.rate.queue));
     let mut report = Report::new(description, options.quiet, ladder.len());
     let pace = Pace {
-        interval: interval(options.fps),
+        interval,
         in_flight: usize::from(options.in_flight),
     };
     let path_log = PathLog::default();
     if counted.is_some() {
-        tokio::spawn(path_log.clone().follow(edge.watch()));
+        tokio::spawn(path_log.clone().follow(edge.watch()?));
     }
     let streamed = edge
         .stream(source, pace, stop.requested(), |outcome| {
@@ -215,6 +250,8 @@ struct Prepared {
     source: Arc<dyn FrameSource>,
     /// What the classes are called, where there are any.
     description: Option<Description>,
+    /// What the cloud may be given.
+    offers: Option<Offers>,
 }
 
 impl Prepared {
@@ -222,6 +259,13 @@ impl Prepared {
     fn model(options: &Options) -> Result<Self> {
         let loaded = options.model.load()?;
         let side = loaded.bundle(options.bundle.as_deref())?;
+        if loaded.guessed {
+            eprintln!(
+                "no description of the model: pixels are scaled to 0..1; --description says otherwise"
+            );
+        }
+        let offers = options.offers;
+        let offers = offers.offers(&loaded, side.as_ref(), options.bundle.as_ref());
         let dataset = loaded.images(&options.images)?;
         let quality = options
             .quality
@@ -244,6 +288,7 @@ impl Prepared {
             protection,
             source: Arc::new(source),
             description: Some(loaded.description),
+            offers: (!offers.is_empty()).then_some(offers),
         })
     }
 
@@ -261,32 +306,7 @@ impl Prepared {
             protection,
             source: Arc::new(StandInSource::new(format.shape().entries(), frames)),
             description: None,
+            offers: None,
         })
     }
-}
-
-/// Connects to the first of a name's addresses at which a cloud answers.
-async fn connect(
-    addresses: &[SocketAddr],
-    identity: &EdgeIdentity,
-    route: Route,
-    stream: &StreamDescription,
-    protection: &Protection,
-    clock: Clock,
-    recorder: Option<&Recorder>,
-) -> Result<(Edge, SocketAddr)> {
-    let mut failed = anyhow::anyhow!("the name has no address");
-    for &address in addresses {
-        let (stream, protection) = (stream.clone(), protection.clone());
-        let edge = Edge::connect_recorded(
-            address, identity, route, stream, protection, clock, recorder,
-        );
-        match edge.await {
-            Ok(edge) => return Ok((edge, address)),
-            // Another address of the name would be no answer to that.
-            Err(error) if error.is::<TrustError>() => return Err(error),
-            Err(error) => failed = error,
-        }
-    }
-    Err(failed)
 }
