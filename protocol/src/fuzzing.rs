@@ -1,10 +1,12 @@
 //! Bodies of the fuzz targets. They compile with the crate, and unit tests replay the corpora.
 
 mod datagram;
+mod demultiplex;
 mod fec;
 mod ops;
 
 pub use datagram::datagram;
+pub use demultiplex::demultiplex;
 pub use fec::fec_roundtrip;
 pub use ops::session_ops;
 
@@ -105,6 +107,11 @@ mod tests {
     }
 
     #[test]
+    fn corpus_of_joined_datagrams() {
+        replay("demultiplex", demultiplex);
+    }
+
+    #[test]
     fn corpus_of_session_operations() {
         replay("session_ops", session_ops);
     }
@@ -118,6 +125,11 @@ mod tests {
         #[test]
         fn any_datagram(data in prop::collection::vec(any::<u8>(), 0..200)) {
             datagram(&data);
+        }
+
+        #[test]
+        fn any_joined_datagrams(data in prop::collection::vec(any::<u8>(), 0..400)) {
+            demultiplex(&data);
         }
 
         #[test]

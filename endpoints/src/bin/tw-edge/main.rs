@@ -17,8 +17,9 @@ use tensorwire_endpoints::description::Description;
 use tensorwire_endpoints::edge::{Connector, FrameSource, Pace, Protection, Reconnect};
 use tensorwire_endpoints::lab::output::write_file;
 use tensorwire_endpoints::options::{
-    CarrierOptions, CodecOptions, EdgeIdentityOptions, ImageOptions, ModelOptions, QualityOptions,
-    RateOptions, RecoveryOptions, StreamOptions, describe, interval, parse_fps, verified_words,
+    CarrierOptions, CodecOptions, EdgeIdentityOptions, ImageOptions, ModelOptions, OfferOptions,
+    QualityOptions, RateOptions, RecoveryOptions, StreamOptions, describe, interval, parse_fps,
+    verified_words,
 };
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::source::ImageSource;
@@ -27,6 +28,7 @@ use tensorwire_endpoints::stand_in::report::EdgeReport;
 use tensorwire_endpoints::stand_in::source::StandInSource;
 use tensorwire_endpoints::stand_in::{self, OnWire};
 use tensorwire_endpoints::stream::StreamDescription;
+use tensorwire_endpoints::upload::Offers;
 
 use report::Report;
 
@@ -35,18 +37,17 @@ use report::Report;
 #[derive(Parser, Debug)]
 #[command(name = "tw-edge", version, after_help = EXAMPLES)]
 struct Options {
-    /// The cloud's control address, HOST:PORT
+    /// The cloud's address, HOST:PORT
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4433")]
     connect: String,
-    /// Send the data path (UDP or TCP) here instead of where the cloud says (to a link emulator, say)
-    #[arg(long, value_name = "ADDR")]
-    data: Option<SocketAddr>,
     #[command(flatten)]
     identity: EdgeIdentityOptions,
     #[command(flatten)]
     carrier: CarrierOptions,
     #[command(flatten)]
     model: ModelOptions,
+    #[command(flatten)]
+    offers: OfferOptions,
     #[command(flatten)]
     images: ImageOptions,
     /// Side-information bundle, made by `tw-lab calibrate`: gives the clip range [default: the built-in
@@ -106,7 +107,7 @@ Examples:
       sends at 5 Mbit/s at most, computes no frame that would come too late, says why in the lines
       and in the summary
   tw-edge --model m.onnx --description m.toml --split add_4 --bundle m.twb --images photos
-      a model and images of your own (the cloud needs the same model and bundle)
+      a model and images of your own (a cloud that lacks the model and the bundle is sent them)
 
   tw-edge --carrier tcp --congestion bbr
       sends tensors over TCP instead, to compare, or where UDP does not get through
@@ -147,6 +148,7 @@ async fn run(options: &Options) -> Result<()> {
         protection,
         source,
         description,
+        offers,
     } = match options.stand_in {
         Some(bytes) => Prepared::stand_in(bytes, options)?,
         None => Prepared::model(options)?,
@@ -158,7 +160,7 @@ async fn run(options: &Options) -> Result<()> {
     let ladder = stream.ladder()?;
     let format = *ladder.best();
 
-    let route = options.carrier.route(options.data);
+    let route = options.carrier.route();
     // Before a capture is begun, whose file may have held another.
     route.validate(options.pcap.is_some())?;
     let clock = Clock::start();
@@ -174,6 +176,10 @@ async fn run(options: &Options) -> Result<()> {
     )
     .with_interval(interval)
     .with_statistics();
+    let connector = match offers {
+        Some(offers) => connector.with_blobs(Arc::new(offers)),
+        None => connector,
+    };
     let mut edge = tokio::select! {
         connected = connector.connect(recorder.as_ref()) => connected?,
         () = stop.requested() => return Ok(()),
@@ -244,6 +250,8 @@ struct Prepared {
     source: Arc<dyn FrameSource>,
     /// What the classes are called, where there are any.
     description: Option<Description>,
+    /// What the cloud may be given.
+    offers: Option<Offers>,
 }
 
 impl Prepared {
@@ -251,6 +259,13 @@ impl Prepared {
     fn model(options: &Options) -> Result<Self> {
         let loaded = options.model.load()?;
         let side = loaded.bundle(options.bundle.as_deref())?;
+        if loaded.guessed {
+            eprintln!(
+                "no description of the model: pixels are scaled to 0..1; --description says otherwise"
+            );
+        }
+        let offers = options.offers;
+        let offers = offers.offers(&loaded, side.as_ref(), options.bundle.as_ref());
         let dataset = loaded.images(&options.images)?;
         let quality = options
             .quality
@@ -273,6 +288,7 @@ impl Prepared {
             protection,
             source: Arc::new(source),
             description: Some(loaded.description),
+            offers: (!offers.is_empty()).then_some(offers),
         })
     }
 
@@ -290,6 +306,7 @@ impl Prepared {
             protection,
             source: Arc::new(StandInSource::new(format.shape().entries(), frames)),
             description: None,
+            offers: None,
         })
     }
 }
