@@ -382,7 +382,10 @@ impl<'a> Pipeline<'a> {
 
     /// Takes what a stage made at once; whether one did. Waiting for everything else that may happen costs
     /// more than a quick stage.
-    pub(super) async fn pass_on(&mut self, tell: &mut impl FnMut(Outcome)) -> Result<bool> {
+    pub(super) async fn pass_on(
+        &mut self,
+        tell: &mut impl FnMut(Outcome),
+    ) -> Result<bool, PathEnded> {
         if let Some(done) = self.encoder.done_here() {
             self.encoded(done, tell).await?;
         } else if let Some(done) = self.model.done_here() {
