@@ -87,7 +87,7 @@ impl Peer {
     }
 
     /// Asks for a blob of at most `limit` bytes, of which the first `offset` are here. When this returns,
-    /// the rest comes on the next unidirectional stream. One at a time.
+    /// the rest comes on the next unidirectional stream, which whoever asks has to allow. One at a time.
     ///
     /// # Errors
     /// If it does not come.
@@ -102,6 +102,8 @@ impl Peer {
             return Err(WantError::Unable);
         }
         let mut answers = self.answers.lock().await;
+        self.connection
+            .set_max_concurrent_uni_streams(VarInt::from_u32(1));
         let want = Want::new(self.session, digest, kind, offset, limit);
         self.writer.send(want).await?;
         let answer = answers.recv().await;
