@@ -15,6 +15,9 @@
 //! - [`description`]: what a model's images have to look like, and what its classes are called.
 //! - [`images`]: pictures, and sets of them with labels.
 //! - [`digest`]: SHA-256 digests of models, bundles and images.
+//! - [`store`]: what edges upload, on disk by digest.
+//! - [`vet`]: models of strangers, tried in a process of their own.
+//! - [`upload`]: models and bundles that edges bring.
 //! - [`statistics`]: intervals of accuracies, percentiles of latencies.
 
 #![forbid(unsafe_code)]
@@ -45,4 +48,7 @@ pub mod shutdown;
 pub mod source;
 pub mod stand_in;
 pub mod statistics;
+pub mod store;
 pub mod stream;
+pub mod upload;
+pub mod vet;

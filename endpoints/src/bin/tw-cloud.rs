@@ -15,13 +15,16 @@ use tensorwire_endpoints::capture::{self, Recorder, Role};
 use tensorwire_endpoints::carrier::Carrier;
 use tensorwire_endpoints::classifier::{ClassifierOpener, Concealment, advice};
 use tensorwire_endpoints::clock::Clock;
-use tensorwire_endpoints::cloud::{Cloud, CloudConfig, CloudNotice};
+use tensorwire_endpoints::cloud::{Cloud, CloudConfig, CloudNotice, Policy};
 use tensorwire_endpoints::datapath::PathStats;
 use tensorwire_endpoints::lab::output::write_file;
-use tensorwire_endpoints::options::{CloudIdentityOptions, ModelOptions, PolicyOptions};
+use tensorwire_endpoints::options::{
+    CloudIdentityOptions, ModelOptions, PolicyOptions, UploadOptions,
+};
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::stand_in::handler::{Ledger, StandInOpener};
 use tensorwire_endpoints::stand_in::report::SessionReport;
+use tensorwire_endpoints::vet;
 use tensorwire_protocol::wire::ConnectionId;
 
 /// Receives feature tensors, fills what was lost, finishes the inference, sends results back.
@@ -54,11 +57,13 @@ struct Options {
     /// [default: no limit]
     #[arg(long, value_name = "MS", value_parser = parse_budget)]
     conceal_budget_ms: Option<Duration>,
-    /// Sessions at a time, 1 to 256
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
+    /// Sessions at a time, 1 to 16384
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=16_384))]
     sessions: u16,
     #[command(flatten)]
     policy: PolicyOptions,
+    #[command(flatten)]
+    uploads: UploadOptions,
     /// Load no model: serve edges that were started with --stand-in, and no others, to measure the
     /// network
     #[arg(long, conflicts_with_all = ["model", "description", "split", "bundle", "conceal", "conceal_budget_ms"])]
@@ -81,6 +86,8 @@ Examples:
       serves the built-in Fashion-MNIST model on 127.0.0.1:4433
   tw-cloud --listen 0.0.0.0:4433 --model m.onnx --description m.toml --bundle m.twb --conceal lmmse
       serves a model of your own on every interface
+  tw-cloud --listen 0.0.0.0:4433 --allow models.txt --cache-dir /var/cache/tensorwire
+      serves the models that the file lists, as edges bring them
   tw-cloud --pcap cloud.pcapng
       captures what it receives and sends, for `tw-lab replay cloud.pcapng`
 
@@ -97,6 +104,9 @@ fn parse_budget(text: &str) -> Result<Duration, String> {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = vet::child_process() {
+        return code;
+    }
     shutdown::report(run(Options::parse()))
 }
 
@@ -122,7 +132,10 @@ async fn run(options: Options) -> Result<()> {
     let clock = Clock::start();
     // Bound first: a second cloud on the same port must not begin the capture of the first anew.
     let cloud = Cloud::bind(config, identity, clock).await?;
-    let cloud = cloud.with_policy(options.policy.policy());
+    let cloud = cloud.with_policy(Policy {
+        upload_bytes: model.as_ref().map_or(0, |serving| serving.upload_limit),
+        ..options.policy.policy()
+    });
     let local = cloud.local_addr();
     let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
     if let Some(recorder) = &recorder {
@@ -207,6 +220,8 @@ fn introduce(cloud: &Cloud, from: &str) {
 struct Serving {
     opener: ClassifierOpener,
     banner: String,
+    /// The largest upload, bytes.
+    upload_limit: u64,
 }
 
 impl Serving {
@@ -219,15 +234,20 @@ impl Serving {
         concealment
             .concealer(loaded.shape()?.as_tuple(), None, bundle)
             .map_err(|error| anyhow::anyhow!(advice(&error)))?;
+        let taken = options.uploads.uploads()?;
+        let allowed = options.uploads.allowed(&loaded, side.as_ref())?;
         let banner = format!(
-            "model       {} ({})\nconcealment {}",
+            "model       {} ({})\nconcealment {}\nuploads     {}",
             loaded.description.name,
             loaded.model.digest(),
-            options.conceal
+            options.conceal,
+            taken.banner
         );
+        let opener = ClassifierOpener::new(loaded.model, side, concealment);
         Ok(Self {
-            opener: ClassifierOpener::new(loaded.model, side, concealment),
+            opener: opener.with_allowed(allowed).with_uploads(taken.uploads),
             banner,
+            upload_limit: taken.limit,
         })
     }
 }

@@ -293,8 +293,8 @@ mod tests {
         let server = quic::server(socket, Tuning::default(), &identity).unwrap();
         let counting = tokio::spawn(async move {
             let handshakes = Handshakes::default();
-            let (mut connections, mut validated) = (Vec::new(), 0);
-            let mut tasks: JoinSet<Result<quinn::Connection, _>> = JoinSet::new();
+            let (mut connections, mut validated) = (Vec::<quinn::Connection>::new(), 0);
+            let mut tasks = JoinSet::<Result<quinn::Connection, quinn::ConnectionError>>::new();
             while connections.len() < EDGES {
                 tokio::select! {
                     Some(connection) = tasks.join_next() => connections.extend(connection.unwrap().ok()),

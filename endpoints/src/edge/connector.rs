@@ -18,9 +18,7 @@ use super::{EVENTS, Edge, Protection, Route};
 use crate::capture::{Recorder, Role};
 use crate::carrier::{Carrier, Carriers};
 use crate::clock::Clock;
-use crate::control::{
-    Capabilities, Ciphers, CloseCode, Feature, Features, Hello, SessionNumber, Token,
-};
+use crate::control::{Capabilities, Ciphers, Feature, Features, Hello, SessionNumber, Token};
 use crate::datapath::DataPath;
 use crate::identity::{EdgeIdentity, TrustError, alert};
 use crate::quic;
@@ -116,11 +114,13 @@ impl Connector {
             let base = self.base(cloud, recorder).await?;
             match self.get(&base, cloud).await {
                 Ok((link, leg)) => return Ok(Edge::new(self, base, link, leg)),
-                // Another address of the name would be no answer to that.
-                Err(error) if error.is::<TrustError>() => return Err(error),
                 Err(error) => {
-                    failed = error;
                     base.endpoint.wait_idle().await;
+                    if is_about_identity(&error) {
+                        // Another address of the name would be no answer to that.
+                        return Err(error);
+                    }
+                    failed = error;
                 }
             }
         }
@@ -133,20 +133,18 @@ impl Connector {
             SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
             SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
         };
-        let (tuning, identity) = (self.route.tuning(), &self.identity);
-        let (endpoint, path) = match self.route.carrier {
+        let path = match self.route.carrier {
             Carrier::Udp => {
-                // QUIC and TSP share a port.
                 let path = DataPath::bind_with(any, self.clock, self.route.gso).await;
-                let path = path.context("cannot open a UDP socket")?;
-                let socket = path.quic_socket().context("a data path without a socket")?;
-                (quic::client_on(socket, tuning, identity)?, Some(path))
+                Some(path.context("cannot open a UDP socket")?)
             }
-            Carrier::QuicDatagram => {
-                let path = DataPath::without_socket(self.clock);
-                (quic::client(any, tuning, identity)?, Some(path))
-            }
-            Carrier::QuicStream | Carrier::Tcp => (quic::client(any, tuning, identity)?, None),
+            Carrier::QuicDatagram => Some(DataPath::without_socket(self.clock)),
+            Carrier::QuicStream | Carrier::Tcp => None,
+        };
+        // QUIC and TSP share a port.
+        let endpoint = match path.as_ref().and_then(DataPath::quic_socket) {
+            Some(socket) => quic::client_on(socket, self.route.tuning(), &self.identity)?,
+            None => quic::client(any, self.route.tuning(), &self.identity)?,
         };
         if let (Some(recorder), Some(path)) = (recorder, &path) {
             path.record(recorder.tap(Role::Edge, endpoint.local_addr()?));
@@ -160,10 +158,7 @@ impl Connector {
 
     /// A connection to `cloud`.
     async fn link(&self, base: &Base, cloud: SocketAddr) -> Result<Link> {
-        let connected = quic::connect(&base.endpoint, cloud, &self.identity).await?;
-        let connection = connected.0.clone();
-        let token = self.identity.token();
-        let token = (!token.is_empty()).then(|| Token::new(token.to_vec()));
+        let (connection, verified) = quic::connect(&base.endpoint, cloud, &self.identity).await?;
         let features = [
             self.blobs.is_some().then_some(Feature::Upload),
             self.statistics.then_some(Feature::Statistics),
@@ -171,11 +166,13 @@ impl Connector {
         ];
         let features: Features = features.into_iter().flatten().collect();
         let capabilities = Capabilities::new(Carriers::ALL.bits(), Ciphers::ALL, features);
+        let token = self.identity.token();
+        let token = (!token.is_empty()).then(|| Token::new(token.to_vec()));
         let hello = Hello::new(capabilities).with_token(token.flatten());
         let id = base.links.fetch_add(1, Ordering::Relaxed);
         let blobs = self.blobs.clone();
-        let greeted = Link::greet(id, connected, hello, blobs).await;
-        greeted.map_err(|error| denied(&connection, error))
+        let greeted = Link::greet(id, (connection.clone(), verified), hello, blobs).await;
+        greeted.map_err(|error| given_up(&connection, error))
     }
 
     /// A connection to `cloud`, and the first session on it.
@@ -183,7 +180,7 @@ impl Connector {
         let link = self.link(base, cloud).await?;
         match self.open(base, (link.id, &link.desk), 0, None).await {
             Ok(leg) => Ok((link, leg)),
-            Err(error) => Err(denied(&link.desk.connection, error)),
+            Err(error) => Err(given_up(&link.desk.connection, error)),
         }
     }
 
@@ -287,7 +284,7 @@ impl Connector {
                         });
                         let refused = error.downcast_ref::<Refused>();
                         let refused = refused.is_some_and(|refused| !refused.0.code().may_pass());
-                        if refused || error.is::<TrustError>() {
+                        if refused || is_about_identity(&error) {
                             return Err(error);
                         }
                         last = error;
@@ -299,13 +296,22 @@ impl Connector {
     }
 }
 
-/// A connection comes to nothing.
-fn denied(connection: &quinn::Connection, error: anyhow::Error) -> anyhow::Error {
+/// Closes a connection on which there is no session, and says why there is none.
+fn given_up(connection: &quinn::Connection, error: anyhow::Error) -> anyhow::Error {
     // A cloud looks at our certificate when the handshake is done for us.
     let closed = connection.close_reason();
-    let about_us = closed.as_ref().and_then(alert::at_edge);
-    connection.close((CloseCode::Failed as u32).into(), b"no session");
-    about_us.map_or(error, |words| anyhow::anyhow!(words))
+    connection.close(1_u32.into(), b"no session");
+    let about_us = closed.and_then(|closed| Some((alert::at_edge(&closed)?, closed)));
+    match about_us {
+        Some((words, closed)) => anyhow::Error::new(closed).context(words),
+        None => error,
+    }
+}
+
+/// Whether it is about who the two are, so that to try again would change nothing.
+fn is_about_identity(error: &anyhow::Error) -> bool {
+    let connection = error.downcast_ref::<quinn::ConnectionError>();
+    error.is::<TrustError>() || connection.is_some_and(|error| alert::at_edge(error).is_some())
 }
 
 impl std::fmt::Debug for Connector {

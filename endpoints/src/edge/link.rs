@@ -52,7 +52,7 @@ pub(super) enum News {
 pub(super) struct Link {
     pub(super) id: u64,
     pub(super) cloud: SocketAddr,
-    /// Why the cloud is taken for the right one.
+    /// Why it is taken for the right one.
     pub(super) verified: Verified,
     pub(super) desk: Arc<Desk>,
     pub(super) news: mpsc::Receiver<News>,

@@ -5,6 +5,7 @@ mod attempt;
 mod change;
 mod connector;
 mod drive;
+mod fleet;
 mod frame;
 mod gate;
 mod leg;
@@ -43,6 +44,7 @@ use pipeline::Pipeline;
 pub use attempt::Admitted;
 pub use change::Changer;
 pub use connector::Connector;
+pub use fleet::{Fleet, Member};
 pub use frame::{Captured, Computed, Encoded, FrameSource};
 pub use link::{Blobs, Refused};
 pub use notice::EdgeNotice;
@@ -63,7 +65,6 @@ const GONE: &str = "the cloud went away";
 pub struct Edge {
     connector: Connector,
     base: Base,
-    verified: Verified,
     legs: Legs,
     gate: Gate,
     clock: Clock,
@@ -173,8 +174,7 @@ impl Edge {
     /// this route.
     ///
     /// # Errors
-    /// If nobody answers, or it is not the right cloud (a [`TrustError`](crate::identity::TrustError)), or
-    /// the cloud refuses: the message says why.
+    /// As [`Connector::connect`].
     pub async fn connect(
         cloud: SocketAddr,
         identity: &EdgeIdentity,
@@ -199,16 +199,10 @@ impl Edge {
         clock: Clock,
         recorder: Option<&Recorder>,
     ) -> Result<Self> {
-        Connector::new(
-            vec![cloud],
-            identity.clone(),
-            route,
-            stream,
-            protection,
-            clock,
-        )
-        .connect(recorder)
-        .await
+        let identity = identity.clone();
+        Connector::new(vec![cloud], identity, route, stream, protection, clock)
+            .connect(recorder)
+            .await
     }
 
     /// An edge with its first session.
@@ -216,13 +210,12 @@ impl Edge {
         let (changes, inbox) = mpsc::channel(CHANGES);
         let (notices, noticed) = Notices::channel();
         let (deadline, clock) = (leg.deadline, leg.session.clock());
-        let (mut legs, verified) = (Legs::default(), link.verified.clone());
+        let mut legs = Legs::default();
         legs.add_link(link);
         legs.succeed(leg);
         Self {
             connector,
             base,
-            verified,
             legs,
             gate: Gate::new(DropRule::Off, deadline),
             clock,
@@ -233,12 +226,6 @@ impl Edge {
             notices,
             noticed: Some(noticed),
         }
-    }
-
-    /// Why the cloud is taken for the right one.
-    #[must_use]
-    pub const fn verified(&self) -> &Verified {
-        &self.verified
     }
 
     /// Sets whether the edge tries to come back to a cloud that went away; default
@@ -341,6 +328,14 @@ impl Edge {
     /// If there is none at present.
     pub fn cloud(&self) -> Result<SocketAddr> {
         Ok(self.legs.link().context(GONE)?.cloud)
+    }
+
+    /// Why that cloud is taken for the right one.
+    ///
+    /// # Errors
+    /// If there is none at present.
+    pub fn verified(&self) -> Result<&Verified> {
+        Ok(&self.legs.link().context(GONE)?.verified)
     }
 
     fn current(&self) -> Result<&Leg> {

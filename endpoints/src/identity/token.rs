@@ -8,10 +8,9 @@ use zeroize::Zeroizing;
 
 use super::secret_file::{self, Privacy};
 use super::{IdentityError, Name};
+use crate::control::limits::MAX_TOKEN;
 use crate::digest::Digest;
 
-/// The longest token, bytes (spec/control.md).
-pub const MAX_TOKEN: usize = 256;
 /// The shortest token that can be hard to guess, characters.
 pub const MIN_TOKEN: usize = 16;
 /// Tokens that a cloud can know: each costs a comparison of 32 bytes at each attempt.
@@ -265,7 +264,7 @@ mod tests {
         for wrong in [
             &b""[..],
             b"correct-horse-batterz",
-            PLAIN[1..].as_bytes(),
+            &PLAIN.as_bytes()[1..],
             digest.as_bytes(),
         ] {
             assert_eq!(tokens.check(wrong), None);

@@ -19,8 +19,9 @@ use tensorwire_endpoints::description::Description;
 use tensorwire_endpoints::edge::{Connector, FrameSource, Pace, Protection, Reconnect};
 use tensorwire_endpoints::lab::output::write_file;
 use tensorwire_endpoints::options::{
-    CarrierOptions, CodecOptions, EdgeIdentityOptions, ImageOptions, ModelOptions, QualityOptions,
-    RateOptions, RecoveryOptions, StreamOptions, describe, interval, parse_fps, verified_words,
+    CarrierOptions, CodecOptions, EdgeIdentityOptions, ImageOptions, ModelOptions, OfferOptions,
+    QualityOptions, RateOptions, RecoveryOptions, StreamOptions, describe, interval, parse_fps,
+    verified_words,
 };
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::source::ImageSource;
@@ -29,6 +30,7 @@ use tensorwire_endpoints::stand_in::report::EdgeReport;
 use tensorwire_endpoints::stand_in::source::StandInSource;
 use tensorwire_endpoints::stand_in::{self, OnWire};
 use tensorwire_endpoints::stream::StreamDescription;
+use tensorwire_endpoints::upload::Offers;
 
 use news::News;
 use report::Report;
@@ -47,6 +49,8 @@ struct Options {
     carrier: CarrierOptions,
     #[command(flatten)]
     model: ModelOptions,
+    #[command(flatten)]
+    offers: OfferOptions,
     #[command(flatten)]
     images: ImageOptions,
     /// Side-information bundle, made by `tw-lab calibrate`: gives the clip range [default: the built-in
@@ -111,7 +115,7 @@ Examples:
       sends at 5 Mbit/s at most, computes no frame that would come too late, says why in the lines
       and in the summary
   tw-edge --model m.onnx --description m.toml --split add_4 --bundle m.twb --images photos
-      a model and images of your own (the cloud needs the same model and bundle)
+      a model and images of your own (a cloud that lacks the model and the bundle is sent them)
 
   tw-edge --fps 15 --reload edge.options
       changes to the options in that file (`--split add_2`, say) whenever it gets SIGHUP
@@ -154,6 +158,7 @@ async fn run(options: &Options) -> Result<()> {
         protection,
         source,
         description,
+        offers,
     } = match options.stand_in {
         Some(bytes) => Prepared::stand_in(bytes, options)?,
         None => Prepared::model(options)?,
@@ -181,6 +186,10 @@ async fn run(options: &Options) -> Result<()> {
     )
     .with_interval(interval)
     .with_statistics();
+    let connector = match offers {
+        Some(offers) => connector.with_blobs(Arc::new(offers)),
+        None => connector,
+    };
     let mut edge = tokio::select! {
         connected = connector.connect(recorder.as_ref()) => connected?,
         () = stop.requested() => return Ok(()),
@@ -202,7 +211,7 @@ async fn run(options: &Options) -> Result<()> {
         format.slice_count(),
         protection_of(route.carrier)
     );
-    eprintln!("the cloud: {}", verified_words(edge.verified()));
+    eprintln!("the cloud: {}", verified_words(edge.verified()?));
     if ladder.len() > 1 {
         eprintln!("adaptive quality: {}", describe(&ladder));
     }
@@ -260,6 +269,8 @@ struct Prepared {
     source: Arc<dyn FrameSource>,
     /// What the classes are called, where there are any.
     description: Option<Description>,
+    /// What the cloud may be given.
+    offers: Option<Offers>,
 }
 
 impl Prepared {
@@ -267,6 +278,13 @@ impl Prepared {
     fn model(options: &Options) -> Result<Self> {
         let loaded = options.model.load()?;
         let side = loaded.bundle(options.bundle.as_deref())?;
+        if loaded.guessed {
+            eprintln!(
+                "no description of the model: pixels are scaled to 0..1; --description says otherwise"
+            );
+        }
+        let offers = options.offers;
+        let offers = offers.offers(&loaded, side.as_ref(), options.bundle.as_ref());
         let dataset = loaded.images(&options.images)?;
         let quality = options
             .quality
@@ -289,6 +307,7 @@ impl Prepared {
             protection,
             source: Arc::new(source),
             description: Some(loaded.description),
+            offers: (!offers.is_empty()).then_some(offers),
         })
     }
 
@@ -306,6 +325,7 @@ impl Prepared {
             protection,
             source: Arc::new(StandInSource::new(format.shape().entries(), frames)),
             description: None,
+            offers: None,
         })
     }
 }
