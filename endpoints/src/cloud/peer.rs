@@ -102,8 +102,6 @@ impl Peer {
             return Err(WantError::Unable);
         }
         let mut answers = self.answers.lock().await;
-        self.connection
-            .set_max_concurrent_uni_streams(VarInt::from_u32(1));
         let want = Want::new(self.session, digest, kind, offset, limit);
         self.writer.send(want).await?;
         let answer = answers.recv().await;
