@@ -1,30 +1,24 @@
 //! Many sessions of one process through one port, for whoever wants to load a cloud.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tensorwire_protocol::Event;
 use tokio::sync::mpsc;
 
-use super::Protection;
-use super::route::{Control, Opening, Route};
+use super::connector::{Base, Connector};
+use super::link::Link;
+use super::{Protection, Route};
 use crate::clock::Clock;
-use crate::control::Close;
-use crate::control::channel::write;
 use crate::datapath::{DataPath, SessionHandle};
 use crate::identity::EdgeIdentity;
-use crate::quic;
 use crate::stream::StreamDescription;
-
-/// Events of a session that may wait: its answers come one a tensor.
-const EVENTS: usize = 64;
 
 /// A port, and what the sessions on it share. Datagrams of TSP are what carries their tensors.
 #[derive(Debug)]
 pub struct Fleet {
+    base: Base,
     path: DataPath,
-    endpoint: quinn::Endpoint,
     cloud: SocketAddr,
     identity: EdgeIdentity,
     route: Route,
@@ -37,8 +31,7 @@ pub struct Member {
     pub session: SessionHandle,
     /// What happens on it; none once somebody has taken it.
     pub events: Option<mpsc::Receiver<Event>>,
-    connection: quinn::Connection,
-    control: Control,
+    link: Link,
 }
 
 impl Fleet {
@@ -53,21 +46,15 @@ impl Fleet {
         gso: bool,
         clock: Clock,
     ) -> Result<Self> {
-        let any: SocketAddr = match cloud {
-            SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
-            SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
-        };
         let route = Route {
             gso,
             ..Route::default()
         };
-        let path = DataPath::bind_with(any, clock, gso).await;
-        let path = path.context("cannot open a UDP socket")?;
-        let socket = path.quic_socket().context("a data path without socket")?;
-        let endpoint = quic::client_on(socket, route.tuning(), &identity)?;
+        let base = Base::bind(cloud, route, &identity, clock, None).await?;
+        let path = base.path.clone().context("a data path without socket")?;
         Ok(Self {
+            base,
             path,
-            endpoint,
             cloud,
             identity,
             route,
@@ -85,44 +72,22 @@ impl Fleet {
     /// # Errors
     /// If the cloud does not answer, is not the right one, or refuses.
     pub async fn open(&self, stream: StreamDescription, protection: Protection) -> Result<Member> {
-        let mut config = stream.config().context("the stream cannot be")?;
-        config.redundancy = protection.redundancy;
-        config.importance = protection.importance;
-        config.rate = protection.rate;
-        config.ecn = protection.ecn;
-        let (connection, _) = quic::connect(&self.endpoint, self.cloud, &self.identity).await?;
-        let (sender, events) = mpsc::channel(EVENTS);
-        let opening = Opening {
-            route: self.route,
-            connection: &connection,
-            path: Some(self.path.clone()),
-            token: self.identity.token(),
-            local: self.path.local_addr(),
-            stream,
-            config,
-            events: sender,
-            clock: self.path.clock(),
-            recorder: None,
-        };
-        let (session, control) = opening.open().await?;
+        let (clouds, identity) = (vec![self.cloud], self.identity.clone());
+        let clock = self.path.clock();
+        let connector = Connector::new(clouds, identity, self.route, stream, protection, clock);
+        let (link, leg) = connector.get(&self.base, self.cloud).await?;
         Ok(Member {
-            session,
-            events: Some(events),
-            connection,
-            control,
+            session: leg.session,
+            events: Some(leg.events),
+            link,
         })
     }
 }
 
 impl Member {
     /// Ends the session in good order.
-    pub async fn close(mut self) {
+    pub async fn close(self) {
         self.session.close().await;
-        // The cloud may have gone first.
-        let _ = write(&mut self.control.0, &Close::done().into()).await;
-        let _ = self.control.0.finish();
-        let wait = tokio::time::timeout(Duration::from_secs(1), self.connection.closed());
-        let _ = wait.await;
-        self.connection.close(0_u32.into(), b"done");
+        self.link.close().await;
     }
 }
