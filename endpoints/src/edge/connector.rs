@@ -109,6 +109,13 @@ impl Connector {
         }
     }
 
+    /// Asks these clouds as well, where those before do not answer.
+    #[must_use]
+    pub fn or(mut self, clouds: Vec<SocketAddr>) -> Self {
+        self.clouds.extend(clouds);
+        self
+    }
+
     /// Sends clouds what they lack.
     #[must_use]
     pub fn with_blobs(mut self, blobs: Arc<dyn Blobs>) -> Self {
