@@ -33,6 +33,7 @@ use tensorwire_endpoints::digest::Digest;
 use tensorwire_endpoints::edge::{
     Captured, Computed, Edge, Encoded, FrameSource, Pace, Protection, Route,
 };
+use tensorwire_endpoints::identity::{CloudIdentity, EdgeIdentity};
 use tensorwire_endpoints::lab::replay;
 use tensorwire_endpoints::lab::replay::Report;
 use tensorwire_endpoints::relay::{Relay, RelayStats};
@@ -123,7 +124,9 @@ async fn live(carrier: Carrier) -> Live {
         sessions: 1,
         any_source: false,
     };
-    let cloud = Cloud::bind(config, clock).await.unwrap();
+    let identity = CloudIdentity::for_this_run().unwrap();
+    let pinned = EdgeIdentity::pinned(identity.fingerprint());
+    let cloud = Cloud::bind(config, identity, clock).await.unwrap();
     let (control, data) = (cloud.local_addr().unwrap(), cloud.data_addr());
     cloud.path().record(at_cloud.tap(Role::Cloud, data));
     let up = LinkConfig {
@@ -157,7 +160,15 @@ async fn live(carrier: Carrier) -> Live {
         data: (carrier == Carrier::Udp).then_some(through),
         ..Route::default()
     };
-    let edge = Edge::connect_recorded(control, route, stream(), protection, clock, Some(&at_edge));
+    let edge = Edge::connect_recorded(
+        control,
+        &pinned,
+        route,
+        stream(),
+        protection,
+        clock,
+        Some(&at_edge),
+    );
     let mut edge = edge.await.unwrap();
     let pace = Pace {
         interval: Duration::from_millis(6),

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use in_process::{local, start};
+use in_process::{anybody, local, start};
 
 use bytes::Bytes;
 use tensorwire_codec::{ClipRange, Coder, Format, Map, Quantiser, Shape};
@@ -97,9 +97,16 @@ async fn next(notices: &mut mpsc::Receiver<CloudNotice>) -> CloudNotice {
 
 async fn answers(cloud: SocketAddr, first: usize) -> (usize, anyhow::Result<()>) {
     let (route, protection) = (Route::default(), Protection::default());
-    let mut edge = Edge::connect(cloud, route, stream(), protection, Clock::start())
-        .await
-        .unwrap();
+    let mut edge = Edge::connect(
+        cloud,
+        &anybody(),
+        route,
+        stream(),
+        protection,
+        Clock::start(),
+    )
+    .await
+    .unwrap();
     let pace = Pace {
         interval: Duration::ZERO,
         in_flight: 1,
@@ -122,7 +129,7 @@ async fn answers(cloud: SocketAddr, first: usize) -> (usize, anyhow::Result<()>)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_and_oversized_messages_get_no_session_and_harm_no_other() {
     let (cloud, mut notices, _stop) = start(Counting).await;
-    let client = quic::client(local(), quic::Tuning::default()).unwrap();
+    let client = quic::client(local(), quic::Tuning::default(), &anybody()).unwrap();
     // [0, {0: 98, 1: 99}]
     let long_version = [0x82, 0x00, 0xA2, 0x00, 0x18, 0x62, 0x01, 0x18, 0x63];
     let cases: [(&[u8], &str); 4] = [
@@ -135,7 +142,7 @@ async fn garbage_and_oversized_messages_get_no_session_and_harm_no_other() {
         ),
     ];
     for (bytes, expected) in cases {
-        let connection = quic::connect(&client, cloud).await.unwrap();
+        let (connection, _) = quic::connect(&client, cloud, &anybody()).await.unwrap();
         let (mut send, _receive) = connection.open_bi().await.unwrap();
         send.write_all(bytes).await.unwrap();
         send.finish().unwrap();

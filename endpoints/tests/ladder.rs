@@ -52,7 +52,7 @@ use tensorwire_protocol::wire::{ConnectionId, FrameNumber, ResultStatus};
 use tensorwire_protocol::{Event, OutgoingTensor, ReceivedTensor};
 use tokio::sync::mpsc;
 
-use in_process::{local, start};
+use in_process::{anybody, local, start};
 use support::{edge_to, json_lines, run, start_cloud, text};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -167,6 +167,7 @@ async fn outcomes(
 ) -> Vec<(u8, usize, Bytes)> {
     let mut edge = Edge::connect(
         cloud,
+        &anybody(),
         Route::default(),
         stream,
         Protection::default(),
@@ -388,8 +389,8 @@ async fn a_step_that_was_not_agreed_on_is_counted_and_answered_by_nothing() {
     let config = stream(&ladder).config().unwrap();
     let session = path.open(config, None, events).await.unwrap();
 
-    let client = quic::client(local(), quic::Tuning::default()).unwrap();
-    let connection = quic::connect(&client, cloud).await.unwrap();
+    let client = quic::client(local(), quic::Tuning::default(), &anybody()).unwrap();
+    let (connection, _) = quic::connect(&client, cloud, &anybody()).await.unwrap();
     let (mut send, receive) = connection.open_bi().await.unwrap();
     let mut receive = ControlReader::new(receive);
     let capabilities = Capabilities::new(0b1111, Ciphers::ALL, Features::default());

@@ -31,6 +31,7 @@ use tensorwire_endpoints::cloud::{Cloud, CloudConfig, Policy};
 use tensorwire_endpoints::digest::Digest;
 use tensorwire_endpoints::edge::{Connector, Edge, Protection, Refused, Route};
 use tensorwire_endpoints::embedded;
+use tensorwire_endpoints::identity::{CloudIdentity, EdgeIdentity, Trust};
 use tensorwire_endpoints::store::{Store, StoreLimits};
 use tensorwire_endpoints::stream::StreamDescription;
 use tensorwire_endpoints::upload::{Allowed, Offers, Uploads};
@@ -181,7 +182,8 @@ async fn cloud(limits: StoreLimits, memory: u64) -> InProcess {
         sessions: 4,
         any_source: false,
     };
-    let cloud = Cloud::bind(config, Clock::start()).await.unwrap();
+    let identity = CloudIdentity::for_this_run().unwrap();
+    let cloud = Cloud::bind(config, identity, Clock::start()).await.unwrap();
     let cloud = cloud.with_policy(Policy {
         upload_bytes: limits.blob,
         ..Policy::default()
@@ -211,7 +213,9 @@ async fn open_over(cloud: &InProcess, bytes: &[u8], carrier: Carrier) -> anyhow:
         ..Route::default()
     };
     let clouds = vec![cloud.address];
-    let connector = Connector::new(clouds, route, stream, Protection::default(), Clock::start());
+    let (anybody, clock) = (EdgeIdentity::new(Trust::Any), Clock::start());
+    let protection = Protection::default();
+    let connector = Connector::new(clouds, anybody, route, stream, protection, clock);
     let offers = Offers::none().with_bytes(bytes.to_vec());
     connector.with_blobs(Arc::new(offers)).connect(None).await
 }

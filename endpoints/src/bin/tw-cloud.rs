@@ -18,7 +18,9 @@ use tensorwire_endpoints::clock::Clock;
 use tensorwire_endpoints::cloud::{Cloud, CloudConfig, CloudNotice, Policy};
 use tensorwire_endpoints::datapath::PathStats;
 use tensorwire_endpoints::lab::output::write_file;
-use tensorwire_endpoints::options::{ModelOptions, PolicyOptions, UploadOptions};
+use tensorwire_endpoints::options::{
+    CloudIdentityOptions, ModelOptions, PolicyOptions, UploadOptions,
+};
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::stand_in::handler::{Ledger, StandInOpener};
 use tensorwire_endpoints::stand_in::report::SessionReport;
@@ -41,6 +43,8 @@ struct Options {
     /// Let datagrams that are due at once leave in one system call (generic segmentation offload)
     #[arg(long)]
     gso: bool,
+    #[command(flatten)]
+    identity: CloudIdentityOptions,
     #[command(flatten)]
     model: ModelOptions,
     /// Side-information bundle, made by `tw-lab calibrate` [default: the built-in one, if it fits]
@@ -114,6 +118,11 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(options: Options) -> Result<()> {
+    let (identity, from) = options.identity.identity()?;
+    if options.identity.print_pin {
+        println!("{}", identity.fingerprint());
+        return Ok(());
+    }
     let stop = Stop::listen();
     let model = if options.stand_in {
         None
@@ -136,7 +145,7 @@ async fn run(options: Options) -> Result<()> {
     };
     let clock = Clock::start();
     // Bound first: a second cloud on the same port must not begin the capture of the first anew.
-    let cloud = Cloud::bind(config, clock).await?;
+    let cloud = Cloud::bind(config, identity, clock).await?;
     let cloud = cloud.with_policy(Policy {
         upload_bytes: model.as_ref().map_or(0, |serving| serving.upload_limit),
         ..options.policy.policy()
@@ -153,10 +162,7 @@ async fn run(options: Options) -> Result<()> {
         None => eprintln!("model       none: a stand-in, to measure the network"),
     }
     eprintln!("control     {} (QUIC)", cloud.local_addr()?);
-    eprintln!(
-        "certificate self-signed, for development: SHA-256 {}",
-        cloud.fingerprint()
-    );
+    introduce(&cloud, &from)?;
     eprintln!(
         "data        {} (plain UDP: neither encrypted nor authenticated)",
         cloud.data_addr()
@@ -165,9 +171,6 @@ async fn run(options: Options) -> Result<()> {
         eprintln!("data        {address} (plain TCP: not encrypted)");
     }
     eprintln!("carriers    {}", config.carriers);
-    if !config.listen.ip().is_loopback() || !config.data.ip().is_loopback() {
-        eprintln!("warning     anyone who reaches these addresses can stream to this cloud");
-    }
     eprintln!("Ctrl-C ends.");
 
     let (notices, mut inbox) = Cloud::notices();
@@ -206,6 +209,29 @@ async fn run(options: Options) -> Result<()> {
         path.strays()
     );
     capture::finish(recorder)
+}
+
+/// Says who the cloud is, whom it lets in, and how edges connect.
+fn introduce(cloud: &Cloud, from: &str) -> Result<()> {
+    let (identity, address) = (cloud.identity(), cloud.local_addr()?);
+    eprintln!("certificate {from}");
+    let host = if address.ip().is_unspecified() {
+        format!("HOST:{}", address.port())
+    } else {
+        address.to_string()
+    };
+    eprintln!(
+        "edges       tw-edge --connect {host} --pin {}",
+        identity.fingerprint()
+    );
+    eprintln!("lets in     {}", identity.lets_in());
+    if identity.lets_anybody_in() && !address.ip().is_loopback() {
+        eprintln!(
+            "warning     anybody who reaches this address can stream to this cloud; --tokens, --client-ca or \
+             --client-pin say who may"
+        );
+    }
+    Ok(())
 }
 
 /// A model to serve.
@@ -323,11 +349,9 @@ fn log(notice: &CloudNotice) {
             stream,
             name,
         } => eprintln!(
-            "session {:06x} opened by {}{peer} over {}: `{}` {}×{}×{}, deadline {} ms, MSS {}",
+            "session {:06x} opened by {} over {}: `{}` {}×{}×{}, deadline {} ms, MSS {}",
             connection.value(),
-            name.as_deref()
-                .map(|name| format!("{name} at "))
-                .unwrap_or_default(),
+            who(*peer, name.as_deref()),
             carrier.name(),
             stream.split,
             stream.channels,
@@ -336,7 +360,9 @@ fn log(notice: &CloudNotice) {
             stream.deadline_ms,
             stream.mss
         ),
-        CloudNotice::Refused { peer, reason } => eprintln!("refused {peer}: {reason}"),
+        CloudNotice::Refused { peer, reason, name } => {
+            eprintln!("refused {}: {reason}", who(*peer, name.as_deref()))
+        }
         CloudNotice::Closed {
             connection,
             stats,
@@ -349,6 +375,11 @@ fn log(notice: &CloudNotice) {
         }
         _ => {}
     }
+}
+
+/// An edge, by its name if it has one.
+fn who(peer: SocketAddr, name: Option<&str>) -> String {
+    name.map_or_else(|| peer.to_string(), |name| format!("{name} ({peer})"))
 }
 
 fn log_stats(stats: &PathStats) {

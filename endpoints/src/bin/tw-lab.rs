@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tensorwire_endpoints::lab::{
-    calibrate, conceal, demo, inspect, link, quality, recovery, replay, split, trace,
+    calibrate, conceal, demo, inspect, link, quality, recovery, replay, split, token, trace,
 };
 use tensorwire_endpoints::shutdown;
 
@@ -28,6 +28,7 @@ enum Command {
     Recovery(recovery::Options),
     Replay(replay::Options),
     Split(split::Options),
+    Token(token::Options),
     Trace(trace::Options),
 }
 
@@ -41,6 +42,8 @@ Examples:
       what the methods of concealment are worth, on the built-in images
   tw-lab quality --coder jpeg --plot curve.svg
       what bytes buy
+  tw-lab token cam-3 >> tokens
+      a token by which an edge is let in, and the line for its cloud
   tw-lab trace fit losses.csv
       which model lost these packets
   tw-lab replay cloud.pcapng
@@ -63,6 +66,7 @@ fn run(command: &Command) -> Result<()> {
         Command::Recovery(options) => recovery::run(options),
         Command::Replay(options) => replay::run(options),
         Command::Split(options) => split::run(options),
+        Command::Token(options) => token::run(options),
         Command::Trace(options) => trace::run(options),
     }
 }

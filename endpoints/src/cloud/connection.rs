@@ -1,6 +1,7 @@
 //! One edge at a cloud: the messages of its connection, and the sessions on it.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
@@ -16,8 +17,9 @@ use crate::control::limits::{HELLO_TIMEOUT, SESSIONLESS_TIMEOUT, WAIT_INTERVAL};
 use crate::control::{
     Accept, Capabilities, Close, CloseCode, ControlError, ControlReader, ControlWriter, Feature,
     Features, Hello, Message, Open, Refuse, RefuseCode, SessionLimits, SessionNumber, Statistics,
-    VERSIONS, Wait, Welcome,
+    Token, VERSIONS, Wait, Welcome,
 };
+use crate::identity::{alert, name_of};
 use crate::stream::MAX_TENSOR_BYTES;
 
 /// Why a connection ends.
@@ -104,7 +106,22 @@ pub(super) async fn serve<O: Opener>(shared: Arc<Shared<O>>, quic: quinn::Connec
     shared.notify(CloudNotice::Refused {
         peer,
         reason: refused.reason,
+        name: name_of(&quic).map(|name| name.to_string()),
     });
+}
+
+/// Says that an edge came to no connection, if it was about who one of the two is: it has been told.
+pub(super) fn no_handshake<O>(shared: &Shared<O>, peer: SocketAddr, error: &quinn::ConnectionError)
+where
+    O: Opener,
+{
+    if let Some(reason) = alert::at_cloud(error) {
+        shared.notify(CloudNotice::Refused {
+            peer,
+            reason: reason.to_owned(),
+            name: None,
+        });
+    }
 }
 
 type Greeting<O> = (EdgeConnection<O>, ControlReader, JoinHandle<()>);
@@ -178,17 +195,17 @@ async fn hello<O: Opener>(
         let reason = "this cloud is shutting down";
         return Ok(Err(Refuse::new(RefuseCode::Draining, reason)));
     }
-    let admitted = match &shared.policy.doorkeeper {
-        Some(doorkeeper) => doorkeeper.admit(hello.token.as_ref(), quic),
-        None => Ok(None),
-    };
+    let token = hello.token.as_ref().map_or(&[][..], Token::as_bytes);
+    let admitted = shared.identity.admit(quic, token);
+    let admitted =
+        admitted.map_err(|denied| Refuse::new(RefuseCode::Unauthenticated, denied.to_string()));
     Ok(admitted.map(|name| {
         let features = hello.capabilities.features;
         Greeted {
             uploads: features.contains(Feature::Upload),
             statistics: features.contains(Feature::Statistics),
             drain: features.contains(Feature::Drain),
-            name,
+            name: name.map(|name| name.to_string()),
         }
     }))
 }
@@ -322,6 +339,7 @@ impl<O: Opener> EdgeConnection<O> {
         self.shared.notify(CloudNotice::Refused {
             peer: self.quic.remote_address(),
             reason: refuse.reason.clone(),
+            name: self.edge.name.clone(),
         });
         self.say(refuse.of(number))
     }
@@ -466,6 +484,7 @@ impl<O: Opener> EdgeConnection<O> {
             self.shared.notify(CloudNotice::Refused {
                 peer: self.quic.remote_address(),
                 reason: end.reason.clone(),
+                name: self.edge.name.clone(),
             });
         }
         while let Some(ended) = self.tasks.join_next().await {

@@ -18,11 +18,13 @@ use super::{CloudNotice, Opener, Phase, TensorHandler};
 use crate::carrier::{Carrier, Carriers, quic_stream, tcp};
 use crate::control::{Cipher, Open, Refuse, RefuseCode, SessionNumber};
 use crate::datapath::{DataPath, SessionHandle};
+use crate::identity::CloudIdentity;
 use crate::stream::StreamDescription;
 
 /// What every session of a cloud shares.
 pub(super) struct Shared<O> {
     pub(super) opener: Arc<O>,
+    pub(super) identity: CloudIdentity,
     pub(super) path: DataPath,
     pub(super) tcp: Option<tcp::Listener>,
     pub(super) carriers: Carriers,

@@ -25,7 +25,7 @@ use crate::carrier::{Carrier, Carriers, tcp};
 use crate::clock::Clock;
 use crate::control::{CloseCode, Drain, Refuse};
 use crate::datapath::{DataPath, PathStats};
-use crate::digest::Digest;
+use crate::identity::CloudIdentity;
 use crate::quic;
 use crate::stream::StreamDescription;
 
@@ -34,7 +34,7 @@ use memory::Memory;
 
 pub use memory::session_memory;
 pub use peer::{Peer, WantError};
-pub use policy::{Doorkeeper, Policy};
+pub use policy::Policy;
 
 /// Notices that may wait for whoever runs the cloud; further ones are not told.
 const NOTICES: usize = 1_024;
@@ -119,6 +119,8 @@ pub enum CloudNotice {
         peer: SocketAddr,
         /// Why.
         reason: String,
+        /// What the edge is called, if that is known.
+        name: Option<String>,
     },
     /// A session ended.
     Closed {
@@ -157,7 +159,7 @@ pub struct CloudConfig {
 #[derive(Debug)]
 pub struct Cloud {
     endpoint: quinn::Endpoint,
-    fingerprint: Digest,
+    identity: CloudIdentity,
     path: DataPath,
     tcp: Option<tcp::Listener>,
     config: CloudConfig,
@@ -165,17 +167,17 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    /// Binds the sockets. Where the data port is chosen by the system (0), TCP may get another number than
+    /// Binds the sockets of a cloud that is and lets in whom `identity` says. Where the data port is chosen by the system (0), TCP may get another number than
     /// UDP.
     ///
     /// # Errors
     /// If an address cannot be bound.
-    pub async fn bind(config: CloudConfig, clock: Clock) -> Result<Self> {
+    pub async fn bind(config: CloudConfig, identity: CloudIdentity, clock: Clock) -> Result<Self> {
         let tuning = quic::Tuning {
             gso: config.gso,
             ..quic::Tuning::default()
         };
-        let (endpoint, fingerprint) = quic::server(config.listen, tuning)?;
+        let endpoint = quic::server(config.listen, tuning, &identity)?;
         let data = config.data;
         let path = DataPath::bind_with(data, clock, config.gso).await;
         let path = path.with_context(|| format!("cannot bind the data path to {data} (UDP)"))?;
@@ -187,7 +189,7 @@ impl Cloud {
         };
         Ok(Self {
             endpoint,
-            fingerprint,
+            identity,
             path,
             tcp,
             config,
@@ -228,10 +230,10 @@ impl Cloud {
         &self.path
     }
 
-    /// SHA-256 of the certificate.
+    /// Who the cloud is, and whom it lets in.
     #[must_use]
-    pub const fn fingerprint(&self) -> Digest {
-        self.fingerprint
+    pub const fn identity(&self) -> &CloudIdentity {
+        &self.identity
     }
 
     /// A channel for [`serve`](Self::serve) to tell what happens, bounded, since edges make it happen.
@@ -260,6 +262,7 @@ impl Cloud {
         let (phase, phases) = watch::channel(Phase::Serving);
         let shared = Arc::new(Shared {
             opener,
+            identity: self.identity,
             path: self.path,
             tcp: self.tcp,
             carriers,
@@ -286,9 +289,10 @@ impl Cloud {
             }
             let shared = Arc::clone(&shared);
             tasks.spawn(async move {
-                // A handshake that fails has told the edge why.
-                if let Ok(connection) = incoming.await {
-                    connection::serve(shared, connection).await;
+                let peer = incoming.remote_address();
+                match incoming.await {
+                    Ok(connection) => connection::serve(shared, connection).await,
+                    Err(error) => connection::no_handshake(&shared, peer, &error),
                 }
             });
         }

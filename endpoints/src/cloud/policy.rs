@@ -1,13 +1,12 @@
-//! Whom a cloud serves, and how much of it one may have.
+//! How much of a cloud one may have.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use crate::control::Ciphers;
 use crate::control::limits::MAX_SESSIONS;
-use crate::control::{Ciphers, Refuse, Token};
 
 /// How much a cloud allows, beyond the number of its sessions.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "made by the caller, field by field"
@@ -30,22 +29,6 @@ pub struct Policy {
     pub statistics: Duration,
     /// How long edges may take to finish what is in flight when the cloud is told to end; default 5 s.
     pub grace: Duration,
-    /// Who may connect; default everyone, by no name.
-    pub doorkeeper: Option<Arc<dyn Doorkeeper>>,
-}
-
-/// Decides who may connect. Shared by all connections; must not block.
-pub trait Doorkeeper: Send + Sync {
-    /// What the edge at the other end of `connection` is called, by its token or by its certificate; none
-    /// if it may connect without a name.
-    ///
-    /// # Errors
-    /// Why it may not.
-    fn admit(
-        &self,
-        token: Option<&Token>,
-        connection: &quinn::Connection,
-    ) -> Result<Option<String>, Refuse>;
 }
 
 impl Default for Policy {
@@ -58,7 +41,6 @@ impl Default for Policy {
             upload_bytes: 0,
             statistics: Duration::from_secs(1),
             grace: Duration::from_secs(5),
-            doorkeeper: None,
         }
     }
 }
@@ -67,19 +49,5 @@ impl Policy {
     /// Sessions that one connection may have, within what the protocol allows.
     pub(super) fn sessions(&self) -> u32 {
         self.connection_sessions.clamp(1, MAX_SESSIONS)
-    }
-}
-
-impl std::fmt::Debug for Policy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Policy")
-            .field("connection_sessions", &self.connection_sessions)
-            .field("session_memory", &self.session_memory)
-            .field("memory", &self.memory)
-            .field("ciphers", &self.ciphers)
-            .field("upload_bytes", &self.upload_bytes)
-            .field("statistics", &self.statistics)
-            .field("grace", &self.grace)
-            .finish_non_exhaustive()
     }
 }

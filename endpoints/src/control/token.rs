@@ -3,17 +3,19 @@
 use minicbor::decode::{Decoder, Error};
 use minicbor::encode::{Encoder, Write};
 use minicbor::{Decode, Encode};
+use zeroize::Zeroizing;
 
 use super::limits::MAX_TOKEN;
 
-/// A bearer token, at most 256 bytes. It is never shown.
+/// A bearer token, at most 256 bytes. It is never shown, and wiped from memory when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token(Vec<u8>);
+pub struct Token(Zeroizing<Vec<u8>>);
 
 impl Token {
     /// A token of these bytes; none if they are too many.
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Option<Self> {
+        let bytes = Zeroizing::new(bytes);
         (bytes.len() <= MAX_TOKEN).then_some(Self(bytes))
     }
 
@@ -46,7 +48,7 @@ impl<'b, C> Decode<'b, C> for Token {
         if bytes.len() > MAX_TOKEN {
             return Err(Error::message("a token of more than 256 bytes"));
         }
-        Ok(Self(bytes.to_vec()))
+        Ok(Self(Zeroizing::new(bytes.to_vec())))
     }
 }
 

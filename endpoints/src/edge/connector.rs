@@ -20,6 +20,7 @@ use crate::carrier::{Carrier, Carriers};
 use crate::clock::Clock;
 use crate::control::{Capabilities, Ciphers, Feature, Features, Hello, SessionNumber, Token};
 use crate::datapath::DataPath;
+use crate::identity::{EdgeIdentity, TrustError, alert};
 use crate::quic;
 use crate::stream::StreamDescription;
 
@@ -27,11 +28,11 @@ use crate::stream::StreamDescription;
 #[derive(Clone)]
 pub struct Connector {
     clouds: Vec<SocketAddr>,
+    identity: EdgeIdentity,
     pub(super) route: Route,
     pub(super) stream: StreamDescription,
     pub(super) protection: Protection,
     clock: Clock,
-    token: Option<Token>,
     blobs: Option<Arc<dyn Blobs>>,
     interval: Option<Duration>,
     statistics: bool,
@@ -47,10 +48,12 @@ pub(super) struct Base {
 }
 
 impl Connector {
-    /// Asks the first of `clouds` that answers for a session of `stream`.
+    /// Asks the first of `clouds` that answers for a session of `stream`, if it is the right one by
+    /// `identity`.
     #[must_use]
     pub const fn new(
         clouds: Vec<SocketAddr>,
+        identity: EdgeIdentity,
         route: Route,
         stream: StreamDescription,
         protection: Protection,
@@ -58,22 +61,15 @@ impl Connector {
     ) -> Self {
         Self {
             clouds,
+            identity,
             route,
             stream,
             protection,
             clock,
-            token: None,
             blobs: None,
             interval: None,
             statistics: false,
         }
-    }
-
-    /// Says who the edge is.
-    #[must_use]
-    pub fn with_token(mut self, token: Option<Token>) -> Self {
-        self.token = token;
-        self
     }
 
     /// Sends clouds what they lack.
@@ -100,7 +96,8 @@ impl Connector {
     /// Connects, with the datagrams in a capture, if there is one: of a carrier that has datagrams.
     ///
     /// # Errors
-    /// If nobody answers, or the cloud refuses: the message says why.
+    /// If nobody answers, or it is not the right cloud (a [`TrustError`]), or the cloud refuses: the message
+    /// says why.
     pub async fn connect(self, recorder: Option<&Recorder>) -> Result<Edge> {
         // Before anything is sent, or a socket opened.
         self.stream.config().context("the stream cannot be")?;
@@ -111,8 +108,12 @@ impl Connector {
             match self.get(&base, cloud).await {
                 Ok((link, leg)) => return Ok(Edge::new(self, base, link, leg)),
                 Err(error) => {
-                    failed = error;
                     base.endpoint.wait_idle().await;
+                    if is_about_identity(&error) {
+                        // Another address of the name would be no answer to that.
+                        return Err(error);
+                    }
+                    failed = error;
                 }
             }
         }
@@ -125,7 +126,7 @@ impl Connector {
             SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
             SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
         };
-        let endpoint = quic::client(any, self.route.tuning())?;
+        let endpoint = quic::client(any, self.route.tuning(), &self.identity)?;
         let (path, local) = match self.route.carrier {
             Carrier::Udp => {
                 let path = DataPath::bind_with(any, self.clock, self.route.gso).await;
@@ -151,7 +152,7 @@ impl Connector {
 
     /// A connection to `cloud`.
     async fn link(&self, base: &Base, cloud: SocketAddr) -> Result<Link> {
-        let connection = quic::connect(&base.endpoint, cloud).await?;
+        let (connection, verified) = quic::connect(&base.endpoint, cloud, &self.identity).await?;
         let features = [
             self.blobs.is_some().then_some(Feature::Upload),
             self.statistics.then_some(Feature::Statistics),
@@ -159,14 +160,13 @@ impl Connector {
         ];
         let features: Features = features.into_iter().flatten().collect();
         let capabilities = Capabilities::new(Carriers::ALL.bits(), Ciphers::ALL, features);
-        let hello = Hello::new(capabilities).with_token(self.token.clone());
+        let token = self.identity.token();
+        let token = (!token.is_empty()).then(|| Token::new(token.to_vec()));
+        let hello = Hello::new(capabilities).with_token(token.flatten());
         let id = base.links.fetch_add(1, Ordering::Relaxed);
         let blobs = self.blobs.clone();
-        let greeted = Link::greet(id, connection.clone(), hello, blobs).await;
-        if greeted.is_err() {
-            connection.close(1_u32.into(), b"no session");
-        }
-        greeted
+        let greeted = Link::greet(id, (connection.clone(), verified), hello, blobs).await;
+        greeted.map_err(|error| given_up(&connection, error))
     }
 
     /// A connection to `cloud`, and the first session on it.
@@ -174,10 +174,7 @@ impl Connector {
         let link = self.link(base, cloud).await?;
         match self.open(base, (link.id, &link.desk), 0, None).await {
             Ok(leg) => Ok((link, leg)),
-            Err(error) => {
-                link.desk.connection.close(1_u32.into(), b"no session");
-                Err(error)
-            }
+            Err(error) => Err(given_up(&link.desk.connection, error)),
         }
     }
 
@@ -280,7 +277,8 @@ impl Connector {
                             error: format!("{error:#}"),
                         });
                         let refused = error.downcast_ref::<Refused>();
-                        if refused.is_some_and(|refused| !refused.0.code().may_pass()) {
+                        let refused = refused.is_some_and(|refused| !refused.0.code().may_pass());
+                        if refused || is_about_identity(&error) {
                             return Err(error);
                         }
                         last = error;
@@ -290,6 +288,24 @@ impl Connector {
         }
         Err(last.context(format!("no cloud came back within {most:?}")))
     }
+}
+
+/// Closes a connection on which there is no session, and says why there is none.
+fn given_up(connection: &quinn::Connection, error: anyhow::Error) -> anyhow::Error {
+    // A cloud looks at our certificate when the handshake is done for us.
+    let closed = connection.close_reason();
+    connection.close(1_u32.into(), b"no session");
+    let about_us = closed.and_then(|closed| Some((alert::at_edge(&closed)?, closed)));
+    match about_us {
+        Some((words, closed)) => anyhow::Error::new(closed).context(words),
+        None => error,
+    }
+}
+
+/// Whether it is about who the two are, so that to try again would change nothing.
+fn is_about_identity(error: &anyhow::Error) -> bool {
+    let connection = error.downcast_ref::<quinn::ConnectionError>();
+    error.is::<TrustError>() || connection.is_some_and(|error| alert::at_edge(error).is_some())
 }
 
 impl std::fmt::Debug for Connector {

@@ -13,6 +13,7 @@ use crate::control::{
     Accept, Close, CloseCode, ControlError, ControlReader, ControlWriter, Drain, Hello, Message,
     Missing, Open, Refuse, SessionNumber, Statistics, Want, Welcome,
 };
+use crate::identity::Verified;
 
 /// News that may wait for the edge; what is lost rather than late is not told beyond.
 const NEWS: usize = 64;
@@ -51,6 +52,8 @@ pub(super) enum News {
 pub(super) struct Link {
     pub(super) id: u64,
     pub(super) cloud: SocketAddr,
+    /// Why it is taken for the right one.
+    pub(super) verified: Verified,
     pub(super) desk: Arc<Desk>,
     pub(super) news: mpsc::Receiver<News>,
 }
@@ -81,7 +84,7 @@ impl Link {
     /// If the cloud does not answer, or refuses the edge.
     pub(super) async fn greet(
         id: u64,
-        connection: quinn::Connection,
+        (connection, verified): (quinn::Connection, Verified),
         hello: Hello,
         blobs: Option<Arc<dyn Blobs>>,
     ) -> Result<Self> {
@@ -114,6 +117,7 @@ impl Link {
         Ok(Self {
             id,
             cloud,
+            verified,
             desk,
             news: inbox,
         })

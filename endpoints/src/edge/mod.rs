@@ -28,6 +28,7 @@ use tokio::sync::mpsc;
 use crate::capture::Recorder;
 use crate::clock::Clock;
 use crate::datapath::{PathStats, SessionWatch};
+use crate::identity::{EdgeIdentity, Verified};
 use crate::stream::StreamDescription;
 
 use change::Change;
@@ -167,18 +168,20 @@ pub enum Outcome {
 }
 
 impl Edge {
-    /// Opens a session with the cloud at `cloud`, whose tensors take this route.
+    /// Opens a session with the cloud at `cloud`, if it is the right one by `identity`, whose tensors take
+    /// this route.
     ///
     /// # Errors
-    /// If nobody answers, or the cloud refuses: the message says why.
+    /// As [`Connector::connect`].
     pub async fn connect(
         cloud: SocketAddr,
+        identity: &EdgeIdentity,
         route: Route,
         stream: StreamDescription,
         protection: Protection,
         clock: Clock,
     ) -> Result<Self> {
-        Self::connect_recorded(cloud, route, stream, protection, clock, None).await
+        Self::connect_recorded(cloud, identity, route, stream, protection, clock, None).await
     }
 
     /// The same, with the datagrams in a capture, if there is one: of a carrier that has datagrams.
@@ -187,13 +190,15 @@ impl Edge {
     /// As [`connect`](Self::connect).
     pub async fn connect_recorded(
         cloud: SocketAddr,
+        identity: &EdgeIdentity,
         route: Route,
         stream: StreamDescription,
         protection: Protection,
         clock: Clock,
         recorder: Option<&Recorder>,
     ) -> Result<Self> {
-        Connector::new(vec![cloud], route, stream, protection, clock)
+        let identity = identity.clone();
+        Connector::new(vec![cloud], identity, route, stream, protection, clock)
             .connect(recorder)
             .await
     }
@@ -321,6 +326,14 @@ impl Edge {
     /// If there is none at present.
     pub fn cloud(&self) -> Result<SocketAddr> {
         Ok(self.legs.link().context(GONE)?.cloud)
+    }
+
+    /// Why that cloud is taken for the right one.
+    ///
+    /// # Errors
+    /// If there is none at present.
+    pub fn verified(&self) -> Result<&Verified> {
+        Ok(&self.legs.link().context(GONE)?.verified)
     }
 
     fn current(&self) -> Result<&Leg> {

@@ -5,6 +5,7 @@
 //! - [`calibrate`] makes bundles; [`split`] lists where a model can be split.
 //! - [`conceal`] measures concealment, [`quality`] the coders, both on tensors without a network.
 //! - [`replay`] runs a receiver on a capture; [`inspect`] prints what is in one.
+//! - [`token`] makes tokens for edges.
 //! - [`recovery`] measures parity and retransmission, in virtual time.
 //! - [`evaluate`] runs a split model over images for them, [`parallel`] on every core; [`tally`]
 //!   counts what it got right, [`rising`] smooths what can only rise, [`loss`] draws what is missing, [`motion`] makes the image before.
@@ -30,4 +31,5 @@ pub mod rising;
 pub mod split;
 pub mod table;
 pub mod tally;
+pub mod token;
 pub mod trace;

@@ -17,8 +17,9 @@ use tensorwire_endpoints::description::Description;
 use tensorwire_endpoints::edge::{Connector, FrameSource, Pace, Protection, Reconnect};
 use tensorwire_endpoints::lab::output::write_file;
 use tensorwire_endpoints::options::{
-    CarrierOptions, CodecOptions, ImageOptions, ModelOptions, OfferOptions, QualityOptions,
-    RateOptions, RecoveryOptions, StreamOptions, describe, interval, parse_fps,
+    CarrierOptions, CodecOptions, EdgeIdentityOptions, ImageOptions, ModelOptions, OfferOptions,
+    QualityOptions, RateOptions, RecoveryOptions, StreamOptions, describe, interval, parse_fps,
+    verified_words,
 };
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::source::ImageSource;
@@ -42,6 +43,8 @@ struct Options {
     /// Send the data path (UDP or TCP) here instead of where the cloud says (to a link emulator, say)
     #[arg(long, value_name = "ADDR")]
     data: Option<SocketAddr>,
+    #[command(flatten)]
+    identity: EdgeIdentityOptions,
     #[command(flatten)]
     carrier: CarrierOptions,
     #[command(flatten)]
@@ -142,6 +145,7 @@ async fn run(options: &Options) -> Result<()> {
     let addresses: Vec<SocketAddr> = addresses
         .with_context(|| format!("`{}` is no address; give HOST:PORT", options.connect))?
         .collect();
+    let identity = options.identity.identity(&options.connect)?;
     let Prepared {
         stream,
         protection,
@@ -165,9 +169,16 @@ async fn run(options: &Options) -> Result<()> {
     let clock = Clock::start();
     let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
     let interval = interval(options.fps);
-    let connector = Connector::new(addresses, route, stream.clone(), protection, clock)
-        .with_interval(interval)
-        .with_statistics();
+    let connector = Connector::new(
+        addresses,
+        identity,
+        route,
+        stream.clone(),
+        protection,
+        clock,
+    )
+    .with_interval(interval)
+    .with_statistics();
     let connector = match offers {
         Some(offers) => connector.with_blobs(Arc::new(offers)),
         None => connector,
@@ -179,12 +190,13 @@ async fn run(options: &Options) -> Result<()> {
     edge.set_reconnect(options.reconnect);
     let cloud = edge.cloud()?;
     eprintln!(
-        "streaming `{}` {} in {} slices to {cloud}; {}, and the cloud's certificate is not checked",
+        "streaming `{}` {} in {} slices to {cloud}; {}",
         stream.split,
         format.shape(),
         format.slice_count(),
         protection_of(route.carrier)
     );
+    eprintln!("the cloud: {}", verified_words(edge.verified()?));
     if ladder.len() > 1 {
         eprintln!("adaptive quality: {}", describe(&ladder));
     }
