@@ -121,7 +121,11 @@ impl Connector {
     }
 
     /// The sockets to reach `cloud`.
-    async fn base(&self, cloud: SocketAddr, recorder: Option<&Recorder>) -> Result<Base> {
+    pub(super) async fn base(
+        &self,
+        cloud: SocketAddr,
+        recorder: Option<&Recorder>,
+    ) -> Result<Base> {
         let any: SocketAddr = match cloud {
             SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
             SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
@@ -169,7 +173,7 @@ impl Connector {
     }
 
     /// A connection to `cloud`, and the first session on it.
-    async fn get(&self, base: &Base, cloud: SocketAddr) -> Result<(Link, Leg)> {
+    pub(super) async fn get(&self, base: &Base, cloud: SocketAddr) -> Result<(Link, Leg)> {
         let link = self.link(base, cloud).await?;
         match self.open(base, (link.id, &link.desk), 0, None).await {
             Ok(leg) => Ok((link, leg)),
