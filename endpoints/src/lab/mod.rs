@@ -15,6 +15,7 @@ pub mod calibrate;
 pub mod conceal;
 pub mod demo;
 pub mod evaluate;
+pub mod experiment;
 pub mod inspect;
 pub mod link;
 pub mod loss;
