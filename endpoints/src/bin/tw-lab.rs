@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tensorwire_endpoints::lab::{
-    calibrate, conceal, demo, experiment, inspect, link, quality, recovery, replay, split, trace,
+    calibrate, conceal, demo, experiment, inspect, link, plan_split, quality, recovery, replay,
+    report, split, trace,
 };
 use tensorwire_endpoints::shutdown;
 
@@ -26,7 +27,10 @@ enum Command {
     Conceal(conceal::Options),
     Quality(quality::Options),
     Recovery(recovery::Options),
+    PlanSplit(plan_split::Options),
+    Plot(report::PlotOptions),
     Replay(replay::Options),
+    Report(report::ReportOptions),
     Run(experiment::Options),
     Split(split::Options),
     Trace(trace::Options),
@@ -42,6 +46,10 @@ Examples:
       what the methods of concealment are worth, on the built-in images
   tw-lab quality --coder jpeg --plot curve.svg
       what bytes buy
+  tw-lab run docs/experiments/quantisation.toml --out quantisation.jsonl
+      one experiment; tw-lab report makes a page of it
+  tw-lab plan-split --rate 20mbit --rtt 40
+      where to split for this path
   tw-lab trace fit losses.csv
       which model lost these packets
   tw-lab replay cloud.pcapng
@@ -63,6 +71,9 @@ fn run(command: &Command) -> Result<()> {
         Command::Quality(options) => quality::run(options),
         Command::Recovery(options) => recovery::run(options),
         Command::Replay(options) => replay::run(options),
+        Command::PlanSplit(options) => plan_split::run(options),
+        Command::Plot(options) => report::plot(options),
+        Command::Report(options) => report::report(options),
         Command::Run(options) => experiment::run(options),
         Command::Split(options) => split::run(options),
         Command::Trace(options) => trace::run(options),

@@ -11,6 +11,7 @@ use crate::images::{Colour, Image};
 use crate::lab::evaluate::{Evaluation, Subject};
 use crate::lab::parallel::in_order;
 use crate::model::{WholeModel, top_k};
+use crate::options::{ImageOptions, LoadedModel};
 
 /// A split model and its images.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ impl Bench {
 
 /// The whole model and the images that it takes.
 #[derive(Debug)]
-pub(super) struct Pictures {
+pub(in crate::lab) struct Pictures {
     name: String,
     input: Input,
     whole: WholeModel,
@@ -57,7 +58,7 @@ pub(super) struct Pictures {
 
 /// An image as the model takes it, but for its scale of values.
 #[derive(Debug)]
-pub(super) struct Picture {
+pub(in crate::lab) struct Picture {
     pub(super) image: Image,
     pub(super) label: u32,
     /// Whether the model finds the class.
@@ -71,7 +72,16 @@ impl Pictures {
     /// Loads the model and runs it on every image, on all cores.
     pub(super) fn load(plan: &Plan) -> Result<Self> {
         let loaded = plan.model_options(None).load()?;
-        let dataset = loaded.images(&plan.image_options())?;
+        Self::new(&loaded, &plan.image_options(), plan.limit())
+    }
+
+    /// The same of the first images that the options name.
+    pub(in crate::lab) fn new(
+        loaded: &LoadedModel,
+        images: &ImageOptions,
+        limit: usize,
+    ) -> Result<Self> {
+        let dataset = loaded.images(images)?;
         let mut pictures = Self {
             name: loaded.description.name.clone(),
             input: loaded.description.input.clone(),
@@ -106,7 +116,7 @@ impl Pictures {
                 label,
             })
         };
-        let images = dataset.len().min(plan.limit());
+        let images = dataset.len().min(limit);
         in_order(
             "classifying",
             images,

@@ -31,4 +31,6 @@ mod size;
 mod values;
 
 pub use self::cache::Cache;
+pub(in crate::lab) use self::coding::Coding;
+pub(in crate::lab) use self::run::timings_of;
 pub use self::run::{Options, run};

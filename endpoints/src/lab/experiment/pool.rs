@@ -21,7 +21,7 @@ const CHUNK: usize = 50;
 /// # Errors
 /// The first failure, of a cell or of `finished`; cells that were begun are still measured, further ones
 /// are not.
-pub fn measure<C: Sync, T: Send>(
+pub(in crate::lab) fn measure<C: Sync, T: Send>(
     title: &'static str,
     threads: Option<usize>,
     cells: &[C],
@@ -68,7 +68,7 @@ pub fn measure<C: Sync, T: Send>(
 ///
 /// # Errors
 /// The first failure in the order of the items.
-pub fn each<I: Sync, S, T: Send>(
+pub(in crate::lab) fn each<I: Sync, S, T: Send>(
     items: &[I],
     state: impl Fn() -> Result<S> + Sync,
     work: impl Fn(&mut S, &I) -> Result<T> + Sync,

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// Every nth cell, from the ith: cells of one kind lie together, so that this shares them evenly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shard {
+pub(super) struct Shard {
     /// From 1.
     part: usize,
     of: usize,

@@ -62,6 +62,8 @@ struct Row {
     /// JPEG quality, or levels.
     parameter: u16,
     images: usize,
+    /// Entries of the tensor, or bytes of the image before compression.
+    entries: usize,
     /// Bytes of what differs from image to image: slices, or the scan of the input's JPEG.
     bytes_mean: f64,
     bytes_p10: f64,
@@ -165,7 +167,11 @@ impl Cell {
         };
         let coded = each(&bench.subjects, coders, one)?;
         let loaded = bench.evaluation.loaded();
-        self.sum_up(&loaded.description.name, &loaded.split, &coded)
+        self.sum_up(
+            &loaded.description.name,
+            (&loaded.split, shape.entries()),
+            &coded,
+        )
     }
 
     /// Codes the images themselves.
@@ -182,10 +188,17 @@ impl Cell {
             })
         };
         let coded = each(&pictures.pictures, || Ok(()), one)?;
-        self.sum_up(pictures.model(), Pictures::SPLIT, &coded)
+        let first = pictures.pictures.first().context("there are no images")?;
+        let of = (Pictures::SPLIT, first.image.pixels().len());
+        self.sum_up(pictures.model(), of, &coded)
     }
 
-    fn sum_up(&self, model: &str, split: &str, coded: &[Coded]) -> Result<serde_json::Value> {
+    fn sum_up(
+        &self,
+        model: &str,
+        (split, entries): (&str, usize),
+        coded: &[Coded],
+    ) -> Result<serde_json::Value> {
         let mut tally = Tally::default();
         let mut bins = BTreeMap::new();
         for one in coded {
@@ -210,6 +223,7 @@ impl Cell {
             coder: self.coding.name(),
             parameter: self.coding.parameter(),
             images: coded.len(),
+            entries,
             bytes_mean: mean(|one| one.bytes),
             bytes_p10: percentile(10.0),
             bytes_p90: percentile(90.0),

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tensorwire_codec::{ClipRange, Decoded, Decoder, Encoder, Shape};
 
-use super::bench::{Bench, Pictures};
+use super::bench::Bench;
+pub(in crate::lab) use super::bench::Pictures;
 use super::coding::Coding;
 use super::size::jpeg;
 use super::values::{Count, Quality};

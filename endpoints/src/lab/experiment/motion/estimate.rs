@@ -7,16 +7,19 @@ use super::transform::interpolated;
 /// The finest step of the search, entries.
 const FINEST: f64 = 0.125;
 
-/// How far the tensor has moved down and right since the one before, in entries: whole entries up to half
-/// of a side, exhaustively, then halves, quarters and eighths around the best. What counts is the mean
-/// squared difference where both overlap. The search looks at `before` and `after` alone.
+/// How far the tensor has moved down and right since the one before, in entries: whole entries up to a
+/// quarter of a side, exhaustively, then halves, quarters and eighths around the best. What counts is the
+/// mean squared difference where both overlap. The search looks at `before` and `after` alone.
 pub(super) fn estimate(before: &Array3<f32>, after: &Array3<f32>) -> (f64, f64) {
     let (_, height, width) = before.dim();
-    let reach = |side: usize| i32::try_from(side / 2).unwrap_or(i32::MAX);
+    let reach = |side: usize| isize::try_from(side.div_ceil(4)).unwrap_or(isize::MAX);
     let mut best = ((0.0, 0.0), f64::INFINITY);
     for down in -reach(height)..=reach(height) {
         for right in -reach(width)..=reach(width) {
-            try_shift(before, after, (down.into(), right.into()), &mut best);
+            let error = whole_error(before, after, (down, right));
+            if error < best.1 {
+                best = ((down as f64, right as f64), error);
+            }
         }
     }
     let mut step = 0.5;
@@ -29,6 +32,39 @@ pub(super) fn estimate(before: &Array3<f32>, after: &Array3<f32>) -> (f64, f64) 
         step /= 2.0;
     }
     best.0
+}
+
+/// Mean squared difference where the tensor, shifted by whole entries, covers the other.
+fn whole_error(before: &Array3<f32>, after: &Array3<f32>, (down, right): (isize, isize)) -> f64 {
+    let (channels, height, width) = before.dim();
+    // Where the overlap begins, now and then, and how long it is.
+    let overlap = |by: isize, side: usize| {
+        let now = by.max(0).unsigned_abs();
+        let then = by.min(0).unsigned_abs();
+        (now, then, side.saturating_sub(by.unsigned_abs()))
+    };
+    let (now_y, then_y, rows) = overlap(down, height);
+    let (now_x, then_x, columns) = overlap(right, width);
+    let (Some(now), Some(then)) = (after.as_slice(), before.as_slice()) else {
+        return f64::INFINITY;
+    };
+    let mut sum = 0.0;
+    for c in 0..channels {
+        for row in 0..rows {
+            let place = |y: usize, x: usize| (c * height + y + row) * width + x;
+            let (now_at, then_at) = (place(now_y, now_x), place(then_y, then_x));
+            let now = now.get(now_at..now_at + columns).unwrap_or_default();
+            let then = then.get(then_at..then_at + columns).unwrap_or_default();
+            let of_row: f32 = now.iter().zip(then).map(|(a, b)| (a - b) * (a - b)).sum();
+            sum += f64::from(of_row);
+        }
+    }
+    let count = (channels * rows * columns) as f64;
+    if count > 0.0 {
+        sum / count
+    } else {
+        f64::INFINITY
+    }
 }
 
 /// Takes the shift if it explains the tensor better.
@@ -44,7 +80,8 @@ fn try_shift(
     }
 }
 
-/// Mean squared difference where the shifted tensor covers the other; given up above `most`.
+/// Mean squared difference where the tensor, shifted by fractions, covers the other; given up above
+/// `most`.
 fn error(before: &Array3<f32>, after: &Array3<f32>, (down, right): (f64, f64), most: f64) -> f64 {
     let (channels, height, width) = before.dim();
     let covered = |side: usize, by: f64| {
@@ -59,23 +96,12 @@ fn error(before: &Array3<f32>, after: &Array3<f32>, (down, right): (f64, f64), m
     if count == 0.0 {
         return f64::INFINITY;
     }
-    let whole = down.fract() == 0.0 && right.fract() == 0.0;
     let mut sum = 0.0;
     for c in 0..channels {
         for (y, from_y) in &rows {
             for (x, from_x) in &columns {
                 let now = after.get((c, *y, *x)).copied().unwrap_or_default();
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "within the array"
-                )]
-                let then = if whole {
-                    let place = (c, *from_y as usize, *from_x as usize);
-                    before.get(place).copied().unwrap_or_default()
-                } else {
-                    interpolated(before, c, (*from_y, *from_x))
-                };
+                let then = interpolated(before, c, (*from_y, *from_x));
                 sum += f64::from(now - then).powi(2);
             }
         }
