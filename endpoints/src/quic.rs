@@ -176,6 +176,8 @@ pub async fn connect(
     address: SocketAddr,
     identity: &EdgeIdentity,
 ) -> Result<(quinn::Connection, Verified)> {
+    // That of an attempt that was given up.
+    drop(identity.take_refusal());
     let last = tokio::time::Instant::now() + PATIENCE;
     let connected = loop {
         let connecting = endpoint.connect(address, identity.trust().server_name())?;
