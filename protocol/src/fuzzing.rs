@@ -4,11 +4,13 @@ mod datagram;
 mod demultiplex;
 mod fec;
 mod ops;
+mod protected;
 
 pub use datagram::datagram;
 pub use demultiplex::demultiplex;
 pub use fec::fec_roundtrip;
 pub use ops::session_ops;
+pub use protected::protected_ops;
 
 use bytes::Bytes;
 
@@ -117,6 +119,11 @@ mod tests {
     }
 
     #[test]
+    fn corpus_of_protected_operations() {
+        replay("protected_ops", protected_ops);
+    }
+
+    #[test]
     fn corpus_of_blocks() {
         replay("fec_roundtrip", fec_roundtrip);
     }
@@ -135,6 +142,11 @@ mod tests {
         #[test]
         fn any_operations(data in prop::collection::vec(any::<u8>(), 0..600)) {
             session_ops(&data);
+        }
+
+        #[test]
+        fn any_protected_operations(data in prop::collection::vec(any::<u8>(), 0..600)) {
+            protected_ops(&data);
         }
 
         #[test]

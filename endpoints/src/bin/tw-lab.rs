@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tensorwire_endpoints::lab::{
-    calibrate, conceal, demo, inspect, link, quality, recovery, replay, split, token, trace,
+    calibrate, conceal, demo, flood, inspect, link, load, quality, recovery, replay, split, token,
+    trace,
 };
 use tensorwire_endpoints::shutdown;
 
@@ -20,8 +21,10 @@ struct Options {
 #[derive(Subcommand, Debug)]
 enum Command {
     Demo(demo::Options),
+    Flood(flood::Options),
     Inspect(inspect::Options),
     Link(link::Options),
+    Load(load::Options),
     Calibrate(calibrate::Options),
     Conceal(conceal::Options),
     Quality(quality::Options),
@@ -58,8 +61,10 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> Result<()> {
     match command {
         Command::Demo(options) => demo::run(options),
+        Command::Flood(options) => flood::run(options),
         Command::Inspect(options) => inspect::run(options),
         Command::Link(options) => link::run(options),
+        Command::Load(options) => load::run(options),
         Command::Calibrate(options) => calibrate::run(options),
         Command::Conceal(options) => conceal::run(options),
         Command::Quality(options) => quality::run(options),

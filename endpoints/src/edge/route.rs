@@ -16,7 +16,7 @@ use crate::datapath::{DataPath, SessionHandle};
 use crate::quic::Tuning;
 use crate::stream::StreamDescription;
 
-/// The way of an edge's tensors to the cloud; default UDP, to where the cloud says.
+/// The way of an edge's tensors to the cloud; default UDP.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(
     clippy::exhaustive_structs,
