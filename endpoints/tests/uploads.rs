@@ -178,7 +178,6 @@ async fn cloud(limits: StoreLimits, memory: u64) -> InProcess {
     let local: SocketAddr = ([127, 0, 0, 1], 0).into();
     let config = CloudConfig {
         listen: local,
-        data: local,
         carriers: Carriers::ALL,
         gso: false,
         sessions: 4,
@@ -189,7 +188,7 @@ async fn cloud(limits: StoreLimits, memory: u64) -> InProcess {
         upload_bytes: limits.blob,
         ..Policy::default()
     });
-    let address = cloud.local_addr().unwrap();
+    let address = cloud.local_addr();
     let (notices, mut inbox) = Cloud::notices();
     tokio::spawn(async move { while inbox.recv().await.is_some() {} });
     let (stop, stopped) = oneshot::channel();
