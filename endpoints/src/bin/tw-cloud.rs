@@ -88,6 +88,8 @@ Examples:
       serves a model of your own on every interface
   tw-cloud --listen 0.0.0.0:4433 --allow models.txt --cache-dir /var/cache/tensorwire
       serves the models that the file lists, as edges bring them
+  tw-cloud --listen 0.0.0.0:4433 --tokens tokens
+      lets in only edges that know a token (`tw-lab token cam-3 >> tokens` makes one)
   tw-cloud --pcap cloud.pcapng
       captures what it receives and sends, for `tw-lab replay cloud.pcapng`
 

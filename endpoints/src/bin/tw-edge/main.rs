@@ -109,6 +109,8 @@ const EXAMPLES: &str = "\
 Examples:
   tw-edge
       streams the built-in 1,000 images to a cloud on this machine
+  tw-edge --connect 192.0.2.7:4433 --pin SHA256 --token-file cam-3
+      streams to the cloud that prints this fingerprint, and shows it a token
   tw-edge --connect 192.0.2.7:4433 --fps 15 --coder jpeg --quality 60 --deadline-ms 50
       sends JPEG slices, and has tensors released at most 50 ms after capture
   tw-edge --rate-control 5mbit --drop-rule predictive --deadline-ms 60 --json summary.json
