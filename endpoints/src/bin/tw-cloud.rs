@@ -148,11 +148,20 @@ async fn run(options: Options) -> Result<()> {
         Some(serving) => eprintln!("{}", serving.banner),
         None => eprintln!("model       none: a stand-in, to measure the network"),
     }
-    eprintln!(
-        "listening   {local} (UDP: QUIC; the data path beside it is neither encrypted nor authenticated)"
-    );
+    let plain = options.policy.plain;
+    let unprotected = if plain {
+        "; streams that ask for it are neither encrypted nor authenticated"
+    } else {
+        ""
+    };
+    eprintln!("listening   {local} (UDP: QUIC, and TSP with keys from it{unprotected})");
     if cloud.has_tcp() {
-        eprintln!("listening   {local} (TCP: not encrypted)");
+        let taken = if plain {
+            "not encrypted"
+        } else {
+            "not encrypted, so refused without --plain"
+        };
+        eprintln!("listening   {local} (TCP: {taken})");
     }
     introduce(&cloud, &from);
     eprintln!("carriers    {}", config.carriers);
