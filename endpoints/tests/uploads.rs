@@ -28,12 +28,14 @@ use tensorwire_endpoints::carrier::{Carrier, Carriers};
 use tensorwire_endpoints::classifier::{ClassifierOpener, Concealment};
 use tensorwire_endpoints::clock::Clock;
 use tensorwire_endpoints::cloud::{Cloud, CloudConfig, Policy};
+use tensorwire_endpoints::control::{ControlWriter, Offer, Want};
 use tensorwire_endpoints::digest::Digest;
-use tensorwire_endpoints::edge::{Connector, Edge, Protection, Refused, Route};
+use tensorwire_endpoints::edge::{Blobs, Connector, Edge, Protection, Refused, Route};
 use tensorwire_endpoints::embedded;
-use tensorwire_endpoints::identity::{CloudIdentity, EdgeIdentity};
+use tensorwire_endpoints::identity::{CloudIdentity, EdgeIdentity, Trust};
 use tensorwire_endpoints::store::{Store, StoreLimits};
 use tensorwire_endpoints::stream::StreamDescription;
+use tensorwire_endpoints::upload::header::Header;
 use tensorwire_endpoints::upload::{Allowed, Offers, Uploads};
 use tensorwire_endpoints::vet::{VetLimits, Vetter};
 use tokio::sync::oneshot;
@@ -156,7 +158,6 @@ fn clouds_say_what_they_do_not_take() {
 
 struct InProcess {
     address: SocketAddr,
-    pin: Digest,
     _cache: tempfile::TempDir,
     _stop: oneshot::Sender<()>,
 }
@@ -182,7 +183,6 @@ async fn cloud(limits: StoreLimits, memory: u64) -> InProcess {
         sessions: 4,
     };
     let identity = CloudIdentity::for_this_run().unwrap();
-    let pin = identity.fingerprint();
     let cloud = Cloud::bind(config, identity, Clock::start()).await.unwrap();
     let cloud = cloud.with_policy(Policy {
         upload_bytes: limits.blob,
@@ -197,14 +197,18 @@ async fn cloud(limits: StoreLimits, memory: u64) -> InProcess {
     }));
     InProcess {
         address,
-        pin,
         _cache: cache,
         _stop: stop,
     }
 }
 
 /// Asks for a session of this file, whatever it is, over this carrier.
-async fn open_over(cloud: &InProcess, bytes: &[u8], carrier: Carrier) -> anyhow::Result<Edge> {
+async fn open_with(
+    cloud: &InProcess,
+    bytes: &[u8],
+    carrier: Carrier,
+    blobs: Arc<dyn Blobs>,
+) -> anyhow::Result<Edge> {
     let shape = Shape::new(4, 8, 6).unwrap();
     let quantiser = Quantiser::new(ClipRange::new(-2.0, 2.0).unwrap(), 256).unwrap();
     let format = Format::new(shape, quantiser, Map::ChannelRows { rows: 8 }, Coder::Raw).unwrap();
@@ -214,11 +218,15 @@ async fn open_over(cloud: &InProcess, bytes: &[u8], carrier: Carrier) -> anyhow:
         ..Route::default()
     };
     let clouds = vec![cloud.address];
-    let identity = EdgeIdentity::pinned(cloud.pin);
-    let (protection, clock) = (Protection::default(), Clock::start());
-    let connector = Connector::new(clouds, identity, route, stream, protection, clock);
+    let (anybody, clock) = (EdgeIdentity::new(Trust::Any), Clock::start());
+    let protection = Protection::default();
+    let connector = Connector::new(clouds, anybody, route, stream, protection, clock);
+    connector.with_blobs(blobs).connect(None).await
+}
+
+async fn open_over(cloud: &InProcess, bytes: &[u8], carrier: Carrier) -> anyhow::Result<Edge> {
     let offers = Offers::none().with_bytes(bytes.to_vec());
-    connector.with_blobs(Arc::new(offers)).connect(None).await
+    open_with(cloud, bytes, carrier, Arc::new(offers)).await
 }
 
 async fn open(cloud: &InProcess, bytes: &[u8]) -> anyhow::Result<Edge> {
@@ -242,6 +250,43 @@ async fn models_come_over_every_carrier_s_connection() {
             .close()
             .await;
     }
+}
+
+/// An edge whose streams end after a tenth of the blob.
+struct Stuttering(Vec<u8>);
+
+impl Blobs for Stuttering {
+    fn answer(&self, want: Want, connection: quinn::Connection, writer: ControlWriter) {
+        let blob = self.0.clone();
+        tokio::spawn(async move {
+            let (offset, total) = (want.offset, blob.len() as u64);
+            let digest = want.digest();
+            writer.send(Offer::new(digest, total)).await.unwrap();
+            let mut stream = connection.open_uni().await.unwrap();
+            let header = Header {
+                digest,
+                offset,
+                total,
+            };
+            stream.write_all(&header.encode()).await.unwrap();
+            let start = usize::try_from(offset).unwrap();
+            let end = blob.len().min(start + blob.len() / 10);
+            stream.write_all(&blob[start..end]).await.unwrap();
+            stream.finish().unwrap();
+            let _ = stream.stopped().await;
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_whose_streams_end_early_comes_nevertheless() {
+    let cloud = cloud(StoreLimits::default(), 1 << 30).await;
+    let blobs = Arc::new(Stuttering(model(3)));
+    open_with(&cloud, &model(3), Carrier::Udp, blobs)
+        .await
+        .unwrap()
+        .close()
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tensorwire_endpoints::lab::{
-    calibrate, conceal, demo, flood, inspect, link, load, quality, recovery, replay, split, token,
-    trace,
+    calibrate, conceal, demo, experiment, flood, inspect, link, load, plan_split, quality,
+    recovery, replay, report, split, token, trace,
 };
 use tensorwire_endpoints::shutdown;
 
@@ -29,7 +29,11 @@ enum Command {
     Conceal(conceal::Options),
     Quality(quality::Options),
     Recovery(recovery::Options),
+    PlanSplit(plan_split::Options),
+    Plot(report::PlotOptions),
     Replay(replay::Options),
+    Report(report::ReportOptions),
+    Run(experiment::Options),
     Split(split::Options),
     Token(token::Options),
     Trace(trace::Options),
@@ -47,6 +51,10 @@ Examples:
       what bytes buy
   tw-lab token cam-3 >> tokens
       a token by which an edge is let in, and the line for its cloud
+  tw-lab run docs/experiments/quantisation.toml --out quantisation.jsonl
+      one experiment; tw-lab report makes a page of it
+  tw-lab plan-split --rate 20mbit --rtt 40
+      where to split for this path
   tw-lab trace fit losses.csv
       which model lost these packets
   tw-lab replay cloud.pcapng
@@ -70,6 +78,10 @@ fn run(command: &Command) -> Result<()> {
         Command::Quality(options) => quality::run(options),
         Command::Recovery(options) => recovery::run(options),
         Command::Replay(options) => replay::run(options),
+        Command::PlanSplit(options) => plan_split::run(options),
+        Command::Plot(options) => report::plot(options),
+        Command::Report(options) => report::report(options),
+        Command::Run(options) => experiment::run(options),
         Command::Split(options) => split::run(options),
         Command::Token(options) => token::run(options),
         Command::Trace(options) => trace::run(options),

@@ -17,7 +17,7 @@ use super::session::{Ended, Running, WAITING_EVENTS, WAITING_TENSORS};
 use super::{CloudNotice, Opener, Phase, TensorHandler};
 use crate::carrier::{Carrier, Carriers, quic_stream, tcp};
 use crate::control::{Cipher, Open, Refuse, RefuseCode, SessionNumber};
-use crate::datapath::{DataPath, SessionHandle};
+use crate::datapath::{DataPath, SessionHandle, SessionNames, Side, export};
 use crate::identity::CloudIdentity;
 use crate::stream::StreamDescription;
 
@@ -177,9 +177,12 @@ impl<O: Opener> Shared<O> {
         permit: Permit,
     ) -> Result<Granted, Refuse> {
         let carrier = self.carrier(&open)?;
-        self.cipher(&open, carrier)?;
+        let cipher = self.cipher(&open, carrier)?;
         let Open {
-            stream, connection, ..
+            session: number,
+            stream,
+            connection,
+            ..
         } = open;
         let mut config = stream.config().map_err(|error| describe(&error))?;
         config.remote_connection = ConnectionId::new(connection);
@@ -191,7 +194,13 @@ impl<O: Opener> Shared<O> {
         let handler = handler.await.map_err(|error| internal(&error))??;
         let (events, inbox) = mpsc::channel(WAITING_EVENTS + WAITING_TENSORS as usize);
         let session = self
-            .start(carrier, (config, &stream), peer.connection(), events)
+            .start(
+                carrier,
+                (config, &stream),
+                peer.connection(),
+                (number, cipher),
+                events,
+            )
             .await;
         let session = session.map_err(|error| internal(&error))?;
         let limited = session.limit_waiting(WAITING_TENSORS).await;
@@ -214,6 +223,7 @@ impl<O: Opener> Shared<O> {
         carrier: Carrier,
         (config, stream): (Config, &StreamDescription),
         control: &quinn::Connection,
+        (number, cipher): (SessionNumber, Cipher),
         events: mpsc::Sender<Event>,
     ) -> anyhow::Result<SessionHandle> {
         let (clock, remote) = (self.path.clock(), config.remote_connection);
@@ -221,6 +231,16 @@ impl<O: Opener> Shared<O> {
             Carrier::Udp => {
                 let peer = control.remote_address().ip().to_canonical();
                 let session = self.path.open(config, Some(peer), events).await?;
+                if let Some(cipher) = cipher.of_sessions() {
+                    let names = SessionNames {
+                        cloud: session.connection(),
+                        edge: remote,
+                        number,
+                    };
+                    let secrets = export(control, cipher, names, Side::Cloud)?;
+                    let known = Some(control.remote_address());
+                    session.protect(secrets, known).await??;
+                }
                 self.path.describe(&session, remote, stream);
                 Ok(session)
             }

@@ -17,11 +17,10 @@ use crate::stream::StreamDescription;
 /// A port, and what the sessions on it share. Datagrams of TSP are what carries their tensors.
 #[derive(Debug)]
 pub struct Fleet {
+    connector: Connector,
     base: Base,
     path: DataPath,
     cloud: SocketAddr,
-    identity: EdgeIdentity,
-    route: Route,
 }
 
 /// A session of a fleet. It ends when this is dropped, and in good order by [`close`](Self::close).
@@ -35,14 +34,15 @@ pub struct Member {
 }
 
 impl Fleet {
-    /// Binds a port from which sessions with the cloud at `cloud` can be opened; with `gso`, datagrams that
-    /// are due at once leave in one system call.
+    /// Binds a port from which sessions of `stream` with the cloud at `cloud` can be opened; with `gso`,
+    /// datagrams that are due at once leave in one system call.
     ///
     /// # Errors
     /// If no port can be bound.
     pub async fn bind(
         cloud: SocketAddr,
         identity: EdgeIdentity,
+        (stream, protection): (StreamDescription, Protection),
         gso: bool,
         clock: Clock,
     ) -> Result<Self> {
@@ -50,14 +50,15 @@ impl Fleet {
             gso,
             ..Route::default()
         };
+        let clouds = vec![cloud];
         let base = Base::bind(cloud, route, &identity, clock, None).await?;
-        let path = base.path.clone().context("a data path without socket")?;
+        let connector = Connector::new(clouds, identity, route, stream, protection, clock);
+        let path = base.path.clone().context("a route without datagrams")?;
         Ok(Self {
+            connector,
             base,
             path,
             cloud,
-            identity,
-            route,
         })
     }
 
@@ -67,14 +68,15 @@ impl Fleet {
         &self.path
     }
 
-    /// Opens a session, on a control connection of its own as an edge would.
+    /// Opens a session whose stream has this name, on a control connection of its own as an edge would.
     ///
     /// # Errors
     /// If the cloud does not answer, is not the right one, or refuses.
-    pub async fn open(&self, stream: StreamDescription, protection: Protection) -> Result<Member> {
-        let (clouds, identity) = (vec![self.cloud], self.identity.clone());
-        let clock = self.path.clock();
-        let connector = Connector::new(clouds, identity, self.route, stream, protection, clock);
+    pub async fn open(&self, split: String) -> Result<Member> {
+        let mut stream = self.connector.stream.clone();
+        stream.split = split;
+        let protection = self.connector.protection.clone();
+        let connector = self.connector.changed(stream, protection);
         let (link, leg) = connector.get(&self.base, self.cloud).await?;
         Ok(Member {
             session: leg.session,

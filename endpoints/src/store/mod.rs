@@ -38,6 +38,11 @@ pub use partial::Partial;
 
 /// How often a file that moves under our hands is looked for again.
 const ATTEMPTS: usize = 8;
+/// How often a lock is tried that can be held for a moment only: by whoever evicts, or by a child process
+/// that has a copy of our descriptors until it becomes another program.
+const LOCK_ATTEMPTS: usize = 100;
+/// Between two tries.
+const MOMENT: Duration = Duration::from_millis(2);
 
 /// What a store may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,9 +147,7 @@ impl Store {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(StoreError::io(path, error)),
             };
-            // Fails only while it is being evicted.
-            let locked = file.try_lock_shared().is_ok();
-            if locked && is_at(&file, &path) {
+            if lock_shared(&file) && is_at(&file, &path) {
                 // The time of its last use decides what is evicted first. A folder that forbids it still serves.
                 let _ = file.set_modified(SystemTime::now());
                 return Blob::new(digest, path, file).map(Some);
@@ -222,6 +225,16 @@ impl Store {
         let name = format!("{digest}-{key}");
         self.dir.join("verdicts").join(name)
     }
+}
+
+/// Takes a shared lock on a blob, which nobody locks otherwise for more than a moment; whether that worked.
+fn lock_shared(file: &File) -> bool {
+    (0..LOCK_ATTEMPTS).any(|attempt| {
+        if attempt > 0 {
+            std::thread::sleep(MOMENT);
+        }
+        file.try_lock_shared().is_ok()
+    })
 }
 
 /// Whether `path` still leads to this file, and not to another or none.

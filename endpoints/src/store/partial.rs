@@ -149,7 +149,7 @@ impl Partial {
         fs::rename(&from, &to).map_err(|error| StoreError::io(&from, error))?;
         // Ends the exclusive lock.
         drop(self);
-        let _ = file.try_lock_shared();
+        super::lock_shared(&file);
         Blob::new(digest, to, file)
     }
 

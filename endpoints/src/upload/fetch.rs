@@ -152,6 +152,7 @@ pub async fn fetch(
         if fruitless >= FRUITLESS {
             return Err(error);
         }
+        tokio::time::sleep(patience.pause).await;
     }
 }
 

@@ -27,6 +27,9 @@ pub struct Patience {
     pub least: u64,
     /// How long to wait while another brings the same; default 60 s.
     pub others: Duration,
+    /// Time between a stream that stopped and the next request; default 50 ms, since an edge's answers count
+    /// against the rate of messages that it may send (control.md, section 7).
+    pub pause: Duration,
 }
 
 impl Default for Patience {
@@ -35,6 +38,7 @@ impl Default for Patience {
             stall: Duration::from_secs(10),
             least: 32 * 1_024,
             others: Duration::from_secs(60),
+            pause: Duration::from_millis(50),
         }
     }
 }

@@ -20,6 +20,7 @@ const PATIENCE: Patience = Patience {
     stall: Duration::from_millis(300),
     least: 1_000,
     others: Duration::from_secs(20),
+    pause: Duration::ZERO,
 };
 
 type Stream = Box<dyn AsyncRead + Unpin + Send>;

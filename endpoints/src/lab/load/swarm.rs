@@ -102,8 +102,13 @@ impl Swarm {
     pub(super) async fn open(plan: Plan, identity: &EdgeIdentity) -> Result<Self> {
         let clock = Clock::start();
         let mut fleets = Vec::new();
+        let format = stand_in::format(plan.bytes)?;
+        let mut stream = stand_in::describe(&format)?;
+        stream.deadline_ms = u32::try_from(plan.deadline.as_millis())?;
         for _ in 0..plan.sockets {
-            let fleet = Fleet::bind(plan.cloud, identity.clone(), plan.gso, clock).await?;
+            let protected = (stream.clone(), Protection::default());
+            let fleet =
+                Fleet::bind(plan.cloud, identity.clone(), protected, plan.gso, clock).await?;
             fleets.push(Arc::new(fleet));
         }
         let mut members: Vec<Vec<Member>> = Vec::new();
@@ -124,9 +129,8 @@ impl Swarm {
                 put(opened?)?;
             }
             let fleet = Arc::clone(fleet);
-            let mut stream = stand_in::describe(&stand_in::format(plan.bytes)?)?;
-            stream.deadline_ms = u32::try_from(plan.deadline.as_millis())?;
-            opening.spawn(async move { (place, fleet.open(stream, Protection::default()).await) });
+            let split = stand_in::describe(&format)?.split;
+            opening.spawn(async move { (place, fleet.open(split).await) });
         }
         while let Some(opened) = opening.join_next().await {
             put(opened?)?;
