@@ -23,8 +23,10 @@ const PACE: Pace = Pace {
 
 /// A way to `cloud` that takes 20 ms each way.
 async fn far(cloud: SocketAddr) -> SocketAddr {
-    let mut link = LinkConfig::default();
-    link.delay = 20 * MS;
+    let link = LinkConfig {
+        delay: 20 * MS,
+        ..LinkConfig::default()
+    };
     let front = ([127, 0, 0, 1], 0).into();
     let relay = Relay::bind(front, cloud, link.clone(), link, Clock::start());
     let relay = relay.await.unwrap();
