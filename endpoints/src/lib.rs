@@ -5,6 +5,7 @@
 //! - [`identity`]: who may connect, and to whom.
 //! - [`carrier`]: what tensors travel on, and the sessions that are not TSP.
 //! - [`datapath`]: the UDP socket and the only loop that drives TSP sessions; [`clock`], its clock.
+//! - [`port`]: one UDP port for QUIC and TSP.
 //! - [`options`]: the command line that the binaries share; [`embedded`]: what is built in.
 //! - [`quality`]: coding tensors by the step that there is room for.
 //! - [`source`]: frames from images; [`shutdown`]: how programs end.
@@ -39,6 +40,7 @@ pub mod images;
 pub mod lab;
 pub mod model;
 pub mod options;
+pub mod port;
 pub mod quality;
 pub mod quic;
 pub mod relay;

@@ -31,12 +31,10 @@ use tensorwire_protocol::wire::ConnectionId;
 #[derive(Parser, Debug)]
 #[command(name = "tw-cloud", version, after_help = EXAMPLES)]
 struct Options {
-    /// Address of the control connections (QUIC over UDP)
+    /// Address to listen at: one UDP port for everything, and with the carrier tcp the TCP port of the same
+    /// number
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4433")]
     listen: SocketAddr,
-    /// Address of the data path (plain UDP, and TCP at the same port) [default: the port after --listen]
-    #[arg(long, value_name = "ADDR")]
-    data: Option<SocketAddr>,
     /// Carriers that edges may choose from, with commas between [default: all]
     #[arg(long, value_enum, value_name = "NAMES", value_delimiter = ',', default_values_t = Carrier::ALL, hide_default_value = true)]
     carriers: Vec<Carrier>,
@@ -59,10 +57,6 @@ struct Options {
     /// [default: no limit]
     #[arg(long, value_name = "MS", value_parser = parse_budget)]
     conceal_budget_ms: Option<Duration>,
-    /// Take a session's datagrams from any host, not only from the one that asked for it (for a link
-    /// emulator on a third host)
-    #[arg(long)]
-    any_source: bool,
     /// Sessions at a time, 1 to 256
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
     sessions: u16,
@@ -129,19 +123,11 @@ async fn run(options: Options) -> Result<()> {
     } else {
         Some(Serving::prepare(&options)?)
     };
-    let mut data = options.listen;
-    data.set_port(if data.port() == 0 {
-        0
-    } else {
-        data.port().wrapping_add(1)
-    });
     let config = CloudConfig {
         listen: options.listen,
-        data: options.data.unwrap_or(data),
         carriers: options.carriers.iter().copied().collect(),
         gso: options.gso,
         sessions: usize::from(options.sessions),
-        any_source: options.any_source,
     };
     let clock = Clock::start();
     // Bound first: a second cloud on the same port must not begin the capture of the first anew.
@@ -150,26 +136,23 @@ async fn run(options: Options) -> Result<()> {
         upload_bytes: model.as_ref().map_or(0, |serving| serving.upload_limit),
         ..options.policy.policy()
     });
+    let local = cloud.local_addr();
     let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
     if let Some(recorder) = &recorder {
-        cloud
-            .path()
-            .record(recorder.tap(Role::Cloud, cloud.data_addr()));
+        cloud.path().record(recorder.tap(Role::Cloud, local));
     }
 
     match &model {
         Some(serving) => eprintln!("{}", serving.banner),
         None => eprintln!("model       none: a stand-in, to measure the network"),
     }
-    eprintln!("control     {} (QUIC)", cloud.local_addr()?);
-    introduce(&cloud, &from)?;
     eprintln!(
-        "data        {} (plain UDP: neither encrypted nor authenticated)",
-        cloud.data_addr()
+        "listening   {local} (UDP: QUIC; the data path beside it is neither encrypted nor authenticated)"
     );
-    if let Some(address) = cloud.tcp_addr() {
-        eprintln!("data        {address} (plain TCP: not encrypted)");
+    if cloud.has_tcp() {
+        eprintln!("listening   {local} (TCP: not encrypted)");
     }
+    introduce(&cloud, &from);
     eprintln!("carriers    {}", config.carriers);
     eprintln!("Ctrl-C ends.");
 
@@ -212,8 +195,8 @@ async fn run(options: Options) -> Result<()> {
 }
 
 /// Says who the cloud is, whom it lets in, and how edges connect.
-fn introduce(cloud: &Cloud, from: &str) -> Result<()> {
-    let (identity, address) = (cloud.identity(), cloud.local_addr()?);
+fn introduce(cloud: &Cloud, from: &str) {
+    let (identity, address) = (cloud.identity(), cloud.local_addr());
     eprintln!("certificate {from}");
     let host = if address.ip().is_unspecified() {
         format!("HOST:{}", address.port())
@@ -231,7 +214,6 @@ fn introduce(cloud: &Cloud, from: &str) -> Result<()> {
              --client-pin say who may"
         );
     }
-    Ok(())
 }
 
 /// A model to serve.

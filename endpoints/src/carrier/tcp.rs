@@ -147,7 +147,6 @@ type Waiting = Arc<Mutex<HashMap<u32, ([u8; SECRET], oneshot::Sender<TcpStream>)
 /// Where edges connect to.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    local: SocketAddr,
     waiting: Waiting,
     accepting: AbortHandle,
 }
@@ -173,27 +172,15 @@ impl Drop for Place {
 }
 
 impl Listener {
-    /// Listens at `address`, or where that port is taken at any port if `else_any`.
+    /// Listens at `address`.
     ///
     /// # Errors
     /// If it cannot be bound.
-    pub(crate) async fn bind(address: SocketAddr, else_any: bool) -> io::Result<Self> {
-        let bound = match TcpListener::bind(address).await {
-            Err(_) if else_any => TcpListener::bind((address.ip(), 0)).await,
-            bound => bound,
-        }?;
-        let local = bound.local_addr()?;
+    pub(crate) async fn bind(address: SocketAddr) -> io::Result<Self> {
+        let bound = TcpListener::bind(address).await?;
         let waiting = Waiting::default();
         let accepting = tokio::spawn(accept(bound, Arc::clone(&waiting))).abort_handle();
-        Ok(Self {
-            local,
-            waiting,
-            accepting,
-        })
-    }
-
-    pub(crate) const fn local_addr(&self) -> SocketAddr {
-        self.local
+        Ok(Self { waiting, accepting })
     }
 
     /// Starts a cloud's session, which the edge at the other end of `control` is to attach to.

@@ -365,7 +365,7 @@ impl<O: Opener> EdgeConnection<O> {
         self.say(Accept::new(
             number,
             id.value(),
-            self.shared.data_port(carrier),
+            self.shared.path.local_addr().port(),
         ))?;
         self.shared.notify(CloudNotice::Opened {
             connection: id,

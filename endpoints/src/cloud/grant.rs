@@ -33,7 +33,6 @@ pub(super) struct Shared<O> {
     pub(super) count: Arc<AtomicUsize>,
     pub(super) memory: Arc<Memory>,
     pub(super) policy: Policy,
-    pub(super) any_source: bool,
     pub(super) notices: mpsc::Sender<CloudNotice>,
     pub(super) phase: watch::Receiver<Phase>,
 }
@@ -95,13 +94,6 @@ impl Granted {
 }
 
 impl<O: Opener> Shared<O> {
-    /// The port at which edges reach the data path.
-    pub(super) fn data_port(&self, carrier: Carrier) -> u16 {
-        let tcp = self.tcp.as_ref().filter(|_| carrier == Carrier::Tcp);
-        tcp.map_or_else(|| self.path.local_addr(), tcp::Listener::local_addr)
-            .port()
-    }
-
     /// The right to one more session.
     pub(super) fn permit(&self) -> Result<Permit, Refuse> {
         let permit = Arc::clone(&self.sessions).try_acquire_owned();
@@ -228,8 +220,7 @@ impl<O: Opener> Shared<O> {
         match carrier {
             Carrier::Udp => {
                 let peer = control.remote_address().ip().to_canonical();
-                let from = (!self.any_source).then_some(peer);
-                let session = self.path.open(config, from, events).await?;
+                let session = self.path.open(config, Some(peer), events).await?;
                 self.path.describe(&session, remote, stream);
                 Ok(session)
             }

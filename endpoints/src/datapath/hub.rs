@@ -27,7 +27,7 @@ const OUTPUTS: usize = 8;
 
 /// What the loop of a data path and the handles of its sessions share.
 pub(super) struct Hub {
-    pub(super) socket: Option<Socket>,
+    pub(super) socket: Option<Arc<Socket>>,
     pub(super) clock: Clock,
     sessions: RwLock<HashMap<ConnectionId, Arc<Seat>>>,
     timers: Mutex<Timers>,
@@ -47,7 +47,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Hub {
-    pub(super) fn new(socket: Option<Socket>, clock: Clock) -> Self {
+    pub(super) fn new(socket: Option<Arc<Socket>>, clock: Clock) -> Self {
         Self {
             socket,
             clock,

@@ -126,22 +126,21 @@ impl Connector {
             SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
             SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
         };
-        let endpoint = quic::client(any, self.route.tuning(), &self.identity)?;
-        let (path, local) = match self.route.carrier {
+        let path = match self.route.carrier {
             Carrier::Udp => {
                 let path = DataPath::bind_with(any, self.clock, self.route.gso).await;
-                let path = path.context("cannot open a UDP socket")?;
-                let local = path.local_addr();
-                (Some(path), local)
+                Some(path.context("cannot open a UDP socket")?)
             }
-            Carrier::QuicDatagram => {
-                let path = DataPath::without_socket(self.clock);
-                (Some(path), endpoint.local_addr()?)
-            }
-            Carrier::QuicStream | Carrier::Tcp => (None, any),
+            Carrier::QuicDatagram => Some(DataPath::without_socket(self.clock)),
+            Carrier::QuicStream | Carrier::Tcp => None,
+        };
+        // QUIC and TSP share a port.
+        let endpoint = match path.as_ref().and_then(DataPath::quic_socket) {
+            Some(socket) => quic::client_on(socket, self.route.tuning(), &self.identity)?,
+            None => quic::client(any, self.route.tuning(), &self.identity)?,
         };
         if let (Some(recorder), Some(path)) = (recorder, &path) {
-            path.record(recorder.tap(Role::Edge, local));
+            path.record(recorder.tap(Role::Edge, endpoint.local_addr()?));
         }
         Ok(Base {
             endpoint,

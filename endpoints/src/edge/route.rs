@@ -1,6 +1,5 @@
 //! The way of an edge's tensors to the cloud, and how a session on it is opened.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -17,7 +16,7 @@ use crate::datapath::{DataPath, SessionHandle};
 use crate::quic::Tuning;
 use crate::stream::StreamDescription;
 
-/// The way of an edge's tensors to the cloud; default UDP, to where the cloud says.
+/// The way of an edge's tensors to the cloud; default UDP.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(
     clippy::exhaustive_structs,
@@ -28,8 +27,6 @@ pub struct Route {
     pub carrier: Carrier,
     /// The congestion controller of QUIC or TCP; what quinn or the kernel choose if none.
     pub congestion: Option<Congestion>,
-    /// Where UDP or TCP go instead of where the cloud says (to a link emulator, say).
-    pub data: Option<SocketAddr>,
     /// Whether datagrams that are due at once may leave in one system call (generic segmentation
     /// offload).
     pub gso: bool,
@@ -53,13 +50,6 @@ impl Route {
             bail!(
                 "TSP over UDP has a rate control of its own; cubic and bbr are for quic-datagram, \
                  quic-stream and tcp"
-            );
-        }
-        if self.data.is_some() && carrier.is_quic() {
-            bail!(
-                "{} travels on the control connection; another address for the data path is for udp and \
-                 tcp",
-                carrier.name()
             );
         }
         Ok(())
@@ -119,7 +109,7 @@ impl Opening<'_> {
         if in_quic {
             session.attach_quic(remote, connection.clone()).await?;
         } else {
-            let peer = self.data(&accept);
+            let peer = connection.remote_address();
             session.attach(remote, Some(peer)).await?;
         }
         Ok((accept.session, session))
@@ -131,10 +121,12 @@ impl Opening<'_> {
         let (config, events, clock) = (self.config.clone(), self.events.clone(), self.clock);
         let connection = &self.desk.connection;
         let session = if self.route.carrier == Carrier::Tcp {
+            let mut address = connection.remote_address();
+            address.set_port(accept.data_port);
             let attach = Attach {
                 control: connection,
                 id: ConnectionId::new(accept.connection),
-                address: self.data(&accept),
+                address,
                 congestion: self.route.congestion,
             };
             tcp::connect(attach, config, clock, events).await?
@@ -142,13 +134,6 @@ impl Opening<'_> {
             quic_stream::connect(connection.clone(), config, clock, events)
         };
         Ok((accept.session, session))
-    }
-
-    /// Where the data path goes.
-    fn data(&self, accept: &Accept) -> SocketAddr {
-        let mut cloud = self.desk.connection.remote_address();
-        cloud.set_port(accept.data_port);
-        self.route.data.unwrap_or(cloud)
     }
 
     /// Asks for the session; `id` is its connection ID here.

@@ -1,7 +1,5 @@
 //! What carries tensors: options.
 
-use std::net::SocketAddr;
-
 use clap::Args;
 
 use crate::carrier::{Carrier, Congestion};
@@ -24,13 +22,12 @@ pub struct CarrierOptions {
 }
 
 impl CarrierOptions {
-    /// The route that these options ask for; UDP and TCP go to `data` where it is given.
+    /// The route that these options ask for.
     #[must_use]
-    pub const fn route(&self, data: Option<SocketAddr>) -> Route {
+    pub const fn route(&self) -> Route {
         Route {
             carrier: self.carrier,
             congestion: self.congestion,
-            data,
             gso: self.gso,
         }
     }

@@ -149,7 +149,7 @@ async fn an_authority_does_not_vouch_for_what_it_has_not_signed() {
         (
             &right,
             "else.example",
-            "not for the name else.example but for",
+            "not for the name else.example but for cloud.example; connect by",
         ),
         (&right, "else.example", "--server-name"),
         (&right, "127.0.0.1", "not for the name 127.0.0.1"),

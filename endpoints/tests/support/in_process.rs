@@ -19,7 +19,7 @@ pub(crate) fn anybody() -> EdgeIdentity {
     EdgeIdentity::new(Trust::Any)
 }
 
-/// Starts a cloud that offers every carrier: its control address, what it tells, and what ends it when
+/// Starts a cloud that offers every carrier: its address, what it tells, and what ends it when
 /// used or dropped.
 pub(crate) async fn start<O: Opener>(
     opener: O,
@@ -34,14 +34,12 @@ pub(crate) async fn start_as<O: Opener>(
 ) -> (SocketAddr, mpsc::Receiver<CloudNotice>, oneshot::Sender<()>) {
     let config = CloudConfig {
         listen: local(),
-        data: local(),
         carriers: Carriers::ALL,
         gso: false,
         sessions: 4,
-        any_source: false,
     };
     let cloud = Cloud::bind(config, identity, Clock::start()).await.unwrap();
-    let address = cloud.local_addr().unwrap();
+    let address = cloud.local_addr();
     let (notices, inbox) = Cloud::notices();
     let (stop, stopped) = oneshot::channel();
     tokio::spawn(cloud.serve(Arc::new(opener), notices, async {

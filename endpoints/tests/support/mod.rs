@@ -120,7 +120,7 @@ pub(crate) fn start_cloud(arguments: &[&str]) -> (Running, String) {
     let mut command = cloud();
     command.args(["--listen", "127.0.0.1:0"]).args(arguments);
     let mut cloud = Running::start(command);
-    let line = cloud.wait_for("control ");
+    let line = cloud.wait_for("listening ");
     let address = line
         .split_whitespace()
         .nth(1)

@@ -37,12 +37,9 @@ use report::Report;
 #[derive(Parser, Debug)]
 #[command(name = "tw-edge", version, after_help = EXAMPLES)]
 struct Options {
-    /// The cloud's control address, HOST:PORT
+    /// The cloud's address, HOST:PORT
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4433")]
     connect: String,
-    /// Send the data path (UDP or TCP) here instead of where the cloud says (to a link emulator, say)
-    #[arg(long, value_name = "ADDR")]
-    data: Option<SocketAddr>,
     #[command(flatten)]
     identity: EdgeIdentityOptions,
     #[command(flatten)]
@@ -163,7 +160,7 @@ async fn run(options: &Options) -> Result<()> {
     let ladder = stream.ladder()?;
     let format = *ladder.best();
 
-    let route = options.carrier.route(options.data);
+    let route = options.carrier.route();
     // Before a capture is begun, whose file may have held another.
     route.validate(options.pcap.is_some())?;
     let clock = Clock::start();
