@@ -57,8 +57,8 @@ struct Options {
     /// [default: no limit]
     #[arg(long, value_name = "MS", value_parser = parse_budget)]
     conceal_budget_ms: Option<Duration>,
-    /// Sessions at a time, 1 to 256
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
+    /// Sessions at a time, 1 to 16384
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=16_384))]
     sessions: u16,
     #[command(flatten)]
     policy: PolicyOptions,

@@ -168,8 +168,8 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    /// Binds the port of a cloud that is, and lets in, whom `identity` says. Where the system chooses the port
-    /// (0), UDP and TCP have the same all the same.
+    /// Binds the port of a cloud that is, and lets in, whom `identity` says. Where the system chooses the
+    /// port (0), UDP and TCP have the same all the same.
     ///
     /// # Errors
     /// If the address cannot be bound.

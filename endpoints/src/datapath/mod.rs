@@ -13,6 +13,9 @@ mod socket;
 mod timers;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -198,6 +201,19 @@ impl DataPath {
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// Words for whoever runs this, where the system grants less room for received datagrams than many
+    /// sessions need: they are lost while this program is busy otherwise.
+    #[must_use]
+    pub fn buffer_advice(&self) -> Option<String> {
+        let (granted, asked) = self.keeper.hub().socket.as_ref()?.waiting();
+        (granted < asked).then(|| {
+            format!(
+                "the system grants {granted} of {asked} bytes for datagrams that wait; with many \
+                 sessions, raise net.core.rmem_max (sysctl)"
+            )
+        })
     }
 
     /// Datagrams that named no session of this data path, those included that were neither TSP nor QUIC.

@@ -1,5 +1,7 @@
 //! The edge endpoint.
 
+mod news;
+mod reload;
 mod report;
 
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -30,12 +32,13 @@ use tensorwire_endpoints::stand_in::{self, OnWire};
 use tensorwire_endpoints::stream::StreamDescription;
 use tensorwire_endpoints::upload::Offers;
 
+use news::News;
 use report::Report;
 
 /// Runs the first part of a model on images, streams the feature tensors to a cloud, prints what it
 /// answers: one line of JSON a frame on standard output, a summary on standard error.
 #[derive(Parser, Debug)]
-#[command(name = "tw-edge", version, after_help = EXAMPLES)]
+#[command(name = "tw-edge", version, after_help = EXAMPLES, args_override_self = true)]
 struct Options {
     /// The cloud's address, HOST:PORT
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4433")]
@@ -78,6 +81,11 @@ struct Options {
     /// on by itself; or `never` [default: 60]
     #[arg(long, value_name = "SECONDS", default_value = "60", hide_default_value = true, value_parser = parse_reconnect)]
     reconnect: Reconnect,
+    /// On SIGHUP, read further options from this file, one a line as on the command line, and change the
+    /// stream to them without a gap: another split, codec, deadline, redundancy or rate control. Options
+    /// that are not about the stream change nothing
+    #[arg(long, value_name = "FILE")]
+    reload: Option<PathBuf>,
     /// Print no line a frame
     #[arg(long)]
     quiet: bool,
@@ -109,6 +117,8 @@ Examples:
   tw-edge --model m.onnx --description m.toml --split add_4 --bundle m.twb --images photos
       a model and images of your own (a cloud that lacks the model and the bundle is sent them)
 
+  tw-edge --fps 15 --reload edge.options
+      changes to the options in that file (`--split add_2`, say) whenever it gets SIGHUP
   tw-edge --carrier tcp --congestion bbr
       sends tensors over TCP instead, to compare, or where UDP does not get through
 
@@ -185,6 +195,14 @@ async fn run(options: &Options) -> Result<()> {
         () = stop.requested() => return Ok(()),
     };
     edge.set_reconnect(options.reconnect);
+    let news = News::default();
+    if let Some(notices) = edge.notices() {
+        tokio::spawn(news.clone().follow(notices));
+    }
+    if let Some(file) = options.reload.clone() {
+        let changer = edge.changer();
+        tokio::spawn(async move { reload::on_signal(&file, changer).await });
+    }
     let cloud = edge.cloud()?;
     eprintln!(
         "streaming `{}` {} in {} slices to {cloud}; {}",
@@ -224,11 +242,12 @@ async fn run(options: &Options) -> Result<()> {
                 counted.finish(stats.as_ref(), &path_log);
                 serde_json::to_vec_pretty(counted)
             }
-            None => serde_json::to_vec_pretty(&report.counted(rule)),
+            None => serde_json::to_vec_pretty(&report.counted(rule, news.sessions())),
         };
         write_file(path, &json?)
     });
     report.summary(stats.as_ref());
+    news.sessions().summary();
     let written = written.unwrap_or(Ok(()));
     let captured = capture::finish(recorder);
     streamed.and(written).and(captured)
