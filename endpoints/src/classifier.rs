@@ -1,25 +1,29 @@
 //! The cloud's half of a classifier: slices → tensor and mask → concealment → model → best
 //! classes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ndarray::ArrayView3;
 use tensorwire_codec::{Classification, Decoded, Decoder, Format, Ladder, Map};
 use tensorwire_concealment::{Bundle, ConcealError, Concealer, LossKind, Method};
 use tensorwire_protocol::ReceivedTensor;
 use tensorwire_protocol::wire::ResultStatus;
 
-use crate::cloud::{Answer, Opener, TensorHandler};
+use crate::cloud::{Answer, Opener, Stages, TensorHandler};
 use crate::control::{Refuse, RefuseCode};
 use crate::digest::Digest;
-use crate::model::{CloudModel, Model, top_k};
+use crate::model::{Keep, LEAST_GAIN, Model, SharedModel, top_k};
 use crate::stand_in;
 use crate::stream::StreamDescription;
 
 /// Classes in a result.
 const TOP: usize = 3;
+/// Parts that are kept while no session uses them, so that an edge that comes again need not wait for its
+/// part to be made anew.
+const RECENT: usize = 2;
 
 /// A bundle, and the digest by which edge and cloud know that they mean the same one.
 #[derive(Clone, Debug)]
@@ -106,8 +110,19 @@ pub struct ClassifierOpener {
     model: Arc<Model>,
     side: Option<SideInformation>,
     concealment: Concealment,
-    /// The parts that sessions use now: edges choose the splits, and must not fill memory with them.
-    parts: Mutex<HashMap<String, Weak<CloudModel>>>,
+    parts: Mutex<Parts>,
+    /// Tensors of several sessions in a run, at most.
+    batch: usize,
+    keep: Keep,
+}
+
+/// Parts of the model by split.
+#[derive(Default, Debug)]
+struct Parts {
+    /// Those that sessions use now: edges choose the splits, and must not fill memory with them.
+    used: HashMap<String, Weak<SharedModel>>,
+    /// The newest, whether used or not.
+    recent: VecDeque<Arc<SharedModel>>,
 }
 
 impl ClassifierOpener {
@@ -119,7 +134,18 @@ impl ClassifierOpener {
             side,
             concealment,
             parts: Mutex::default(),
+            batch: 1,
+            keep: Keep::Gaining(LEAST_GAIN),
         }
+    }
+
+    /// Lets up to `most` tensors of several sessions run at once, 1 to 8, where that computes more of them
+    /// in the same time; `keep` says how much more. What a split gains is found out in a thread of its own
+    /// when its first session begins. Default: one at a time.
+    #[must_use]
+    pub const fn with_batch(mut self, most: usize, keep: Keep) -> Self {
+        (self.batch, self.keep) = (most, keep);
+        self
     }
 
     /// Opens a session whose handler is not boxed.
@@ -206,18 +232,43 @@ impl ClassifierOpener {
             && side.bundle.model_digest() == self.model.digest().as_bytes()
     }
 
-    /// The cloud's part of the model for a split, made unless a session has it already.
-    fn part(&self, split: &str) -> Result<Arc<CloudModel>, Refuse> {
+    /// The cloud's part of the model for a split, made unless a session has it already, or had it lately.
+    fn part(&self, split: &str) -> Result<Arc<SharedModel>, Refuse> {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        parts.retain(|_, part| part.strong_count() > 0);
-        if let Some(part) = parts.get(split).and_then(Weak::upgrade) {
+        parts.used.retain(|_, part| part.strong_count() > 0);
+        if let Some(part) = parts.used.get(split).and_then(Weak::upgrade) {
             return Ok(part);
         }
         let part = self.model.cloud(split);
         let part = part.map_err(|error| Refuse::new(RefuseCode::Model, error.to_string()))?;
-        let part = Arc::new(part);
-        parts.insert(split.to_owned(), Arc::downgrade(&part));
+        let part = Arc::new(SharedModel::new(part));
+        parts.used.insert(split.to_owned(), Arc::downgrade(&part));
+        if parts.recent.len() == RECENT {
+            parts.recent.pop_front();
+        }
+        parts.recent.push_back(Arc::clone(&part));
+        self.learn(&part, split);
         Ok(part)
+    }
+
+    /// Finds out in the background what computing several tensors at once gains.
+    fn learn(&self, part: &Arc<SharedModel>, split: &str) {
+        let (most, keep) = (self.batch, self.keep);
+        if most < 2 {
+            return;
+        }
+        let (model, split, part) = (
+            Arc::clone(&self.model),
+            split.to_owned(),
+            Arc::downgrade(part),
+        );
+        let thread = std::thread::Builder::new().name("tw-batch".to_owned());
+        // Without a thread to spare, tensors run one at a time.
+        let _ = thread.spawn(move || {
+            if let Some(part) = part.upgrade() {
+                part.learn(&model, &split, most, keep);
+            }
+        });
     }
 }
 
@@ -235,7 +286,7 @@ pub struct Classifier {
     decoder: Decoder,
     decoded: Decoded,
     concealer: Concealer,
-    cloud: Arc<CloudModel>,
+    cloud: Arc<SharedModel>,
 }
 
 impl Classifier {
@@ -281,6 +332,7 @@ impl Classifier {
     /// What failed, as a result status.
     pub fn run(&self) -> Result<Vec<f32>, ResultStatus> {
         self.cloud
+            .single()
             .run(self.decoded.tensor.view())
             .map_err(|_| ResultStatus::ModelFailed)
     }
@@ -314,8 +366,30 @@ impl Classifier {
 
 impl TensorHandler for Classifier {
     fn handle(&mut self, tensor: &ReceivedTensor) -> Answer {
+        let prepared = self.prepare(tensor);
+        Self::answer(prepared.and_then(|()| self.run()))
+    }
+
+    fn stages(&mut self) -> Option<&mut dyn Stages> {
+        Some(self)
+    }
+}
+
+impl Stages for Classifier {
+    fn model(&self) -> &Arc<SharedModel> {
+        &self.cloud
+    }
+
+    fn prepare(&mut self, tensor: &ReceivedTensor) -> Result<(), ResultStatus> {
         self.decode(tensor);
-        let concealed = self.conceal();
-        Self::answer(concealed.and_then(|_| self.run()))
+        self.conceal().map(|_| ())
+    }
+
+    fn features(&self) -> ArrayView3<'_, f32> {
+        self.decoded.tensor.view()
+    }
+
+    fn finish(&mut self, scores: Result<Vec<f32>, ResultStatus>) -> Answer {
+        Self::answer(scores)
     }
 }

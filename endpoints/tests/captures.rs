@@ -26,6 +26,7 @@ use tensorwire_codec::{ClipRange, Coder, Format, Map, Quantiser, Shape};
 use tensorwire_endpoints::capture::{Recorder, Role};
 use tensorwire_endpoints::carrier::{Carrier, Carriers};
 use tensorwire_endpoints::clock::Clock;
+use tensorwire_endpoints::cloud::schedule::ScheduleConfig;
 use tensorwire_endpoints::cloud::{Answer, Cloud, CloudConfig, CloudNotice, Opener, TensorHandler};
 use tensorwire_endpoints::control::Refuse;
 use tensorwire_endpoints::datapath::PathStats;
@@ -122,6 +123,7 @@ async fn live(carrier: Carrier) -> Live {
         gso: false,
         sessions: 1,
         any_source: false,
+        schedule: ScheduleConfig::default(),
     };
     let cloud = Cloud::bind(config, clock).await.unwrap();
     let (control, data) = (cloud.local_addr().unwrap(), cloud.data_addr());

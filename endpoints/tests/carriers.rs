@@ -17,6 +17,7 @@ use bytes::Bytes;
 use tensorwire_codec::{ClipRange, Coder, Format, Map, Quantiser, Shape};
 use tensorwire_endpoints::carrier::{Carrier, Carriers, Congestion};
 use tensorwire_endpoints::clock::Clock;
+use tensorwire_endpoints::cloud::schedule::ScheduleConfig;
 use tensorwire_endpoints::cloud::{Answer, Cloud, CloudConfig, CloudNotice, Opener, TensorHandler};
 use tensorwire_endpoints::control::Refuse;
 use tensorwire_endpoints::digest::Digest;
@@ -120,6 +121,7 @@ impl Running {
             gso: false,
             sessions: 4,
             any_source: false,
+            schedule: ScheduleConfig::default(),
         };
         let cloud = Cloud::bind(config, Clock::start()).await.unwrap();
         let (control, tcp) = (cloud.local_addr().unwrap(), cloud.tcp_addr());

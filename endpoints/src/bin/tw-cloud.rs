@@ -18,7 +18,8 @@ use tensorwire_endpoints::clock::Clock;
 use tensorwire_endpoints::cloud::{Cloud, CloudConfig, CloudNotice};
 use tensorwire_endpoints::datapath::PathStats;
 use tensorwire_endpoints::lab::output::write_file;
-use tensorwire_endpoints::options::ModelOptions;
+use tensorwire_endpoints::model::{Keep, LEAST_GAIN};
+use tensorwire_endpoints::options::{ModelOptions, ScheduleOptions};
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::stand_in::handler::{Ledger, StandInOpener};
 use tensorwire_endpoints::stand_in::report::SessionReport;
@@ -61,6 +62,8 @@ struct Options {
     /// Sessions at a time, 1 to 256
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
     sessions: u16,
+    #[command(flatten)]
+    schedule: ScheduleOptions,
     /// Load no model: serve edges that were started with --stand-in, and no others, to measure the
     /// network
     #[arg(long, conflicts_with_all = ["model", "description", "split", "bundle", "conceal", "conceal_budget_ms"])]
@@ -121,6 +124,7 @@ async fn run(options: Options) -> Result<()> {
         gso: options.gso,
         sessions: usize::from(options.sessions),
         any_source: options.any_source,
+        schedule: options.schedule.config(),
     };
     let clock = Clock::start();
     // Bound first: a second cloud on the same port must not begin the capture of the first anew.
@@ -215,7 +219,10 @@ impl Serving {
             options.conceal
         );
         Ok(Self {
-            opener: ClassifierOpener::new(loaded.model, side, concealment),
+            opener: ClassifierOpener::new(loaded.model, side, concealment).with_batch(
+                usize::from(options.schedule.batch),
+                Keep::Gaining(LEAST_GAIN),
+            ),
             banner,
         })
     }

@@ -50,8 +50,8 @@ impl Actor {
             Some(Command::Tensor(_, tensor, reply)) => {
                 let _ = reply.send(self.session.send_tensor(now, tensor));
             }
-            Some(Command::Result(_, result, reply)) => {
-                self.application.answered(result.compute);
+            Some(Command::Result(_, result, occupied, reply)) => {
+                self.application.answered(occupied);
                 let _ = reply.send(self.session.send_result(result));
             }
             Some(Command::Skip(_, reason, first, count)) => {

@@ -1,15 +1,15 @@
 //! The cloud: accepts sessions over QUIC, receives their tensors by the carriers that it offers, answers
 //! each.
 
+pub mod schedule;
 mod session;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use bytes::Bytes;
-use tensorwire_protocol::wire::{ConnectionId, ResultStatus};
-use tensorwire_protocol::{Event, ReceivedTensor};
+use tensorwire_protocol::wire::ConnectionId;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::carrier::{Carrier, Carriers, tcp};
@@ -20,21 +20,17 @@ use crate::digest::Digest;
 use crate::quic;
 use crate::stream::StreamDescription;
 
+use schedule::{Schedule, ScheduleConfig};
 use session::Shared;
+
+pub use schedule::{Answer, Stages, TensorHandler};
 
 /// Notices that may wait for whoever runs the cloud; further ones are not told.
 const NOTICES: usize = 1_024;
+/// How long what was received is still computed when the cloud ends.
+const DRAIN: Duration = Duration::from_secs(1);
 /// Connections beyond the sessions that may be on their way to one, or to a refusal.
 const NEGOTIATING: usize = 16;
-
-/// What becomes of a session's tensors. Called in a thread of its own, one tensor at a time.
-pub trait TensorHandler: Send {
-    /// Answers a released tensor.
-    fn handle(&mut self, tensor: &ReceivedTensor) -> Answer;
-
-    /// Hears what else happens on the session.
-    fn observe(&mut self, _event: &Event) {}
-}
 
 /// Decides whether a stream can be served. Shared by all sessions; may block.
 pub trait Opener: Send + Sync + 'static {
@@ -43,19 +39,6 @@ pub trait Opener: Send + Sync + 'static {
     /// # Errors
     /// Why there can be no session of this stream.
     fn open(&self, stream: &StreamDescription) -> Result<Box<dyn TensorHandler>, Refuse>;
-}
-
-/// A handler's answer to a tensor.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by handlers, field by field"
-)]
-pub struct Answer {
-    /// How it went.
-    pub status: ResultStatus,
-    /// What the edge's application gets, at most 1,024 bytes.
-    pub payload: Bytes,
 }
 
 /// What a cloud tells whoever runs it.
@@ -111,6 +94,8 @@ pub struct CloudConfig {
     /// Whether a session's datagrams may come from another host than its control connection, as they do
     /// through a link emulator on a third one.
     pub any_source: bool,
+    /// How the tensors of all sessions are served.
+    pub schedule: ScheduleConfig,
 }
 
 /// A cloud that is bound and ready to serve.
@@ -120,6 +105,7 @@ pub struct Cloud {
     fingerprint: Digest,
     path: DataPath,
     tcp: Option<tcp::Listener>,
+    schedule: Schedule,
     config: CloudConfig,
 }
 
@@ -144,11 +130,14 @@ impl Cloud {
         } else {
             None
         };
+        let schedule = Schedule::start(config.schedule, clock);
+        let schedule = schedule.context("no threads for the model")?;
         Ok(Self {
             endpoint,
             fingerprint,
             path,
             tcp,
+            schedule,
             config,
         })
     }
@@ -179,6 +168,12 @@ impl Cloud {
         &self.path
     }
 
+    /// The workers that answer the tensors.
+    #[must_use]
+    pub const fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
     /// SHA-256 of the certificate.
     #[must_use]
     pub const fn fingerprint(&self) -> Digest {
@@ -191,8 +186,9 @@ impl Cloud {
         mpsc::channel(NOTICES)
     }
 
-    /// Serves edges until `stop` is ready, then closes every session. A caller that drops the future
-    /// instead leaves the threads of running sessions to end by themselves.
+    /// Serves edges until `stop` is ready, then answers the tensors that it has, waiting a second at most,
+    /// and closes every session. A caller that drops the future instead leaves the workers to end by
+    /// themselves.
     pub async fn serve<O: Opener>(
         self,
         opener: Arc<O>,
@@ -211,6 +207,7 @@ impl Cloud {
             opener,
             path: self.path,
             tcp: self.tcp,
+            schedule: self.schedule.clone(),
             carriers,
             sessions,
             any_source,
@@ -237,6 +234,8 @@ impl Cloud {
                 }
             });
         }
+        // What takes longer is not waited for.
+        let _ = tokio::time::timeout(DRAIN, self.schedule.drain()).await;
         self.endpoint
             .close(0_u32.into(), b"the cloud is shutting down");
         while tasks.join_next().await.is_some() {}

@@ -1,17 +1,19 @@
 //! One edge at a cloud: its wish, and the session that comes of it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use tensorwire_protocol::wire::{ConnectionId, ResultStatus};
+use tensorwire_protocol::wire::{ConnectionId, MAX_RESULT_PAYLOAD, ResultStatus};
 use tensorwire_protocol::{Config, Event, OutgoingResult};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
 
-use super::{Answer, CloudNotice, Opener, TensorHandler};
+use super::schedule::{Answered, Lane, Schedule, Served};
+use super::{CloudNotice, Opener};
 use crate::carrier::{Carrier, Carriers, quic_stream, tcp};
-use crate::control::{self, Accept, ControlError, Message, Open, Refuse, RefuseCode};
+use crate::control::{self, Accept, Close, ControlError, Message, Open, Refuse, RefuseCode};
 use crate::datapath::{DataPath, SessionHandle};
 use crate::stream::StreamDescription;
 
@@ -30,6 +32,7 @@ pub(super) struct Shared<O> {
     pub(super) opener: Arc<O>,
     pub(super) path: DataPath,
     pub(super) tcp: Option<tcp::Listener>,
+    pub(super) schedule: Schedule,
     pub(super) carriers: Carriers,
     pub(super) sessions: Arc<Semaphore>,
     pub(super) any_source: bool,
@@ -118,7 +121,8 @@ impl<O: Opener> Shared<O> {
                 Ok(Running {
                     granted,
                     receive,
-                    _send: send,
+                    send,
+                    idle: self.schedule.config().idle,
                 })
             }
             Err(refuse) => {
@@ -184,7 +188,10 @@ impl<O: Opener> Shared<O> {
         // Splitting a model takes long enough to stall the other sessions.
         let (opener, description) = (Arc::clone(&self.opener), stream.clone());
         let handler = tokio::task::spawn_blocking(move || opener.open(&description));
-        let handler = handler.await.map_err(|error| internal(&error))??;
+        let mut handler = handler.await.map_err(|error| internal(&error))??;
+        let admitted = self.schedule.admit(&mut *handler, None);
+        admitted.map_err(|error| Refuse::new(RefuseCode::Busy, error.to_string()))?;
+        let lane = self.schedule.open(handler, config.deadline, None);
         let (events, inbox) = mpsc::channel(WAITING_EVENTS + WAITING_TENSORS as usize);
         let session = self
             .start(carrier, (config, &stream), control, events)
@@ -196,7 +203,7 @@ impl<O: Opener> Shared<O> {
             carrier,
             stream,
             session,
-            handler,
+            lane,
             events: inbox,
             permit,
         })
@@ -249,7 +256,7 @@ struct Granted {
     carrier: Carrier,
     stream: StreamDescription,
     session: SessionHandle,
-    handler: Box<dyn TensorHandler>,
+    lane: Lane,
     events: mpsc::Receiver<Event>,
     permit: tokio::sync::OwnedSemaphorePermit,
 }
@@ -259,7 +266,8 @@ struct Running {
     granted: Granted,
     receive: quinn::RecvStream,
     /// Dropping it would finish the stream, which the edge takes for the end.
-    _send: quinn::SendStream,
+    send: quinn::SendStream,
+    idle: Option<Duration>,
 }
 
 impl Running {
@@ -267,7 +275,7 @@ impl Running {
     async fn run(mut self, connection: &quinn::Connection, notices: &mpsc::Sender<CloudNotice>) {
         let Granted {
             session,
-            handler,
+            lane,
             events,
             permit,
             ..
@@ -275,15 +283,15 @@ impl Running {
         let id = session.connection();
         let session = Arc::new(session);
         let mut worker = {
-            let (session, runtime) = (Arc::clone(&session), tokio::runtime::Handle::current());
-            tokio::task::spawn_blocking(move || answer_all(handler, events, &session, &runtime))
+            let answering = answer_all(lane, events, Arc::clone(&session), self.idle);
+            tokio::spawn(answering)
         };
         let mut worked = None;
         let mut last = std::pin::pin!(control::receive(&mut self.receive));
         let message = tokio::select! {
             message = &mut last => Some(message),
             result = &mut worker => {
-                let ended = result.is_ok();
+                let ended = matches!(result, Ok(Ended::Session));
                 worked = Some(result);
                 if ended {
                     // The edge may have closed all at once, and its last message be under way.
@@ -300,8 +308,18 @@ impl Running {
             (Some(Ok(Message::Close(close))), _) => {
                 (false, format!("the edge says: {}", close.shown()))
             }
-            (_, Some(Ok(()))) => (true, session.end_reason().to_owned()),
-            (_, Some(Err(_))) => (true, "the model's thread failed".to_owned()),
+            (_, Some(Ok(Ended::Session))) => (true, session.end_reason().to_owned()),
+            (_, Some(Ok(Ended::Idle(limit)))) => {
+                let reason = format!("nothing was heard of the edge for {limit:?}");
+                // The edge may be gone, or not know the message.
+                let close = Message::Close(Close::error(reason.clone()));
+                let _ =
+                    tokio::time::timeout(LAST_WORD, control::send(&mut self.send, &close)).await;
+                (false, reason)
+            }
+            (_, Some(Ok(Ended::Failed) | Err(_))) => {
+                (true, "what answers its tensors failed".to_owned())
+            }
             (Some(Ok(_)), None) => (
                 false,
                 ControlError::Unexpected { expected: "Close" }.to_string(),
@@ -328,39 +346,76 @@ impl Running {
     }
 }
 
-/// Answers the tensors of a session, one after another, until the session ends.
-fn answer_all(
-    mut handler: Box<dyn TensorHandler>,
+/// Why a session's tensors are answered no more.
+enum Ended {
+    /// There are no more.
+    Session,
+    /// The handler panicked.
+    Failed,
+    /// Nothing came for so long.
+    Idle(Duration),
+}
+
+/// Hands over what happens on a session, and sends the answers, until it ends.
+async fn answer_all(
+    mut lane: Lane,
     mut events: mpsc::Receiver<Event>,
-    session: &SessionHandle,
-    runtime: &tokio::runtime::Handle,
-) {
-    while let Some(event) = events.blocking_recv() {
-        let Event::Tensor(tensor) = event else {
-            handler.observe(&event);
-            continue;
-        };
-        let start = Instant::now();
-        let Answer { status, payload } = handler.handle(&tensor);
-        let compute = start.elapsed();
-        let result = OutgoingResult {
-            tensor: *tensor.info(),
-            status,
-            compute,
-            payload,
-        };
-        match runtime.block_on(session.send_result(result.clone())) {
-            Ok(Ok(())) => {}
-            Ok(Err(_too_long)) => {
-                let failed = OutgoingResult {
-                    status: ResultStatus::ModelFailed,
-                    payload: Bytes::new(),
-                    ..result
-                };
-                // An empty payload always fits.
-                let _ = runtime.block_on(session.send_result(failed));
+    session: Arc<SessionHandle>,
+    idle: Option<Duration>,
+) -> Ended {
+    let mut heard = Instant::now();
+    loop {
+        let quiet = async {
+            match idle {
+                Some(limit) => tokio::time::sleep_until(heard + limit).await,
+                None => std::future::pending().await,
             }
-            Err(_ended) => return,
+        };
+        tokio::select! {
+            served = lane.next() => match served {
+                Some(Served::Answered(answered)) => send(&session, answered).await,
+                Some(Served::Observed) => {}
+                Some(Served::Failed) | None => return Ended::Failed,
+            },
+            event = events.recv(), if lane.unserved() < WAITING_EVENTS => match event {
+                Some(event) => {
+                    if !matches!(event, Event::CircuitOpened { .. }) {
+                        heard = Instant::now();
+                    }
+                    lane.push(event);
+                }
+                None => break,
+            },
+            () = quiet => {
+                if let Some(limit) = idle {
+                    lane.finish().await;
+                    return Ended::Idle(limit);
+                }
+            }
         }
     }
+    lane.finish().await;
+    Ended::Session
+}
+
+/// Sends an answer. If the session has ended, its events will say so.
+async fn send(session: &SessionHandle, answered: Answered) {
+    let Answered {
+        tensor,
+        answer,
+        compute,
+        occupied,
+        ..
+    } = answered;
+    let mut result = OutgoingResult {
+        tensor,
+        status: answer.status,
+        compute,
+        payload: answer.payload,
+    };
+    if result.payload.len() > MAX_RESULT_PAYLOAD {
+        result.status = ResultStatus::ModelFailed;
+        result.payload = Bytes::new();
+    }
+    let _ = session.send_answer(result, occupied).await;
 }

@@ -57,9 +57,9 @@ impl Application {
         None
     }
 
-    /// It has answered a tensor, for which it took so long.
-    pub(crate) fn answered(&mut self, compute: Duration) {
-        self.load.answered(compute);
+    /// It has answered a tensor, with which it was occupied so long, unless it did not compute it.
+    pub(crate) fn answered(&mut self, occupied: Option<Duration>) {
+        self.load.answered(occupied);
     }
 
     /// Lets only so many tensors wait for it, beside the one at work.

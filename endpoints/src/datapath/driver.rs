@@ -226,9 +226,9 @@ impl Driver {
                     let _ = reply.send(entry.session.send_tensor(now, tensor));
                 }
             }
-            Command::Result(connection, result, reply) => {
+            Command::Result(connection, result, occupied, reply) => {
                 if let Some(entry) = self.touch(connection) {
-                    entry.application.answered(result.compute);
+                    entry.application.answered(occupied);
                     let _ = reply.send(entry.session.send_result(now, result));
                 }
             }

@@ -12,6 +12,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tensorwire_protocol::wire::{ConnectionId, FrameNumber, NoticeReason, TensorId};
@@ -107,6 +108,8 @@ pub(crate) enum Command {
     Result(
         ConnectionId,
         OutgoingResult,
+        /// How long the application was occupied with the tensor; none if it was not computed.
+        Option<Duration>,
         oneshot::Sender<Result<(), ResultError>>,
     ),
     Skip(ConnectionId, NoticeReason, FrameNumber, u64),
@@ -334,7 +337,7 @@ impl SessionHandle {
             .await
     }
 
-    /// Sends a result.
+    /// Sends a result. Its time to compute is the service time in the load that the peer is told.
     ///
     /// # Errors
     /// If the data path has ended; inside, if the session did not take the result.
@@ -342,7 +345,22 @@ impl SessionHandle {
         &self,
         result: OutgoingResult,
     ) -> Result<Result<(), ResultError>, PathEnded> {
-        self.ask(|reply| Command::Result(self.connection, result, reply))
+        let occupied = Some(result.compute);
+        self.send_answer(result, occupied).await
+    }
+
+    /// Sends a result of an application that serves other sessions, too: it was `occupied` with this tensor
+    /// from when it had answered the session's tensor before (or had got this one, if that was later),
+    /// which is the service time in the load that the peer is told. None if the tensor was not computed.
+    ///
+    /// # Errors
+    /// If the data path has ended; inside, if the session did not take the result.
+    pub async fn send_answer(
+        &self,
+        result: OutgoingResult,
+        occupied: Option<Duration>,
+    ) -> Result<Result<(), ResultError>, PathEnded> {
+        self.ask(|reply| Command::Result(self.connection, result, occupied, reply))
             .await
     }
 

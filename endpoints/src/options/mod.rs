@@ -6,6 +6,7 @@ mod importance;
 mod quality;
 mod rate;
 mod recovery;
+mod schedule;
 mod stream;
 
 use std::fs;
@@ -31,6 +32,7 @@ pub use quality::{QualityOptions, describe};
 pub use rate::{DropRuleName, RateName, RateOptions, parse_rate};
 pub use recovery::{Fec, ParityOptions, RecoveryOptions};
 pub(crate) use recovery::{curve as accuracy_curve, parse_ratio};
+pub use schedule::ScheduleOptions;
 pub use stream::{InterleaverName, StreamOptions, interval, parse_fps};
 
 /// Which model, and where it is split.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tensorwire_endpoints::carrier::Carriers;
 use tensorwire_endpoints::clock::Clock;
+use tensorwire_endpoints::cloud::schedule::ScheduleConfig;
 use tensorwire_endpoints::cloud::{Cloud, CloudConfig, CloudNotice, Opener};
 use tokio::sync::{mpsc, oneshot};
 
@@ -25,6 +26,7 @@ pub(crate) async fn start<O: Opener>(
         gso: false,
         sessions: 4,
         any_source: false,
+        schedule: ScheduleConfig::default(),
     };
     let cloud = Cloud::bind(config, Clock::start()).await.unwrap();
     let address = cloud.local_addr().unwrap();

@@ -20,6 +20,7 @@ use crate::capture::{self, Recorder, Role};
 use crate::carrier::Carrier;
 use crate::classifier::{ClassifierOpener, Concealment, SideInformation, loss_kind};
 use crate::clock::Clock;
+use crate::cloud::schedule::ScheduleConfig;
 use crate::cloud::{Cloud, CloudConfig};
 use crate::edge::{Edge, FrameSource, Outcome, Pace, Route};
 use crate::images::Dataset;
@@ -113,6 +114,7 @@ impl<'a> Setting<'a> {
             gso: false,
             sessions: 1,
             any_source: false,
+            schedule: ScheduleConfig::default(),
         };
         let cloud = Cloud::bind(cloud, clock).await?;
         let (control, data) = (cloud.local_addr()?, cloud.data_addr());
