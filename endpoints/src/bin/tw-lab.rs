@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tensorwire_endpoints::lab::{
-    calibrate, conceal, demo, inspect, link, quality, recovery, replay, split, trace,
+    calibrate, conceal, demo, inspect, link, quality, recovery, replay, schedule, split, trace,
 };
 use tensorwire_endpoints::shutdown;
 
@@ -27,6 +27,7 @@ enum Command {
     Quality(quality::Options),
     Recovery(recovery::Options),
     Replay(replay::Options),
+    Schedule(schedule::Options),
     Split(split::Options),
     Trace(trace::Options),
 }
@@ -62,6 +63,7 @@ fn run(command: &Command) -> Result<()> {
         Command::Quality(options) => quality::run(options),
         Command::Recovery(options) => recovery::run(options),
         Command::Replay(options) => replay::run(options),
+        Command::Schedule(options) => schedule::run(options),
         Command::Split(options) => split::run(options),
         Command::Trace(options) => trace::run(options),
     }

@@ -1,1 +1,2 @@
 mod order;
+mod threads;
