@@ -2,6 +2,7 @@
 //!
 //! - [`edge`] and [`cloud`]: the two ends of a session; [`classifier`] is the cloud's model.
 //! - [`stream`], [`control`], [`quic`]: what they agree on, and how they say it.
+//! - [`identity`]: who may connect, and to whom.
 //! - [`carrier`]: what tensors travel on, and the sessions that are not TSP.
 //! - [`datapath`]: the UDP socket and the only loop that drives TSP sessions; [`clock`], its clock.
 //! - [`options`]: the command line that the binaries share; [`embedded`]: what is built in.
@@ -30,6 +31,7 @@ pub mod digest;
 pub mod edge;
 pub mod embedded;
 mod hex;
+pub mod identity;
 pub mod images;
 pub mod lab;
 pub mod model;

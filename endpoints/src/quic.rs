@@ -1,4 +1,5 @@
-//! QUIC for the control connection, and the carriers on it: quinn with a development certificate.
+//! QUIC for the control connection, and the carriers on it: quinn, with the handshake of
+//! [`identity`](crate::identity).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,16 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use quinn::congestion::{BbrConfig, CubicConfig};
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Endpoint, ServerConfig, TransportConfig, VarInt};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, SignatureScheme};
 
 use crate::carrier::Congestion;
-use crate::control::ALPN;
-use crate::digest::Digest;
+use crate::identity::{CloudIdentity, EdgeIdentity, Verified, alert, tls};
 
 /// A peer that is silent for so long is gone.
 const IDLE: Duration = Duration::from_secs(6);
@@ -29,8 +24,6 @@ const DATAGRAMS_SENT: usize = 32 * 1_024;
 /// What one stream may bring before it is read: a large tensor. What all may bring together is less until
 /// a session is granted.
 const STREAM_WINDOW: u32 = 1 << 20;
-/// The name in the development certificate.
-const NAME: &str = "tensorwire.invalid";
 
 /// How an endpoint sends.
 #[derive(Clone, Copy, Debug)]
@@ -59,56 +52,59 @@ impl Default for Tuning {
     }
 }
 
-/// A server on `address` with a self-signed certificate made for this run, and its fingerprint.
+/// A server on `address` that shows and checks what `identity` says.
 ///
 /// # Errors
 /// If the address cannot be bound.
-pub fn server(address: SocketAddr, tuning: Tuning) -> Result<(Endpoint, Digest)> {
-    let certified = rcgen::generate_simple_self_signed([NAME.to_owned()])
-        .context("cannot make a development certificate")?;
-    let certificate = certified.cert.der().clone();
-    let fingerprint = Digest::of(&certificate);
-    let key = PrivateKeyDer::Pkcs8(certified.signing_key.serialize_der().into());
-    let mut tls = rustls::ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)?;
-    tls.alpn_protocols = vec![ALPN.to_vec()];
-    let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
+pub fn server(address: SocketAddr, tuning: Tuning, identity: &CloudIdentity) -> Result<Endpoint> {
+    let mut config = ServerConfig::with_crypto(Arc::new(tls::server(identity)?));
     config.transport_config(Arc::new(transport(tuning)?));
-    let endpoint = Endpoint::server(config, address)
-        .with_context(|| format!("cannot listen on {address} (UDP); is the port in use?"))?;
-    Ok((endpoint, fingerprint))
+    Endpoint::server(config, address)
+        .with_context(|| format!("cannot listen on {address} (UDP); is the port in use?"))
 }
 
-/// A client that accepts any certificate: whoever is on the path can read and forge what it says.
+/// A client that checks and shows what `identity` says.
 ///
 /// # Errors
 /// If no socket can be bound.
-pub fn client(address: SocketAddr, tuning: Tuning) -> Result<Endpoint> {
-    let verifier = Arc::new(AnyCertificate(provider()));
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![ALPN.to_vec()];
-    let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
+pub fn client(address: SocketAddr, tuning: Tuning, identity: &EdgeIdentity) -> Result<Endpoint> {
+    let mut config = ClientConfig::new(Arc::new(tls::client(identity)?));
     config.transport_config(Arc::new(transport(tuning)?));
     let mut endpoint = Endpoint::client(address).context("cannot open a UDP socket")?;
     endpoint.set_default_client_config(config);
     Ok(endpoint)
 }
 
-/// Connects to the cloud at `address`.
+/// Connects to the cloud at `address`, and says why it is taken for the right one.
 ///
 /// # Errors
-/// If nobody answers, or not with QUIC and our ALPN.
-pub async fn connect(endpoint: &Endpoint, address: SocketAddr) -> Result<quinn::Connection> {
-    let connecting = endpoint.connect(address, NAME)?;
-    connecting.await.with_context(|| {
-        format!("no cloud answers at {address}; is tw-cloud running there, and UDP let through?")
-    })
+/// If nobody answers, or not with QUIC and our ALPN, or it is not the right cloud (a
+/// [`TrustError`](crate::identity::TrustError)).
+pub async fn connect(
+    endpoint: &Endpoint,
+    address: SocketAddr,
+    identity: &EdgeIdentity,
+) -> Result<(quinn::Connection, Verified)> {
+    let connecting = endpoint.connect(address, identity.trust().server_name())?;
+    let connection = connecting.await.map_err(|error| {
+        if let Some(refused) = identity.take_refusal() {
+            return refused.into();
+        }
+        let words = match alert::at_edge(&error) {
+            Some(words) => format!("no session with {address}: {words}"),
+            None => format!(
+                "no cloud answers at {address}; is tw-cloud running there, and UDP let through?"
+            ),
+        };
+        anyhow::Error::new(error).context(words)
+    })?;
+    match identity.confirm(&connection) {
+        Ok(verified) => Ok((connection, verified)),
+        Err(error) => {
+            connection.close(1_u32.into(), b"not the cloud that is meant");
+            Err(error.into())
+        }
+    }
 }
 
 fn transport(tuning: Tuning) -> Result<TransportConfig> {
@@ -137,57 +133,4 @@ fn transport(tuning: Tuning) -> Result<TransportConfig> {
         None => {}
     }
     Ok(transport)
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
-}
-
-/// Takes any certificate, but checks that the peer holds its key.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            cert,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -26,7 +26,6 @@ use tensorwire_codec::{ClipRange, Coder, Format, Map, Quantiser, Shape};
 use tensorwire_endpoints::capture::{Recorder, Role};
 use tensorwire_endpoints::carrier::{Carrier, Carriers};
 use tensorwire_endpoints::clock::Clock;
-use tensorwire_endpoints::cloud::schedule::ScheduleConfig;
 use tensorwire_endpoints::cloud::{Answer, Cloud, CloudConfig, CloudNotice, Opener, TensorHandler};
 use tensorwire_endpoints::control::Refuse;
 use tensorwire_endpoints::datapath::PathStats;
@@ -34,6 +33,7 @@ use tensorwire_endpoints::digest::Digest;
 use tensorwire_endpoints::edge::{
     Captured, Computed, Edge, Encoded, FrameSource, Pace, Protection, Route,
 };
+use tensorwire_endpoints::identity::{CloudIdentity, EdgeIdentity};
 use tensorwire_endpoints::lab::replay;
 use tensorwire_endpoints::lab::replay::Report;
 use tensorwire_endpoints::relay::{Relay, RelayStats};
@@ -123,9 +123,10 @@ async fn live(carrier: Carrier) -> Live {
         gso: false,
         sessions: 1,
         any_source: false,
-        schedule: ScheduleConfig::default(),
     };
-    let cloud = Cloud::bind(config, clock).await.unwrap();
+    let identity = CloudIdentity::for_this_run().unwrap();
+    let pinned = EdgeIdentity::pinned(identity.fingerprint());
+    let cloud = Cloud::bind(config, identity, clock).await.unwrap();
     let (control, data) = (cloud.local_addr().unwrap(), cloud.data_addr());
     cloud.path().record(at_cloud.tap(Role::Cloud, data));
     let up = LinkConfig {
@@ -159,7 +160,15 @@ async fn live(carrier: Carrier) -> Live {
         data: (carrier == Carrier::Udp).then_some(through),
         ..Route::default()
     };
-    let edge = Edge::connect_recorded(control, route, stream(), protection, clock, Some(&at_edge));
+    let edge = Edge::connect_recorded(
+        control,
+        &pinned,
+        route,
+        stream(),
+        protection,
+        clock,
+        Some(&at_edge),
+    );
     let mut edge = edge.await.unwrap();
     let pace = Pace {
         interval: Duration::from_millis(6),

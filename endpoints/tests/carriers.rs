@@ -17,13 +17,13 @@ use bytes::Bytes;
 use tensorwire_codec::{ClipRange, Coder, Format, Map, Quantiser, Shape};
 use tensorwire_endpoints::carrier::{Carrier, Carriers, Congestion};
 use tensorwire_endpoints::clock::Clock;
-use tensorwire_endpoints::cloud::schedule::ScheduleConfig;
 use tensorwire_endpoints::cloud::{Answer, Cloud, CloudConfig, CloudNotice, Opener, TensorHandler};
 use tensorwire_endpoints::control::Refuse;
 use tensorwire_endpoints::digest::Digest;
 use tensorwire_endpoints::edge::{
     Captured, Computed, Edge, Encoded, FrameSource, Outcome, Pace, Protection, Route,
 };
+use tensorwire_endpoints::identity::{CloudIdentity, EdgeIdentity, Trust};
 use tensorwire_endpoints::relay::Relay;
 use tensorwire_endpoints::stream::StreamDescription;
 use tensorwire_protocol::admission::DropReason;
@@ -121,9 +121,9 @@ impl Running {
             gso: false,
             sessions: 4,
             any_source: false,
-            schedule: ScheduleConfig::default(),
         };
-        let cloud = Cloud::bind(config, Clock::start()).await.unwrap();
+        let identity = CloudIdentity::for_this_run().unwrap();
+        let cloud = Cloud::bind(config, identity, Clock::start()).await.unwrap();
         let (control, tcp) = (cloud.local_addr().unwrap(), cloud.tcp_addr());
         let (sender, notices) = Cloud::notices();
         let (stop, stopped) = oneshot::channel();
@@ -145,8 +145,10 @@ impl Running {
 }
 
 async fn connect(cloud: SocketAddr, route: Route) -> anyhow::Result<Edge> {
+    let anybody = EdgeIdentity::new(Trust::Any);
     let connecting = Edge::connect(
         cloud,
+        &anybody,
         route,
         stream(),
         Protection::default(),
@@ -317,7 +319,15 @@ async fn a_stream_that_is_late_leaves_the_slices_that_arrived_whole() {
     let mut stream = stream();
     stream.deadline_ms = 2_000;
     let route = over(Carrier::QuicStream);
-    let edge = Edge::connect(through, route, stream, Protection::default(), clock);
+    let anybody = EdgeIdentity::new(Trust::Any);
+    let edge = Edge::connect(
+        through,
+        &anybody,
+        route,
+        stream,
+        Protection::default(),
+        clock,
+    );
     let mut edge = edge.await.unwrap();
     let pace = Pace {
         interval: Duration::ZERO,

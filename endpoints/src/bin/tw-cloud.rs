@@ -19,7 +19,9 @@ use tensorwire_endpoints::cloud::{Cloud, CloudConfig, CloudNotice};
 use tensorwire_endpoints::datapath::PathStats;
 use tensorwire_endpoints::lab::output::write_file;
 use tensorwire_endpoints::model::{Keep, LEAST_GAIN};
-use tensorwire_endpoints::options::{ModelOptions, ScheduleOptions};
+use tensorwire_endpoints::options::{
+    CloudIdentityOptions, ModelOptions, PolicyOptions, ScheduleOptions,
+};
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::stand_in::handler::{Ledger, StandInOpener};
 use tensorwire_endpoints::stand_in::report::SessionReport;
@@ -42,6 +44,8 @@ struct Options {
     #[arg(long)]
     gso: bool,
     #[command(flatten)]
+    identity: CloudIdentityOptions,
+    #[command(flatten)]
     model: ModelOptions,
     /// Side-information bundle, made by `tw-lab calibrate` [default: the built-in one, if it fits]
     #[arg(long, value_name = "FILE")]
@@ -62,6 +66,8 @@ struct Options {
     /// Sessions at a time, 1 to 256
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
     sessions: u16,
+    #[command(flatten)]
+    policy: PolicyOptions,
     #[command(flatten)]
     schedule: ScheduleOptions,
     /// Load no model: serve edges that were started with --stand-in, and no others, to measure the
@@ -89,7 +95,9 @@ Examples:
   tw-cloud --pcap cloud.pcapng
       captures what it receives and sends, for `tw-lab replay cloud.pcapng`
 
-Exit status: 0 after Ctrl-C, 1 on failure, 2 on wrong usage.";
+Ctrl-C or SIGTERM ends it once its edges are done, or the grace is over; a second one at once.
+
+Exit status: 0 after Ctrl-C, 1 on failure, 2 on wrong usage, 130 after a second Ctrl-C.";
 
 fn parse_budget(text: &str) -> Result<Duration, String> {
     let ms: f64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
@@ -105,6 +113,11 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(options: Options) -> Result<()> {
+    let (identity, from) = options.identity.identity()?;
+    if options.identity.print_pin {
+        println!("{}", identity.fingerprint());
+        return Ok(());
+    }
     let stop = Stop::listen();
     let model = if options.stand_in {
         None
@@ -124,11 +137,12 @@ async fn run(options: Options) -> Result<()> {
         gso: options.gso,
         sessions: usize::from(options.sessions),
         any_source: options.any_source,
-        schedule: options.schedule.config(),
     };
     let clock = Clock::start();
     // Bound first: a second cloud on the same port must not begin the capture of the first anew.
-    let cloud = Cloud::bind(config, clock).await?;
+    let cloud = Cloud::bind(config, identity, clock).await?;
+    let cloud = cloud.with_policy(options.policy.policy());
+    let cloud = cloud.with_schedule(options.schedule.config())?;
     let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
     if let Some(recorder) = &recorder {
         cloud
@@ -141,10 +155,7 @@ async fn run(options: Options) -> Result<()> {
         None => eprintln!("model       none: a stand-in, to measure the network"),
     }
     eprintln!("control     {} (QUIC)", cloud.local_addr()?);
-    eprintln!(
-        "certificate self-signed, for development: SHA-256 {}",
-        cloud.fingerprint()
-    );
+    introduce(&cloud, &from)?;
     eprintln!(
         "data        {} (plain UDP: neither encrypted nor authenticated)",
         cloud.data_addr()
@@ -153,9 +164,6 @@ async fn run(options: Options) -> Result<()> {
         eprintln!("data        {address} (plain TCP: not encrypted)");
     }
     eprintln!("carriers    {}", config.carriers);
-    if !config.listen.ip().is_loopback() || !config.data.ip().is_loopback() {
-        eprintln!("warning     anyone who reaches these addresses can stream to this cloud");
-    }
     eprintln!("Ctrl-C ends.");
 
     let (notices, mut inbox) = Cloud::notices();
@@ -194,6 +202,29 @@ async fn run(options: Options) -> Result<()> {
         path.strays()
     );
     capture::finish(recorder)
+}
+
+/// Says who the cloud is, whom it lets in, and how edges connect.
+fn introduce(cloud: &Cloud, from: &str) -> Result<()> {
+    let (identity, address) = (cloud.identity(), cloud.local_addr()?);
+    eprintln!("certificate {from}");
+    let host = if address.ip().is_unspecified() {
+        format!("HOST:{}", address.port())
+    } else {
+        address.to_string()
+    };
+    eprintln!(
+        "edges       tw-edge --connect {host} --pin {}",
+        identity.fingerprint()
+    );
+    eprintln!("lets in     {}", identity.lets_in());
+    if identity.lets_anybody_in() && !address.ip().is_loopback() {
+        eprintln!(
+            "warning     anybody who reaches this address can stream to this cloud; --tokens, --client-ca or \
+             --client-pin say who may"
+        );
+    }
+    Ok(())
 }
 
 /// A model to serve.
@@ -305,9 +336,11 @@ fn log(notice: &CloudNotice) {
             peer,
             carrier,
             stream,
+            name,
         } => eprintln!(
-            "session {:06x} opened by {peer} over {}: `{}` {}×{}×{}, deadline {} ms, MSS {}",
+            "session {:06x} opened by {} over {}: `{}` {}×{}×{}, deadline {} ms, MSS {}",
             connection.value(),
+            who(*peer, name.as_deref()),
             carrier.name(),
             stream.split,
             stream.channels,
@@ -316,7 +349,9 @@ fn log(notice: &CloudNotice) {
             stream.deadline_ms,
             stream.mss
         ),
-        CloudNotice::Refused { peer, reason } => eprintln!("refused {peer}: {reason}"),
+        CloudNotice::Refused { peer, reason, name } => {
+            eprintln!("refused {}: {reason}", who(*peer, name.as_deref()))
+        }
         CloudNotice::Closed {
             connection,
             stats,
@@ -329,6 +364,11 @@ fn log(notice: &CloudNotice) {
         }
         _ => {}
     }
+}
+
+/// An edge, by its name if it has one.
+fn who(peer: SocketAddr, name: Option<&str>) -> String {
+    name.map_or_else(|| peer.to_string(), |name| format!("{name} ({peer})"))
 }
 
 fn log_stats(stats: &PathStats) {

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tensorwire_endpoints::lab::{
-    calibrate, conceal, demo, inspect, link, quality, recovery, replay, schedule, split, trace,
+    calibrate, conceal, demo, inspect, link, quality, recovery, replay, schedule, split, token,
+    trace,
 };
 use tensorwire_endpoints::shutdown;
 
@@ -29,6 +30,7 @@ enum Command {
     Replay(replay::Options),
     Schedule(schedule::Options),
     Split(split::Options),
+    Token(token::Options),
     Trace(trace::Options),
 }
 
@@ -42,6 +44,8 @@ Examples:
       what the methods of concealment are worth, on the built-in images
   tw-lab quality --coder jpeg --plot curve.svg
       what bytes buy
+  tw-lab token cam-3 >> tokens
+      a token by which an edge is let in, and the line for its cloud
   tw-lab trace fit losses.csv
       which model lost these packets
   tw-lab replay cloud.pcapng
@@ -65,6 +69,7 @@ fn run(command: &Command) -> Result<()> {
         Command::Replay(options) => replay::run(options),
         Command::Schedule(options) => schedule::run(options),
         Command::Split(options) => split::run(options),
+        Command::Token(options) => token::run(options),
         Command::Trace(options) => trace::run(options),
     }
 }

@@ -1,36 +1,50 @@
 //! The cloud: accepts sessions over QUIC, receives their tensors by the carriers that it offers, answers
 //! each.
 
+mod connection;
+mod grant;
+mod memory;
+mod peer;
+mod policy;
 pub mod schedule;
 mod session;
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tensorwire_protocol::wire::ConnectionId;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
 
 use crate::carrier::{Carrier, Carriers, tcp};
 use crate::clock::Clock;
-use crate::control::Refuse;
+use crate::control::{CloseCode, Drain, Refuse};
 use crate::datapath::{DataPath, PathStats};
-use crate::digest::Digest;
+use crate::identity::CloudIdentity;
 use crate::quic;
 use crate::stream::StreamDescription;
 
+use grant::Shared;
+use memory::Memory;
 use schedule::{Schedule, ScheduleConfig};
-use session::Shared;
 
+pub use memory::session_memory;
+pub use peer::{Peer, WantError};
+pub use policy::Policy;
 pub use schedule::{Answer, Stages, TensorHandler};
 
 /// Notices that may wait for whoever runs the cloud; further ones are not told.
 const NOTICES: usize = 1_024;
-/// How long what was received is still computed when the cloud ends.
-const DRAIN: Duration = Duration::from_secs(1);
 /// Connections beyond the sessions that may be on their way to one, or to a refusal.
 const NEGOTIATING: usize = 16;
+/// How long the end of connections may take that did not end while the cloud drained.
+const CLOSING: Duration = Duration::from_secs(2);
+/// What is wrong where the workers cannot start.
+const NO_THREADS: &str = "the system gives no threads for the model";
 
 /// Decides whether a stream can be served. Shared by all sessions; may block.
 pub trait Opener: Send + Sync + 'static {
@@ -39,6 +53,28 @@ pub trait Opener: Send + Sync + 'static {
     /// # Errors
     /// Why there can be no session of this stream.
     fn open(&self, stream: &StreamDescription) -> Result<Box<dyn TensorHandler>, Refuse>;
+
+    /// Gets what [`open`](Self::open) will need of `edge`, before it; default nothing. Must not block.
+    ///
+    /// # Errors
+    /// Why there can be no session of this stream.
+    fn prepare<'a>(&'a self, _stream: &'a StreamDescription, _edge: &'a Peer) -> Preparing<'a> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// A session in preparation.
+pub type Preparing<'a> = Pin<Box<dyn Future<Output = Result<(), Refuse>> + Send + 'a>>;
+
+/// How a cloud fares.
+#[derive(Clone, Debug)]
+enum Phase {
+    /// It serves.
+    Serving,
+    /// It takes no new sessions, and waits for those that it has.
+    Draining(Drain),
+    /// It waits no more.
+    Closing,
 }
 
 /// What a cloud tells whoever runs it.
@@ -55,6 +91,8 @@ pub enum CloudNotice {
         carrier: Carrier,
         /// What it streams.
         stream: Box<StreamDescription>,
+        /// What the edge is called, if that is known.
+        name: Option<String>,
     },
     /// An edge did not get a session.
     Refused {
@@ -62,6 +100,8 @@ pub enum CloudNotice {
         peer: SocketAddr,
         /// Why.
         reason: String,
+        /// What the edge is called, if that is known.
+        name: Option<String>,
     },
     /// A session ended.
     Closed {
@@ -94,33 +134,32 @@ pub struct CloudConfig {
     /// Whether a session's datagrams may come from another host than its control connection, as they do
     /// through a link emulator on a third one.
     pub any_source: bool,
-    /// How the tensors of all sessions are served.
-    pub schedule: ScheduleConfig,
 }
 
 /// A cloud that is bound and ready to serve.
 #[derive(Debug)]
 pub struct Cloud {
     endpoint: quinn::Endpoint,
-    fingerprint: Digest,
+    identity: CloudIdentity,
     path: DataPath,
     tcp: Option<tcp::Listener>,
     schedule: Schedule,
     config: CloudConfig,
+    policy: Policy,
 }
 
 impl Cloud {
-    /// Binds the sockets. Where the data port is chosen by the system (0), TCP may get another number than
+    /// Binds the sockets of a cloud that is and lets in whom `identity` says. Where the data port is chosen by the system (0), TCP may get another number than
     /// UDP.
     ///
     /// # Errors
     /// If an address cannot be bound.
-    pub async fn bind(config: CloudConfig, clock: Clock) -> Result<Self> {
+    pub async fn bind(config: CloudConfig, identity: CloudIdentity, clock: Clock) -> Result<Self> {
         let tuning = quic::Tuning {
             gso: config.gso,
             ..quic::Tuning::default()
         };
-        let (endpoint, fingerprint) = quic::server(config.listen, tuning)?;
+        let endpoint = quic::server(config.listen, tuning, &identity)?;
         let data = config.data;
         let path = DataPath::bind_with(data, clock, config.gso).await;
         let path = path.with_context(|| format!("cannot bind the data path to {data} (UDP)"))?;
@@ -130,16 +169,32 @@ impl Cloud {
         } else {
             None
         };
-        let schedule = Schedule::start(config.schedule, clock);
-        let schedule = schedule.context("no threads for the model")?;
+        let schedule = Schedule::start(ScheduleConfig::default(), clock);
         Ok(Self {
             endpoint,
-            fingerprint,
+            identity,
             path,
             tcp,
-            schedule,
+            schedule: schedule.context(NO_THREADS)?,
             config,
+            policy: Policy::default(),
         })
+    }
+
+    /// Serves by this policy instead of the default one.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Computes by this schedule instead of the default one.
+    ///
+    /// # Errors
+    /// If the system gives no threads.
+    pub fn with_schedule(mut self, config: ScheduleConfig) -> Result<Self> {
+        self.schedule = Schedule::start(config, self.path.clock()).context(NO_THREADS)?;
+        Ok(self)
     }
 
     /// The address of the control connections.
@@ -168,16 +223,16 @@ impl Cloud {
         &self.path
     }
 
+    /// Who the cloud is, and whom it lets in.
+    #[must_use]
+    pub const fn identity(&self) -> &CloudIdentity {
+        &self.identity
+    }
+
     /// The workers that answer the tensors.
     #[must_use]
     pub const fn schedule(&self) -> &Schedule {
         &self.schedule
-    }
-
-    /// SHA-256 of the certificate.
-    #[must_use]
-    pub const fn fingerprint(&self) -> Digest {
-        self.fingerprint
     }
 
     /// A channel for [`serve`](Self::serve) to tell what happens, bounded, since edges make it happen.
@@ -186,9 +241,9 @@ impl Cloud {
         mpsc::channel(NOTICES)
     }
 
-    /// Serves edges until `stop` is ready, then answers the tensors that it has, waiting a second at most,
-    /// and closes every session. A caller that drops the future instead leaves the workers to end by
-    /// themselves.
+    /// Serves edges until `stop` is ready. Then it drains: it tells its edges, takes no new sessions, and
+    /// waits for those that it has to be closed, as long as its [`Policy::grace`] lasts. A caller that
+    /// drops the future instead leaves the workers to end by themselves.
     pub async fn serve<O: Opener>(
         self,
         opener: Arc<O>,
@@ -202,19 +257,25 @@ impl Cloud {
             ..
         } = self.config;
         let most = sessions + NEGOTIATING;
-        let sessions = Arc::new(Semaphore::new(sessions));
+        let grace = self.policy.grace;
+        let (phase, phases) = watch::channel(Phase::Serving);
         let shared = Arc::new(Shared {
             opener,
+            identity: self.identity,
             path: self.path,
             tcp: self.tcp,
-            schedule: self.schedule.clone(),
+            schedule: self.schedule,
             carriers,
-            sessions,
+            sessions: Arc::new(Semaphore::new(sessions)),
+            count: Arc::new(AtomicUsize::new(0)),
+            memory: Memory::new(self.policy.memory),
+            policy: self.policy,
             any_source,
             notices,
+            phase: phases,
         });
         let mut stop = std::pin::pin!(stop);
-        let mut tasks = tokio::task::JoinSet::new();
+        let mut tasks = JoinSet::new();
         loop {
             let incoming = tokio::select! {
                 incoming = self.endpoint.accept() => incoming,
@@ -228,17 +289,37 @@ impl Cloud {
             }
             let shared = Arc::clone(&shared);
             tasks.spawn(async move {
-                // A handshake that fails has told the edge why.
-                if let Ok(connection) = incoming.await {
-                    shared.serve_edge(&connection).await;
+                let peer = incoming.remote_address();
+                match incoming.await {
+                    Ok(connection) => connection::serve(shared, connection).await,
+                    Err(error) => connection::no_handshake(&shared, peer, &error),
                 }
             });
         }
-        // What takes longer is not waited for.
-        let _ = tokio::time::timeout(DRAIN, self.schedule.drain()).await;
-        self.endpoint
-            .close(0_u32.into(), b"the cloud is shutting down");
+        let drain = Drain::new(grace, "the cloud is shutting down");
+        phase.send_replace(Phase::Draining(drain));
+        let drained = drain_all(&self.endpoint, &mut tasks);
+        if tokio::time::timeout(grace, drained).await.is_err() {
+            phase.send_replace(Phase::Closing);
+            let _ = tokio::time::timeout(CLOSING, drain_all(&self.endpoint, &mut tasks)).await;
+        }
+        self.endpoint.close(
+            (CloseCode::ShuttingDown as u32).into(),
+            b"the cloud is shutting down",
+        );
         while tasks.join_next().await.is_some() {}
         self.endpoint.wait_idle().await;
+    }
+}
+
+/// Waits for every connection to end, and refuses new ones.
+async fn drain_all(endpoint: &quinn::Endpoint, tasks: &mut JoinSet<()>) {
+    loop {
+        tokio::select! {
+            ended = tasks.join_next() => if ended.is_none() {
+                return;
+            },
+            Some(incoming) = endpoint.accept() => incoming.refuse(),
+        }
     }
 }

@@ -55,6 +55,11 @@ impl LoadMeter {
         self.samples = before + 1;
     }
 
+    /// What was told last; none before the first answer.
+    pub(super) const fn told(&self) -> Option<Load> {
+        self.told
+    }
+
     /// The load, if it has changed; none before the first answer.
     pub(super) fn news(&mut self) -> Option<Load> {
         let service = self.service?;

@@ -95,8 +95,17 @@ impl Socket {
             .recv((&self.io).into(), &mut slices, &mut room.metas)
     }
 
+    /// Waits until there may be room for datagrams to send.
+    pub(super) async fn writable(&self) -> io::Result<()> {
+        self.io.writable().await
+    }
+
     /// Sends the datagrams in `contents`, each of `segment` bytes but the last, which may be shorter.
-    pub(super) async fn send(
+    ///
+    /// # Errors
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is no room for them; [`writable`](Self::writable)
+    /// tells when there may be.
+    pub(super) fn try_send(
         &self,
         contents: &[u8],
         segment: usize,
@@ -111,7 +120,13 @@ impl Socket {
             src_ip: None,
         };
         let send = || self.state.try_send((&self.io).into(), &transmit);
-        self.io.async_io(Interest::WRITABLE, send).await
+        match send() {
+            // Once more, so that the runtime learns of it.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.io.try_io(Interest::WRITABLE, send)
+            }
+            sent => sent,
+        }
     }
 }
 
@@ -164,16 +179,20 @@ impl Batch {
         false
     }
 
-    /// Sends what it holds, and is empty then; how many datagrams could not be sent.
-    pub(super) async fn flush(&mut self, socket: &Socket, peer: SocketAddr) -> u64 {
+    /// Sends what it holds, and is empty then; how many datagrams could not be sent. None if the socket is
+    /// full: then it holds them still.
+    pub(super) fn try_flush(&mut self, socket: &Socket, peer: SocketAddr) -> Option<u64> {
         if self.count == 0 {
-            return 0;
+            return Some(0);
         }
-        let sent = socket.send(&self.bytes, self.segment, peer, self.ecn).await;
-        let failed = if sent.is_err() { self.count as u64 } else { 0 };
+        let failed = match socket.try_send(&self.bytes, self.segment, peer, self.ecn) {
+            Ok(()) => 0,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+            Err(_) => self.count as u64,
+        };
         self.bytes.clear();
         self.count = 0;
-        failed
+        Some(failed)
     }
 }
 
@@ -204,7 +223,7 @@ mod tests {
         let peer = to.local_addr().unwrap();
         let codepoints = [Ecn::Ect0, Ecn::NotEct, Ecn::Ce, Ecn::Ect1];
         for (i, ecn) in (0_u8..).zip(codepoints) {
-            from.send(&[i; 20], 20, peer, ecn).await.unwrap();
+            from.try_send(&[i; 20], 20, peer, ecn).unwrap();
         }
         let expected = (0_u8..).zip(codepoints).map(|(i, e)| (vec![i; 20], e));
         assert_eq!(received(&to, 4).await, expected.collect::<Vec<_>>());
@@ -223,13 +242,13 @@ mod tests {
         let (mut batch, mut calls) = (Batch::default(), 0);
         for datagram in &datagrams {
             if !batch.add(datagram, Ecn::Ect0, from.segments()) {
-                assert_eq!(batch.flush(&from, peer).await, 0);
+                assert_eq!(batch.try_flush(&from, peer), Some(0));
                 calls += 1;
                 assert!(batch.add(datagram, Ecn::Ect0, from.segments()));
             }
         }
-        assert_eq!(batch.flush(&from, peer).await, 0);
-        assert_eq!(batch.flush(&from, peer).await, 0, "it is empty");
+        assert_eq!(batch.try_flush(&from, peer), Some(0));
+        assert_eq!(batch.try_flush(&from, peer), Some(0), "it is empty");
         if from.segments() >= 7 {
             assert_eq!(calls, 2, "each short datagram ends a batch of seven");
         }

@@ -42,6 +42,11 @@ impl<T> Queue<T> {
         self.waiting.front()
     }
 
+    /// All of them, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.waiting.iter()
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.waiting.len() >= self.most
     }
@@ -92,6 +97,11 @@ impl<K, T: Send + 'static> Worker<K, T> {
 
     pub(super) const fn is_idle(&self) -> bool {
         self.job.is_none()
+    }
+
+    /// What is kept of the frame at work.
+    pub(super) fn kept(&self) -> Option<&K> {
+        self.job.as_ref().map(|(kept, _)| kept)
     }
 
     /// Starts on a frame. The one before has to be done.

@@ -5,6 +5,7 @@
 //! - [`calibrate`] makes bundles; [`split`] lists where a model can be split.
 //! - [`conceal`] measures concealment, [`quality`] the coders, both on tensors without a network.
 //! - [`replay`] runs a receiver on a capture; [`inspect`] prints what is in one.
+//! - [`token`] makes tokens for edges.
 //! - [`recovery`] measures parity and retransmission, in virtual time.
 //! - [`schedule`] measures the workers of a cloud, with and without runs of several tensors.
 //! - [`evaluate`] runs a split model over images for them, [`parallel`] on every core; [`tally`]
@@ -32,4 +33,5 @@ pub mod schedule;
 pub mod split;
 pub mod table;
 pub mod tally;
+pub mod token;
 pub mod trace;

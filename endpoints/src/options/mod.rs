@@ -2,7 +2,9 @@
 
 mod carrier;
 mod codec;
+mod identity;
 mod importance;
+mod policy;
 mod quality;
 mod rate;
 mod recovery;
@@ -27,6 +29,8 @@ use crate::model::{Dimensions, Model};
 pub use carrier::CarrierOptions;
 pub(crate) use codec::parse_clip;
 pub use codec::{CodecOptions, CoderName, MapName, slice_bytes};
+pub use identity::{CloudIdentityOptions, EdgeIdentityOptions, verified_words};
+pub use policy::PolicyOptions;
 pub(crate) use quality::{JPEG_LEVELS, LEVELS, QUALITIES};
 pub use quality::{QualityOptions, describe};
 pub use rate::{DropRuleName, RateName, RateOptions, parse_rate};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tensorwire_endpoints::carrier::Carriers;
 use tensorwire_endpoints::clock::Clock;
-use tensorwire_endpoints::cloud::schedule::ScheduleConfig;
 use tensorwire_endpoints::cloud::{Cloud, CloudConfig, CloudNotice, Opener};
+use tensorwire_endpoints::identity::{CloudIdentity, EdgeIdentity, Trust};
 use tokio::sync::{mpsc, oneshot};
 
 /// Any port of this machine.
@@ -14,10 +14,23 @@ pub(crate) fn local() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
 }
 
+/// An edge of a test that is not about who connects.
+pub(crate) fn anybody() -> EdgeIdentity {
+    EdgeIdentity::new(Trust::Any)
+}
+
 /// Starts a cloud that offers every carrier: its control address, what it tells, and what ends it when
 /// used or dropped.
 pub(crate) async fn start<O: Opener>(
     opener: O,
+) -> (SocketAddr, mpsc::Receiver<CloudNotice>, oneshot::Sender<()>) {
+    start_as(opener, CloudIdentity::for_this_run().unwrap()).await
+}
+
+/// The same with a cloud that is, and lets in, whom `identity` says.
+pub(crate) async fn start_as<O: Opener>(
+    opener: O,
+    identity: CloudIdentity,
 ) -> (SocketAddr, mpsc::Receiver<CloudNotice>, oneshot::Sender<()>) {
     let config = CloudConfig {
         listen: local(),
@@ -26,9 +39,8 @@ pub(crate) async fn start<O: Opener>(
         gso: false,
         sessions: 4,
         any_source: false,
-        schedule: ScheduleConfig::default(),
     };
-    let cloud = Cloud::bind(config, Clock::start()).await.unwrap();
+    let cloud = Cloud::bind(config, identity, Clock::start()).await.unwrap();
     let address = cloud.local_addr().unwrap();
     let (notices, inbox) = Cloud::notices();
     let (stop, stopped) = oneshot::channel();

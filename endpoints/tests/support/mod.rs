@@ -31,6 +31,8 @@ pub(crate) fn lab() -> Command {
 fn command(path: &str) -> Command {
     let mut command = Command::new(path);
     command
+        // What the programs of one run remember is not the user's.
+        .env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

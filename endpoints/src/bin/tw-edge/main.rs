@@ -6,6 +6,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -13,11 +14,11 @@ use tensorwire_endpoints::capture::{self, Recorder};
 use tensorwire_endpoints::carrier::Carrier;
 use tensorwire_endpoints::clock::Clock;
 use tensorwire_endpoints::description::Description;
-use tensorwire_endpoints::edge::{Edge, FrameSource, Pace, Protection, Route};
+use tensorwire_endpoints::edge::{Connector, FrameSource, Pace, Protection, Reconnect};
 use tensorwire_endpoints::lab::output::write_file;
 use tensorwire_endpoints::options::{
-    CarrierOptions, CodecOptions, ImageOptions, ModelOptions, QualityOptions, RateOptions,
-    RecoveryOptions, StreamOptions, describe, interval, parse_fps,
+    CarrierOptions, CodecOptions, EdgeIdentityOptions, ImageOptions, ModelOptions, QualityOptions,
+    RateOptions, RecoveryOptions, StreamOptions, describe, interval, parse_fps, verified_words,
 };
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::source::ImageSource;
@@ -40,6 +41,8 @@ struct Options {
     /// Send the data path (UDP or TCP) here instead of where the cloud says (to a link emulator, say)
     #[arg(long, value_name = "ADDR")]
     data: Option<SocketAddr>,
+    #[command(flatten)]
+    identity: EdgeIdentityOptions,
     #[command(flatten)]
     carrier: CarrierOptions,
     #[command(flatten)]
@@ -70,6 +73,10 @@ struct Options {
     /// many
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1_024))]
     in_flight: u16,
+    /// Seconds that a cloud which goes away may stay away: frames are skipped meanwhile, and the stream goes
+    /// on by itself; or `never` [default: 60]
+    #[arg(long, value_name = "SECONDS", default_value = "60", hide_default_value = true, value_parser = parse_reconnect)]
+    reconnect: Reconnect,
     /// Print no line a frame
     #[arg(long)]
     quiet: bool,
@@ -106,6 +113,17 @@ Examples:
 
 Exit status: 0 when done or after Ctrl-C, 1 on failure, 2 on wrong usage.";
 
+fn parse_reconnect(text: &str) -> Result<Reconnect, String> {
+    if text == "never" {
+        return Ok(Reconnect::Never);
+    }
+    let seconds = text.parse().ok().filter(|seconds| *seconds > 0.0);
+    let seconds = seconds.ok_or_else(|| format!("`{text}` is neither `never` nor a time"))?;
+    Duration::try_from_secs_f64(seconds)
+        .map(Reconnect::For)
+        .map_err(|error| error.to_string())
+}
+
 fn main() -> ExitCode {
     shutdown::report(start(Options::parse()))
 }
@@ -123,6 +141,7 @@ async fn run(options: &Options) -> Result<()> {
     let addresses: Vec<SocketAddr> = addresses
         .with_context(|| format!("`{}` is no address; give HOST:PORT", options.connect))?
         .collect();
+    let identity = options.identity.identity(&options.connect)?;
     let Prepared {
         stream,
         protection,
@@ -144,19 +163,31 @@ async fn run(options: &Options) -> Result<()> {
     route.validate(options.pcap.is_some())?;
     let clock = Clock::start();
     let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
-    let (mut edge, cloud) = tokio::select! {
-        connected = connect(&addresses, route, &stream, &protection, clock, recorder.as_ref()) => {
-            connected?
-        }
+    let interval = interval(options.fps);
+    let connector = Connector::new(
+        addresses,
+        identity,
+        route,
+        stream.clone(),
+        protection,
+        clock,
+    )
+    .with_interval(interval)
+    .with_statistics();
+    let mut edge = tokio::select! {
+        connected = connector.connect(recorder.as_ref()) => connected?,
         () = stop.requested() => return Ok(()),
     };
+    edge.set_reconnect(options.reconnect);
+    let cloud = edge.cloud()?;
     eprintln!(
-        "streaming `{}` {} in {} slices to {cloud}; {}, and the cloud's certificate is not checked",
+        "streaming `{}` {} in {} slices to {cloud}; {}",
         stream.split,
         format.shape(),
         format.slice_count(),
         protection_of(route.carrier)
     );
+    eprintln!("the cloud: {}", verified_words(edge.verified()?));
     if ladder.len() > 1 {
         eprintln!("adaptive quality: {}", describe(&ladder));
     }
@@ -164,12 +195,12 @@ async fn run(options: &Options) -> Result<()> {
     edge.set_drop_rule(rule, usize::from(options.rate.queue));
     let mut report = Report::new(description, options.quiet, ladder.len());
     let pace = Pace {
-        interval: interval(options.fps),
+        interval,
         in_flight: usize::from(options.in_flight),
     };
     let path_log = PathLog::default();
     if counted.is_some() {
-        tokio::spawn(path_log.clone().follow(edge.watch()));
+        tokio::spawn(path_log.clone().follow(edge.watch()?));
     }
     let streamed = edge
         .stream(source, pace, stop.requested(), |outcome| {
@@ -261,25 +292,4 @@ impl Prepared {
             description: None,
         })
     }
-}
-
-/// Connects to the first of a name's addresses at which a cloud answers.
-async fn connect(
-    addresses: &[SocketAddr],
-    route: Route,
-    stream: &StreamDescription,
-    protection: &Protection,
-    clock: Clock,
-    recorder: Option<&Recorder>,
-) -> Result<(Edge, SocketAddr)> {
-    let mut failed = anyhow::anyhow!("the name has no address");
-    for &address in addresses {
-        let (stream, protection) = (stream.clone(), protection.clone());
-        let edge = Edge::connect_recorded(address, route, stream, protection, clock, recorder);
-        match edge.await {
-            Ok(edge) => return Ok((edge, address)),
-            Err(error) => failed = error,
-        }
-    }
-    Err(failed)
 }

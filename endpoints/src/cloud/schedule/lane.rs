@@ -73,6 +73,12 @@ impl Lane {
         self.unserved
     }
 
+    /// The silence after which its session is to be closed; none: never.
+    #[must_use]
+    pub fn idle_limit(&self) -> Option<Duration> {
+        self.schedule.config().idle
+    }
+
     /// Ends the lane and waits for what is at work of it. Tensors that wait are not computed; of everything
     /// else the handler is told.
     pub async fn finish(mut self) {

@@ -20,9 +20,9 @@ use crate::capture::{self, Recorder, Role};
 use crate::carrier::Carrier;
 use crate::classifier::{ClassifierOpener, Concealment, SideInformation, loss_kind};
 use crate::clock::Clock;
-use crate::cloud::schedule::ScheduleConfig;
 use crate::cloud::{Cloud, CloudConfig};
 use crate::edge::{Edge, FrameSource, Outcome, Pace, Route};
+use crate::identity::{CloudIdentity, EdgeIdentity};
 use crate::images::Dataset;
 use crate::lab::parallel::{in_order, progress};
 use crate::model::{CloudModel, top_k};
@@ -114,9 +114,10 @@ impl<'a> Setting<'a> {
             gso: false,
             sessions: 1,
             any_source: false,
-            schedule: ScheduleConfig::default(),
         };
-        let cloud = Cloud::bind(cloud, clock).await?;
+        let identity = CloudIdentity::for_this_run()?;
+        let pinned = EdgeIdentity::pinned(identity.fingerprint());
+        let cloud = Cloud::bind(cloud, identity, clock).await?;
         let (control, data) = (cloud.local_addr()?, cloud.data_addr());
         if let Some(recorder) = recorder {
             cloud.path().record(recorder.tap(Role::Cloud, data));
@@ -143,7 +144,9 @@ impl<'a> Setting<'a> {
             let _ = is_done.await;
         }));
 
-        let outcomes = self.edge(control, through, clock, stop, bar).await;
+        let outcomes = self
+            .edge((control, &pinned), through, clock, stop, bar)
+            .await;
         drop(done);
         serving.await?;
         relay.abort();
@@ -171,7 +174,7 @@ impl<'a> Setting<'a> {
 
     async fn edge(
         &self,
-        control: SocketAddr,
+        (control, identity): (SocketAddr, &EdgeIdentity),
         data: SocketAddr,
         clock: Clock,
         stop: &Stop,
@@ -194,7 +197,7 @@ impl<'a> Setting<'a> {
             data: Some(data),
             ..Route::default()
         };
-        let mut edge = Edge::connect(control, route, stream, protection, clock).await?;
+        let mut edge = Edge::connect(control, identity, route, stream, protection, clock).await?;
         let pace = Pace {
             interval: interval(self.options.fps),
             in_flight: IN_FLIGHT,
