@@ -23,6 +23,8 @@ use crate::stream::StreamDescription;
 
 /// Single tensors that tell the service time.
 const PROBES: u32 = 20;
+/// The least interval of an edge's frames at light load: timers of a millisecond spread no faster ones.
+const LEAST_INTERVAL: Duration = Duration::from_millis(10);
 /// So far from one edge's frames to the next one's, as a share of the interval: the golden ratio spreads
 /// any number of them, and leaves some close together.
 const PHASE: f64 = 0.618_033_988_749_894_8;
@@ -123,12 +125,13 @@ impl Bench {
         opened.map_err(|refuse| anyhow::anyhow!(refuse.reason))
     }
 
-    /// The interval of an edge's frames at which all ask for this share of the workers' time.
+    /// The interval of an edge's frames at which all ask for this share of the workers' time, or for less.
     pub(super) fn interval(&self, arms: &[Arm], share: f64) -> Result<Duration> {
         let arm = arms.first().context("a size of runs is needed")?;
         let service = arm.model.service().context("a service time")?;
         let edges = u32::try_from(self.edges)?;
-        Ok((service * edges).div_f64(share * arm.workers() as f64))
+        let interval = (service * edges).div_f64(share * arm.workers() as f64);
+        Ok(interval.max(LEAST_INTERVAL))
     }
 
     /// Lets every edge stream for `time`: a tensor each `interval`, or another whenever one is answered.

@@ -45,7 +45,8 @@ pub struct Options {
     /// Tensors of an edge that wait or are at work, when as many are computed as can be
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=9))]
     in_flight: u8,
-    /// Share of the workers' time that is asked for at light load
+    /// Share of the workers' time that is asked for at light load, at most: no edge sends more than 100
+    /// tensors a second then
     #[arg(long, value_name = "SHARE", default_value_t = 0.3)]
     light: f64,
     /// Time for each row, split in rounds that take turns, seconds

@@ -387,3 +387,26 @@ fn the_load_is_what_sessions_ask_for_and_a_new_one_is_measured_against_it() {
     assert!((with - 1.2).abs() < 0.01 && (load - 0.8).abs() < 0.01);
     schedule.admit(&mut handler(), Some(second)).unwrap();
 }
+
+/// What an edge is told of its share includes the time that the worker gave to others; what its result
+/// tells does not.
+#[test]
+fn a_session_is_occupied_while_others_are_served_before_it() {
+    let schedule = schedule(1);
+    let (mut first, door, told) = telling(&schedule);
+    let (mut second, ..) = telling(&schedule);
+    first.push(tensor(0));
+    assert_eq!(told.recv().unwrap(), 0);
+    second.push(tensor(1));
+    let waited = Duration::from_millis(30);
+    std::thread::sleep(waited);
+    door.open();
+    let mut times = |lane: &mut Lane| match lane.blocking_next() {
+        Some(Served::Answered(answered)) => (answered.compute, answered.occupied.unwrap()),
+        other => panic!("{other:?}"),
+    };
+    let (compute, occupied) = times(&mut first);
+    assert!(waited <= compute && compute <= occupied + Duration::from_millis(1));
+    let (compute, occupied) = times(&mut second);
+    assert!(occupied >= waited + compute - Duration::from_millis(1));
+}
