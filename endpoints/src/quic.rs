@@ -208,7 +208,7 @@ pub async fn connect(
     }
 }
 
-/// Has QUIC keep to what tells its datagrams from TSP's (wire-format.md, section 2.1).
+/// Has QUIC keep to what tells its datagrams from TSP's (wire-format.md, section 2.4.2).
 fn share(config: &mut EndpointConfig) -> Result<()> {
     config.grease_quic_bit(false);
     config.max_udp_payload_size(MAX_DATAGRAM)?;

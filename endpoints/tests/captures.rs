@@ -155,6 +155,8 @@ async fn live(carrier: Carrier) -> Live {
     };
     let route = Route {
         carrier,
+        // What is protected cannot be looked into.
+        plain: true,
         ..Route::default()
     };
     // TSP in QUIC is captured at the ends, and nothing of it between.
@@ -484,7 +486,7 @@ fn damaged_captures_are_read_as_far_as_they_go() {
 fn the_programs_capture_and_a_capture_that_cannot_be_is_told_first() {
     let folder = tempfile::tempdir().unwrap();
     let [cloud_file, edge_file] = ["cloud.pcapng", "edge.pcapng"].map(|name| file(&folder, name));
-    let (cloud, address) = start_cloud(&["--pcap", &cloud_file]);
+    let (cloud, address) = start_cloud(&["--plain", "--pcap", &cloud_file]);
     let common = [
         "--frames",
         "10",
@@ -493,6 +495,7 @@ fn the_programs_capture_and_a_capture_that_cannot_be_is_told_first() {
         "--quiet",
         "--deadline-ms",
         "10000",
+        "--plain",
     ];
     let refused = run(edge_to(
         &address,

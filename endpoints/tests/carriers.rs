@@ -9,7 +9,7 @@
 )]
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -358,7 +358,7 @@ async fn elsewhere(cloud: SocketAddr) -> (SocketAddr, TcpListener) {
     let relay = relay.await.unwrap();
     let through = relay.local_addr().unwrap();
     tokio::spawn(relay.run());
-    let listener = TcpListener::bind((Ipv4Addr::from(host), cloud.port()));
+    let listener = TcpListener::bind(through);
     (through, listener.await.unwrap())
 }
 

@@ -91,6 +91,8 @@ Examples:
       serves a model of your own on every interface
   tw-cloud --listen 0.0.0.0:4433 --allow models.txt --cache-dir /var/cache/tensorwire
       serves the models that the file lists, as edges bring them
+  tw-cloud --listen 0.0.0.0:4433 --tokens tokens
+      lets in only edges that know a token (`tw-lab token cam-3 >> tokens` makes one)
   tw-cloud --pcap cloud.pcapng
       captures what it receives and sends, for `tw-lab replay cloud.pcapng`
 
@@ -150,11 +152,20 @@ async fn run(options: Options) -> Result<()> {
         Some(serving) => eprintln!("{}", serving.banner),
         None => eprintln!("model       none: a stand-in, to measure the network"),
     }
-    eprintln!(
-        "listening   {local} (UDP: QUIC; the data path beside it is neither encrypted nor authenticated)"
-    );
+    let plain = options.policy.plain;
+    let unprotected = if plain {
+        "; streams that ask for it are neither encrypted nor authenticated"
+    } else {
+        ""
+    };
+    eprintln!("listening   {local} (UDP: QUIC, and TSP with keys from it{unprotected})");
     if cloud.has_tcp() {
-        eprintln!("listening   {local} (TCP: not encrypted)");
+        let taken = if plain {
+            "not encrypted"
+        } else {
+            "not encrypted, so refused without --plain"
+        };
+        eprintln!("listening   {local} (TCP: {taken})");
     }
     introduce(&cloud, &from);
     eprintln!("carriers    {}", config.carriers);
@@ -189,11 +200,12 @@ async fn run(options: Options) -> Result<()> {
         write_file(path, &serde_json::to_vec(&sessions)?)?;
     }
     eprintln!(
-        "{} sessions, {} refused; {} tensors; {} datagrams that named no session",
+        "{} sessions, {} refused; {} tensors; {} datagrams that named no session, {} of QUIC dropped",
         totals.sessions,
         totals.refused,
         totals.tensors,
-        path.strays()
+        path.strays(),
+        path.port_stats().quic_dropped
     );
     capture::finish(recorder)
 }

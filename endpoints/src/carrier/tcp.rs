@@ -71,7 +71,7 @@ pub(crate) struct Attach<'a> {
     pub(crate) control: &'a quinn::Connection,
     /// The session's ID at the cloud.
     pub(crate) id: ConnectionId,
-    /// The cloud's TCP port.
+    /// The cloud's TCP port, which has the number of its UDP port.
     pub(crate) address: SocketAddr,
     /// The congestion controller; the kernel's choice if none.
     pub(crate) congestion: Option<Congestion>,
@@ -106,7 +106,10 @@ pub(crate) async fn connect(
         .await
         .unwrap_or_else(|elapsed| Err(elapsed.into()));
     let mut stream = connected.with_context(|| {
-        format!("the cloud's data port {address} does not answer; is TCP let through to it?")
+        format!(
+            "nobody answers at {address} over TCP; is TCP let through to the cloud? (A relay of UDP, as \
+             `tw-lab link` is one, has no TCP port.)"
+        )
     })?;
     prepare(&stream)?;
     let id = id.value().to_be_bytes();

@@ -372,11 +372,7 @@ impl<O: Opener> EdgeConnection<O> {
             Progress::Working => return Ok(()),
         };
         let (id, carrier) = (granted.id(), granted.carrier());
-        self.say(Accept::new(
-            number,
-            id.value(),
-            self.shared.path.local_addr().port(),
-        ))?;
+        self.say(Accept::new(number, id.value()))?;
         self.shared.notify(CloudNotice::Opened {
             connection: id,
             peer: self.quic.remote_address(),

@@ -1,9 +1,11 @@
 //! The data path: TSP sessions on a UDP socket or in QUIC datagrams, and the only loop that drives them;
 //! and the handle that applications have of a session, whatever carries it.
 
+mod addresses;
 mod alarm;
 mod application;
 mod driver;
+mod exporter;
 mod handle;
 mod hub;
 mod load;
@@ -33,6 +35,7 @@ use crate::stream::StreamDescription;
 
 pub(crate) use application::Application;
 use driver::Driver;
+pub(crate) use exporter::{SessionNames, Side, export};
 pub(crate) use handle::Command;
 use hub::Hub;
 pub(crate) use socket::Socket;

@@ -370,15 +370,15 @@ mod tests {
         let firsts = prop::collection::vec(any::<u8>(), 1..12);
         (firsts, 2_usize..600, 0_usize..600, any::<u16>()).prop_map(|(firsts, size, last, port)| {
             let count = firsts.len();
-            let datagrams = (0..).zip(firsts).map(|(i, first)| {
-                let size = if i + 1 == count {
+            let datagrams = (1..).zip(firsts).map(|(i, first)| {
+                let size = if usize::from(i) == count {
                     last % size + 1
                 } else {
                     size
                 };
                 // Not what asks for a connection: of that, only so many are let through.
                 let first = if first >= 0xC0 { first & 0x7F } else { first };
-                let mut datagram = vec![i as u8; size];
+                let mut datagram = vec![i; size];
                 datagram[0] = first;
                 datagram
             });

@@ -19,6 +19,10 @@ pub struct CarrierOptions {
     /// work, but the network sees a burst, and netem takes it for one packet
     #[arg(long)]
     pub gso: bool,
+    /// Stream over UDP without protection: anyone on the way can read and forge tensors and results. For
+    /// laboratories; the cloud has to be started with it, too
+    #[arg(long)]
+    pub plain: bool,
 }
 
 impl CarrierOptions {
@@ -29,6 +33,7 @@ impl CarrierOptions {
             carrier: self.carrier,
             congestion: self.congestion,
             gso: self.gso,
+            plain: self.plain,
         }
     }
 }

@@ -94,7 +94,7 @@ impl Queue {
     /// there is.
     pub(super) fn poll_take(
         &self,
-        context: &mut Context<'_>,
+        context: &Context<'_>,
         buffers: &mut [IoSliceMut<'_>],
         metas: &mut [RecvMeta],
     ) -> Poll<usize> {
@@ -166,8 +166,8 @@ mod tests {
             let mut rooms = [[0; MAX_DATAGRAM as usize]; 32];
             let mut buffers = rooms.each_mut().map(|room| IoSliceMut::new(room));
             let mut metas = [RecvMeta::default(); 32];
-            let mut context = Context::from_waker(Waker::noop());
-            let Poll::Ready(taken) = queue.poll_take(&mut context, &mut buffers, &mut metas) else {
+            let context = Context::from_waker(Waker::noop());
+            let Poll::Ready(taken) = queue.poll_take(&context, &mut buffers, &mut metas) else {
                 return all;
             };
             for (buffer, meta) in buffers.iter().zip(&metas).take(taken) {

@@ -62,7 +62,7 @@ async fn what_is_no_message_ends_the_connection() {
 async fn messages_out_of_order_end_the_connection() {
     let mut serving = cloud().await;
     let wishes = stream(1, "any");
-    let accept = Message::from(Accept::new(SessionNumber(1), 1, 1));
+    let accept = Message::from(Accept::new(SessionNumber(1), 1));
     let cases: [(Vec<Message>, &str); 3] = [
         // A message of a cloud.
         (vec![accept], "expected a message of an edge"),

@@ -14,6 +14,16 @@ pub(crate) fn local() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
 }
 
+/// A cloud at this address that offers every carrier.
+pub(crate) const fn config(listen: SocketAddr) -> CloudConfig {
+    CloudConfig {
+        listen,
+        carriers: Carriers::ALL,
+        gso: false,
+        sessions: 4,
+    }
+}
+
 /// An edge of a test that is not about who connects.
 pub(crate) fn anybody() -> EdgeIdentity {
     EdgeIdentity::new(Trust::Any)
@@ -32,13 +42,9 @@ pub(crate) async fn start_as<O: Opener>(
     opener: O,
     identity: CloudIdentity,
 ) -> (SocketAddr, mpsc::Receiver<CloudNotice>, oneshot::Sender<()>) {
-    let config = CloudConfig {
-        listen: local(),
-        carriers: Carriers::ALL,
-        gso: false,
-        sessions: 4,
-    };
-    let cloud = Cloud::bind(config, identity, Clock::start()).await.unwrap();
+    let cloud = Cloud::bind(config(local()), identity, Clock::start())
+        .await
+        .unwrap();
     let address = cloud.local_addr();
     let (notices, inbox) = Cloud::notices();
     let (stop, stopped) = oneshot::channel();

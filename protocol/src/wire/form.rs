@@ -1,4 +1,4 @@
-//! Telling TSP from QUIC on a port that they share (wire-format.md, section 2.1; after RFC 9443).
+//! Telling TSP from QUIC on a port that they share (wire-format.md, section 2.4.2; after RFC 9443).
 
 use super::{FORM, FORM_MASK};
 

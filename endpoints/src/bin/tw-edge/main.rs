@@ -16,7 +16,7 @@ use tensorwire_endpoints::capture::{self, Recorder};
 use tensorwire_endpoints::carrier::Carrier;
 use tensorwire_endpoints::clock::Clock;
 use tensorwire_endpoints::description::Description;
-use tensorwire_endpoints::edge::{Connector, FrameSource, Pace, Protection, Reconnect};
+use tensorwire_endpoints::edge::{Connector, FrameSource, Pace, Protection, Reconnect, Route};
 use tensorwire_endpoints::lab::output::write_file;
 use tensorwire_endpoints::options::{
     CarrierOptions, CodecOptions, EdgeIdentityOptions, ImageOptions, ModelOptions, OfferOptions,
@@ -109,6 +109,8 @@ const EXAMPLES: &str = "\
 Examples:
   tw-edge
       streams the built-in 1,000 images to a cloud on this machine
+  tw-edge --connect 192.0.2.7:4433 --pin SHA256 --token-file cam-3
+      streams to the cloud that prints this fingerprint, and shows it a token
   tw-edge --connect 192.0.2.7:4433 --fps 15 --coder jpeg --quality 60 --deadline-ms 50
       sends JPEG slices, and has tensors released at most 50 ms after capture
   tw-edge --rate-control 5mbit --drop-rule predictive --deadline-ms 60 --json summary.json
@@ -209,7 +211,7 @@ async fn run(options: &Options) -> Result<()> {
         stream.split,
         format.shape(),
         format.slice_count(),
-        protection_of(route.carrier)
+        protection_of(&route)
     );
     eprintln!("the cloud: {}", verified_words(edge.verified()?));
     if ladder.len() > 1 {
@@ -254,9 +256,12 @@ async fn run(options: &Options) -> Result<()> {
 }
 
 /// What keeps others from reading and forging tensors.
-const fn protection_of(carrier: Carrier) -> &'static str {
-    match carrier {
-        Carrier::Udp => "the data path is plain UDP, neither encrypted nor authenticated",
+const fn protection_of(route: &Route) -> &'static str {
+    match route.carrier {
+        Carrier::Udp if route.plain => {
+            "the data path is plain UDP, neither encrypted nor authenticated"
+        }
+        Carrier::Udp => "the data path is encrypted with keys of the QUIC connection",
         Carrier::Tcp => "the data path is plain TCP, not encrypted",
         _ => "the data path is QUIC, encrypted",
     }
