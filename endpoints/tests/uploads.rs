@@ -166,10 +166,7 @@ struct InProcess {
 async fn cloud(limits: StoreLimits, memory: u64) -> InProcess {
     let cache = tempfile::tempdir().unwrap();
     let store = Store::new(cache.path(), limits);
-    let vetting = VetLimits {
-        memory: 512 << 20,
-        time: Duration::from_secs(20),
-    };
+    let vetting = VetLimits::new(512 << 20, Duration::from_secs(20));
     let vetter = Vetter::with_program(env!("CARGO_BIN_EXE_tw-cloud"), vetting);
     let uploads = Arc::new(Uploads::new(store, vetter, memory));
     let concealment = Concealment::new(Method::Zero);
