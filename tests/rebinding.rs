@@ -140,7 +140,7 @@ impl World {
     fn run(&mut self, time: Duration) {
         let until = self.now + time;
         while self.now < until {
-            if self.now.as_micros() % 33_000 == 0 {
+            if self.now.as_micros().is_multiple_of(33_000) {
                 let tensor = outgoing(self.frame, self.now, slices(&[290; 20], self.frame));
                 self.edge.send_tensor(self.now, tensor).unwrap();
                 self.frame += 1;

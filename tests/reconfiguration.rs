@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tensorwire_protocol::link::{LinkConfig, LossModel};
 use tensorwire_protocol::{
-    AdaptiveRate, Cipher, Config, ConfigError, Protection, RateControl, Secrets, Session,
+    AdaptiveRate, Cipher, Config, ConfigError, Protection, RateControl, Secrets, Session, Time,
 };
 use tensorwire_tests::{
     CLOUD_SECRET, EDGE_SECRET, Pair, Path, configs, outgoing, protected, released, slices, stream,
@@ -113,9 +113,27 @@ fn a_secret_of_the_old_session_is_refused() {
 }
 
 #[test]
+fn a_session_can_be_protected_until_its_first_datagram() {
+    let secrets = |send, receive| Secrets::new(Cipher::Aes128Gcm, [send; 32], [receive; 32]);
+    let (edge, cloud) = configs(config());
+    let mut edge = Session::new(edge, Time::ZERO).unwrap();
+    let mut cloud = Session::new(cloud, Time::ZERO).unwrap();
+    let same = edge.protect(secrets(1, 1));
+    assert_eq!(same, Err(ConfigError::SymmetricSecrets));
+    edge.protect(secrets(1, 2)).unwrap();
+    cloud.protect(secrets(2, 1)).unwrap();
+    let mut buffer = Vec::new();
+    assert!(edge.poll_transmit(Time::ZERO, &mut buffer).is_some());
+    cloud.handle_datagram(Time::ZERO, &buffer).unwrap();
+    for session in [&mut edge, &mut cloud] {
+        assert_eq!(session.protect(secrets(3, 4)), Err(ConfigError::Begun));
+    }
+}
+
+#[test]
 fn secrets_do_not_show() {
     let config = next(0xAB, 0xCD);
-    let session = Session::new(config, tensorwire_protocol::Time::ZERO).unwrap();
+    let session = Session::new(config, Time::ZERO).unwrap();
     let shown = format!("{session:?}");
     assert!(shown.contains("Aes128Gcm") || shown.contains("ChaCha20Poly1305"));
     for byte in [

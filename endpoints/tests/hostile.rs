@@ -209,7 +209,11 @@ async fn the_first_valid_datagram_decides_where_a_session_sends() {
         "nothing goes to the second address"
     );
 
-    first.send_to(b"stray", path.local_addr()).await.unwrap();
+    // Neither TSP nor QUIC.
+    first
+        .send_to(b"\x07stray", path.local_addr())
+        .await
+        .unwrap();
     ping.truncate(8);
     first.send_to(&ping, path.local_addr()).await.unwrap();
     let stats = loop {

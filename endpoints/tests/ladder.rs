@@ -404,10 +404,8 @@ async fn a_step_that_was_not_agreed_on_is_counted_and_answered_by_nothing() {
     let Message::Accept(accept) = receive.next().await.unwrap() else {
         panic!("refused");
     };
-    let mut peer = cloud;
-    peer.set_port(accept.data_port);
     let remote = ConnectionId::new(accept.connection);
-    session.attach(remote, Some(peer)).await.unwrap();
+    session.attach(remote, Some(cloud)).await.unwrap();
 
     for (frame, step) in [(0, 3), (1, 1), (2, 0)] {
         let format = ladder.format(step).unwrap();

@@ -50,16 +50,14 @@ fn local() -> SocketAddr {
 async fn start(opener: impl Opener, schedule: ScheduleConfig) -> Started {
     let config = CloudConfig {
         listen: local(),
-        data: local(),
         carriers: Carriers::ALL,
         gso: false,
         sessions: 16,
-        any_source: false,
     };
     let identity = CloudIdentity::for_this_run().unwrap();
     let cloud = Cloud::bind(config, identity, Clock::start()).await.unwrap();
     let cloud = cloud.with_schedule(schedule).unwrap();
-    let address = cloud.local_addr().unwrap();
+    let address = cloud.local_addr();
     let (notices, inbox) = Cloud::notices();
     let (stop, stopped) = oneshot::channel();
     tokio::spawn(cloud.serve(Arc::new(opener), notices, async {

@@ -164,6 +164,9 @@ pub enum ConfigError {
     /// A session has a secret of another: packet numbers begin anew, so that keys would be used twice.
     #[error("a secret of the session before; export new ones for each session")]
     SecretsReused,
+    /// Datagrams were exchanged before the session was to be protected.
+    #[error("a session that has begun cannot be protected any more")]
+    Begun,
     /// A limit is out of range.
     #[error("limit `{name}` of {value}; it must be 1 to {most}")]
     Limit {

@@ -224,6 +224,7 @@ impl<O: Opener> EdgeConnection<O> {
             let result = tokio::select! {
                 message = reader.next() => match message {
                     Ok(message) => self.take(message).await,
+                    Err(ControlError::Ended(_)) => Err(End::by_edge(self.why_ended())),
                     Err(error) => Err(error.into()),
                 },
                 event = progress(&mut self.opening) => self.progressed(event),
@@ -240,6 +241,15 @@ impl<O: Opener> EdgeConnection<O> {
             }
         };
         self.end(end, written).await;
+    }
+
+    /// Why the connection has ended, in words.
+    fn why_ended(&self) -> String {
+        match self.quic.close_reason() {
+            Some(quinn::ConnectionError::ApplicationClosed(_)) => "the edge is done".to_owned(),
+            Some(reason) => ControlError::ended(&reason).to_string(),
+            None => ControlError::ended(&"the edge finished its stream").to_string(),
+        }
     }
 
     fn is_sessionless(&self) -> bool {
@@ -362,11 +372,7 @@ impl<O: Opener> EdgeConnection<O> {
             Progress::Working => return Ok(()),
         };
         let (id, carrier) = (granted.id(), granted.carrier());
-        self.say(Accept::new(
-            number,
-            id.value(),
-            self.shared.data_port(carrier),
-        ))?;
+        self.say(Accept::new(number, id.value()))?;
         self.shared.notify(CloudNotice::Opened {
             connection: id,
             peer: self.quic.remote_address(),

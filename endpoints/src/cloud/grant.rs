@@ -19,7 +19,7 @@ use super::session::{Ended, Running, WAITING_EVENTS, WAITING_TENSORS};
 use super::{CloudNotice, Opener, Phase};
 use crate::carrier::{Carrier, Carriers, quic_stream, tcp};
 use crate::control::{Cipher, Open, Refuse, RefuseCode, SessionNumber};
-use crate::datapath::{DataPath, SessionHandle};
+use crate::datapath::{DataPath, SessionHandle, SessionNames, Side, export};
 use crate::identity::CloudIdentity;
 use crate::stream::StreamDescription;
 
@@ -36,7 +36,6 @@ pub(super) struct Shared<O> {
     pub(super) count: Arc<AtomicUsize>,
     pub(super) memory: Arc<Memory>,
     pub(super) policy: Policy,
-    pub(super) any_source: bool,
     pub(super) notices: mpsc::Sender<CloudNotice>,
     pub(super) phase: watch::Receiver<Phase>,
 }
@@ -98,13 +97,6 @@ impl Granted {
 }
 
 impl<O: Opener> Shared<O> {
-    /// The port at which edges reach the data path.
-    pub(super) fn data_port(&self, carrier: Carrier) -> u16 {
-        let tcp = self.tcp.as_ref().filter(|_| carrier == Carrier::Tcp);
-        tcp.map_or_else(|| self.path.local_addr(), tcp::Listener::local_addr)
-            .port()
-    }
-
     /// The right to one more session.
     pub(super) fn permit(&self) -> Result<Permit, Refuse> {
         let permit = Arc::clone(&self.sessions).try_acquire_owned();
@@ -188,9 +180,10 @@ impl<O: Opener> Shared<O> {
         permit: Permit,
     ) -> Result<Granted, Refuse> {
         let carrier = self.carrier(&open)?;
-        self.cipher(&open, carrier)?;
+        let cipher = self.cipher(&open, carrier)?;
         let interval = open.interval_us.map(u64::from).map(Duration::from_micros);
         let Open {
+            session: number,
             stream,
             connection,
             replaces,
@@ -212,7 +205,13 @@ impl<O: Opener> Shared<O> {
         let lane = self.schedule.open(handler, config.deadline, interval);
         let (events, inbox) = mpsc::channel(WAITING_EVENTS + WAITING_TENSORS as usize);
         let session = self
-            .start(carrier, (config, &stream), peer.connection(), events)
+            .start(
+                carrier,
+                (config, &stream),
+                peer.connection(),
+                (number, cipher),
+                events,
+            )
             .await;
         let session = session.map_err(|error| internal(&error))?;
         let limited = session.limit_waiting(WAITING_TENSORS).await;
@@ -235,14 +234,24 @@ impl<O: Opener> Shared<O> {
         carrier: Carrier,
         (config, stream): (Config, &StreamDescription),
         control: &quinn::Connection,
+        (number, cipher): (SessionNumber, Cipher),
         events: mpsc::Sender<Event>,
     ) -> anyhow::Result<SessionHandle> {
         let (clock, remote) = (self.path.clock(), config.remote_connection);
         match carrier {
             Carrier::Udp => {
                 let peer = control.remote_address().ip().to_canonical();
-                let from = (!self.any_source).then_some(peer);
-                let session = self.path.open(config, from, events).await?;
+                let session = self.path.open(config, Some(peer), events).await?;
+                if let Some(cipher) = cipher.of_sessions() {
+                    let names = SessionNames {
+                        cloud: session.connection(),
+                        edge: remote,
+                        number,
+                    };
+                    let secrets = export(control, cipher, names, Side::Cloud)?;
+                    let known = Some(control.remote_address());
+                    session.protect(secrets, known).await??;
+                }
                 self.path.describe(&session, remote, stream);
                 Ok(session)
             }

@@ -3,6 +3,7 @@
 
 mod connection;
 mod grant;
+mod handshakes;
 mod memory;
 mod peer;
 mod policy;
@@ -29,6 +30,7 @@ use crate::quic;
 use crate::stream::StreamDescription;
 
 use grant::Shared;
+use handshakes::Handshakes;
 use memory::Memory;
 use schedule::{Schedule, ScheduleConfig};
 
@@ -45,6 +47,8 @@ const NEGOTIATING: usize = 16;
 const CLOSING: Duration = Duration::from_secs(2);
 /// What is wrong where the workers cannot start.
 const NO_THREADS: &str = "the system gives no threads for the model";
+/// How often the system is asked for a port whose number is free for UDP and for TCP.
+const ATTEMPTS: u32 = 16;
 
 /// Decides whether a stream can be served. Shared by all sessions; may block.
 pub trait Opener: Send + Sync + 'static {
@@ -121,19 +125,15 @@ pub enum CloudNotice {
     reason = "made by the caller, field by field"
 )]
 pub struct CloudConfig {
-    /// Address of the control connections.
+    /// Address of the UDP port that QUIC and TSP share and, where TCP is offered, of the TCP port of the
+    /// same number.
     pub listen: SocketAddr,
-    /// Address of the data path: a UDP port and, where TCP is offered, the TCP port of the same number.
-    pub data: SocketAddr,
     /// Carriers that edges may choose from.
     pub carriers: Carriers,
     /// Whether datagrams that are due at once may leave in one system call (generic segmentation offload).
     pub gso: bool,
     /// Sessions at a time.
     pub sessions: usize,
-    /// Whether a session's datagrams may come from another host than its control connection, as they do
-    /// through a link emulator on a third one.
-    pub any_source: bool,
 }
 
 /// A cloud that is bound and ready to serve.
@@ -149,26 +149,19 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    /// Binds the sockets of a cloud that is and lets in whom `identity` says. Where the data port is chosen by the system (0), TCP may get another number than
-    /// UDP.
+    /// Binds the port of a cloud that is, and lets in, whom `identity` says. Where the system chooses the
+    /// port (0), UDP and TCP have the same all the same.
     ///
     /// # Errors
-    /// If an address cannot be bound.
+    /// If the address cannot be bound.
     pub async fn bind(config: CloudConfig, identity: CloudIdentity, clock: Clock) -> Result<Self> {
+        let (path, tcp) = bind(&config, clock).await?;
         let tuning = quic::Tuning {
             gso: config.gso,
             ..quic::Tuning::default()
         };
-        let endpoint = quic::server(config.listen, tuning, &identity)?;
-        let data = config.data;
-        let path = DataPath::bind_with(data, clock, config.gso).await;
-        let path = path.with_context(|| format!("cannot bind the data path to {data} (UDP)"))?;
-        let tcp = if config.carriers.contains(Carrier::Tcp) {
-            let listener = tcp::Listener::bind(path.local_addr(), data.port() == 0).await;
-            Some(listener.with_context(|| format!("cannot bind the data path to {data} (TCP)"))?)
-        } else {
-            None
-        };
+        let socket = path.quic_socket().context("no socket for QUIC")?;
+        let endpoint = quic::server(socket, tuning, &identity)?;
         let schedule = Schedule::start(ScheduleConfig::default(), clock);
         Ok(Self {
             endpoint,
@@ -197,24 +190,16 @@ impl Cloud {
         Ok(self)
     }
 
-    /// The address of the control connections.
-    ///
-    /// # Errors
-    /// If the socket has no address any more.
-    pub fn local_addr(&self) -> Result<SocketAddr> {
-        Ok(self.endpoint.local_addr()?)
-    }
-
-    /// The address of the data path.
+    /// The address at which it listens.
     #[must_use]
-    pub const fn data_addr(&self) -> SocketAddr {
+    pub const fn local_addr(&self) -> SocketAddr {
         self.path.local_addr()
     }
 
-    /// The address at which TCP carries tensors, if it does.
+    /// Whether TCP carries tensors, at the same address.
     #[must_use]
-    pub fn tcp_addr(&self) -> Option<SocketAddr> {
-        self.tcp.as_ref().map(tcp::Listener::local_addr)
+    pub const fn has_tcp(&self) -> bool {
+        self.tcp.is_some()
     }
 
     /// The data path, whose counters outlive the sessions.
@@ -251,12 +236,10 @@ impl Cloud {
         stop: impl Future<Output = ()>,
     ) {
         let CloudConfig {
-            sessions,
-            any_source,
-            carriers,
-            ..
+            sessions, carriers, ..
         } = self.config;
-        let most = sessions + NEGOTIATING;
+        let places = Arc::new(Semaphore::new(sessions + NEGOTIATING));
+        let handshakes = Handshakes::default();
         let grace = self.policy.grace;
         let (phase, phases) = watch::channel(Phase::Serving);
         let shared = Arc::new(Shared {
@@ -270,7 +253,6 @@ impl Cloud {
             count: Arc::new(AtomicUsize::new(0)),
             memory: Memory::new(self.policy.memory),
             policy: self.policy,
-            any_source,
             notices,
             phase: phases,
         });
@@ -283,16 +265,26 @@ impl Cloud {
                 () = &mut stop => None,
             };
             let Some(incoming) = incoming else { break };
-            if tasks.len() >= most {
+            if places.available_permits() == 0 {
                 incoming.refuse();
                 continue;
             }
-            let shared = Arc::clone(&shared);
+            let Some(handshake) = handshakes.begin(incoming) else {
+                continue;
+            };
+            let (shared, places) = (Arc::clone(&shared), Arc::clone(&places));
             tasks.spawn(async move {
-                let peer = incoming.remote_address();
-                match incoming.await {
-                    Ok(connection) => connection::serve(shared, connection).await,
-                    Err(error) => connection::no_handshake(&shared, peer, &error),
+                let peer = handshake.peer();
+                let connection = match handshake.finish().await {
+                    Ok(connection) => connection,
+                    Err(error) => return connection::no_handshake(&shared, peer, &error),
+                };
+                match places.try_acquire() {
+                    Ok(_place) => connection::serve(shared, connection).await,
+                    Err(_) => connection.close(
+                        (CloseCode::Refused as u32).into(),
+                        b"this cloud has as many connections as it can hold",
+                    ),
                 }
             });
         }
@@ -309,6 +301,34 @@ impl Cloud {
         );
         while tasks.join_next().await.is_some() {}
         self.endpoint.wait_idle().await;
+    }
+}
+
+/// Binds the UDP port and, if TCP is offered, the TCP port of the same number.
+async fn bind(config: &CloudConfig, clock: Clock) -> Result<(DataPath, Option<tcp::Listener>)> {
+    let listen = config.listen;
+    let mut attempts = if listen.port() == 0 { ATTEMPTS } else { 1 };
+    loop {
+        let path = DataPath::bind_with(listen, clock, config.gso).await;
+        let path =
+            path.with_context(|| format!("cannot listen on {listen} (UDP); is the port in use?"))?;
+        if !config.carriers.contains(Carrier::Tcp) {
+            return Ok((path, None));
+        }
+        attempts -= 1;
+        match tcp::Listener::bind(path.local_addr()).await {
+            Ok(listener) => return Ok((path, Some(listener))),
+            // Another program has the TCP port that goes with the UDP port that the system chose.
+            Err(_) if attempts > 0 => {}
+            Err(error) => {
+                return Err(error).with_context(|| {
+                    format!(
+                        "cannot listen on {} (TCP); is the port in use? `--carriers` without tcp needs none",
+                        path.local_addr()
+                    )
+                });
+            }
+        }
     }
 }
 

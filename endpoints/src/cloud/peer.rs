@@ -87,7 +87,7 @@ impl Peer {
     }
 
     /// Asks for a blob of at most `limit` bytes, of which the first `offset` are here. When this returns,
-    /// the rest comes on the next unidirectional stream. One at a time.
+    /// the rest comes on the next unidirectional stream, which whoever asks has to allow. One at a time.
     ///
     /// # Errors
     /// If it does not come.

@@ -63,10 +63,6 @@ pub struct Accept {
     /// carriers that have no datagrams.
     #[n(1)]
     pub connection: u32,
-    /// Port of the data path, at the address of the control connection: the TCP port where TCP carries
-    /// it, else the UDP port.
-    #[n(2)]
-    pub data_port: u16,
 }
 
 /// Cloud to edge: the answer to Open takes longer.
@@ -139,20 +135,16 @@ impl Open {
 impl Accept {
     /// Grants a session.
     #[must_use]
-    pub const fn new(session: SessionNumber, connection: u32, data_port: u16) -> Self {
+    pub const fn new(session: SessionNumber, connection: u32) -> Self {
         Self {
             session,
             connection,
-            data_port,
         }
     }
 
     pub(super) const fn check(&self) -> Result<(), &'static str> {
         if self.connection >= CONNECTION_IDS {
             return Err("a connection ID beyond 24 bits");
-        }
-        if self.data_port == 0 {
-            return Err("a data path at port 0");
         }
         Ok(())
     }

@@ -46,6 +46,32 @@ impl Cipher {
         Self::ALL.into_iter().find(|cipher| *cipher as u32 == code)
     }
 
+    /// What it is to a session; none where datagrams are plain.
+    #[must_use]
+    pub const fn of_sessions(self) -> Option<tensorwire_protocol::Cipher> {
+        match self {
+            Self::Plain => None,
+            Self::Aes128Gcm => Some(tensorwire_protocol::Cipher::Aes128Gcm),
+            Self::ChaCha20Poly1305 => Some(tensorwire_protocol::Cipher::ChaCha20Poly1305),
+        }
+    }
+
+    /// Those that protect, the faster on this processor first: AES where it has instructions for that.
+    #[must_use]
+    pub fn preferred() -> [Self; 2] {
+        #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+        let aes = std::arch::is_x86_feature_detected!("aes");
+        #[cfg(target_arch = "aarch64")]
+        let aes = std::arch::is_aarch64_feature_detected!("aes");
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64")))]
+        let aes = false;
+        if aes {
+            [Self::Aes128Gcm, Self::ChaCha20Poly1305]
+        } else {
+            [Self::ChaCha20Poly1305, Self::Aes128Gcm]
+        }
+    }
+
     /// Its name, for people.
     #[must_use]
     pub const fn name(self) -> &'static str {

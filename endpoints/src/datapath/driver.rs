@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use super::alarm::Alarm;
 use super::hub::Hub;
 use super::socket::{Room, Socket};
 
@@ -44,8 +45,9 @@ impl Driver {
     /// Drives the sessions until every handle is gone.
     pub(super) async fn run(self) {
         let hub = &*self.hub;
-        let socket = hub.socket.as_ref();
+        let socket = hub.socket.as_deref();
         let mut room = socket.map(|_| Room::new());
+        let mut alarm = Alarm::new(hub.clock);
         let (mut touched, mut due) = (Vec::new(), Vec::new());
         while !hub.has_ended() {
             let until = hub.sleep();
@@ -58,18 +60,26 @@ impl Driver {
                     0
                 }
                 () = hub.wake.notified() => 0,
-                () = hub.clock.sleep_until(until) => 0,
+                () = alarm.wait_until(until) => 0,
             };
             hub.awake();
             // What has arrived counts before any timeout: a machine that was slow must not take for lost
             // what lies in its own socket.
             if let (Some(socket), Some(room)) = (socket, &mut room) {
-                hub.receive(hub.clock.now(), room.datagrams(buffers), &mut touched);
+                hub.receive(
+                    hub.clock.now(),
+                    socket.datagrams(room, buffers),
+                    &mut touched,
+                );
                 for _ in 1..CALLS {
                     let Ok(buffers) = socket.try_receive(room) else {
                         break;
                     };
-                    hub.receive(hub.clock.now(), room.datagrams(buffers), &mut touched);
+                    hub.receive(
+                        hub.clock.now(),
+                        socket.datagrams(room, buffers),
+                        &mut touched,
+                    );
                 }
             }
             hub.settle_all(&mut touched);

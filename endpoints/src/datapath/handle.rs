@@ -6,7 +6,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tensorwire_protocol::wire::{ConnectionId, FrameNumber, NoticeReason, TensorId};
-use tensorwire_protocol::{OutgoingResult, OutgoingTensor, ResultError, SendError, Time};
+use tensorwire_protocol::{
+    ConfigError, EndReason, OutgoingResult, OutgoingTensor, ResultError, Secrets, SendError, Time,
+};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::coop::consume_budget;
 
@@ -88,9 +90,21 @@ impl SessionHandle {
     /// Why the session ended, once its events have.
     #[must_use]
     pub fn end_reason(&self) -> &str {
-        self.ended
-            .get()
-            .map_or("the data path has ended", String::as_str)
+        if let Some(reason) = self.ended.get() {
+            return reason;
+        }
+        let Reach::Seat(keeper, seat) = &self.reach else {
+            return "the session has ended";
+        };
+        let ended = keeper.hub().look(seat, |entry, _| entry.session.ended());
+        match ended {
+            Ok(Some(EndReason::Peer(_))) => "the peer has closed the session",
+            Ok(Some(EndReason::FailedOpenings)) => {
+                "as many datagrams were forged or damaged as the cipher bears"
+            }
+            Ok(Some(EndReason::KeyUsedUp)) => "the peer did not confirm a key until it was used up",
+            _ => "the data path has ended",
+        }
     }
 
     /// The ID that datagrams to this session carry.
@@ -151,9 +165,34 @@ impl SessionHandle {
         };
         keeper.hub().enter(seat, |entry, _| {
             entry.session.set_remote_connection(remote);
+            if let Some(Way::Udp(peer)) = &way {
+                let path = entry.addresses.path(*peer);
+                entry.addresses.remember(*peer, path);
+                entry.session.set_path(path);
+            }
             if way.is_some() {
                 entry.way = way;
             }
+        })
+    }
+
+    /// Protects the session, before its first datagram. `known` is where the handshake has found the
+    /// peer, if the data path shares its port: elsewhere the peer has to be validated before it gets more
+    /// than it sends.
+    ///
+    /// # Errors
+    /// If the data path has ended; inside, if the session has begun, or cannot be protected so.
+    pub async fn protect(
+        &self,
+        secrets: Secrets,
+        known: Option<SocketAddr>,
+    ) -> Result<Result<(), ConfigError>, PathEnded> {
+        let Reach::Seat(keeper, seat) = &self.reach else {
+            return Ok(Ok(()));
+        };
+        keeper.hub().enter(seat, |entry, _| {
+            entry.known = known;
+            entry.session.protect(secrets)
         })
     }
 

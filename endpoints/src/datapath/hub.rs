@@ -27,13 +27,15 @@ const OUTPUTS: usize = 8;
 
 /// What the loop of a data path and the handles of its sessions share.
 pub(super) struct Hub {
-    pub(super) socket: Option<Socket>,
+    pub(super) socket: Option<Arc<Socket>>,
     pub(super) clock: Clock,
     sessions: RwLock<HashMap<ConnectionId, Arc<Seat>>>,
     timers: Mutex<Timers>,
     /// Sessions that found the socket full.
     blocked: Mutex<Vec<Arc<Seat>>>,
     outputs: Mutex<Vec<Output>>,
+    /// A datagram that is being opened.
+    copies: Mutex<Vec<u8>>,
     /// Wakes the loop.
     pub(super) wake: Notify,
     ended: AtomicBool,
@@ -47,7 +49,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Hub {
-    pub(super) fn new(socket: Option<Socket>, clock: Clock) -> Self {
+    pub(super) fn new(socket: Option<Arc<Socket>>, clock: Clock) -> Self {
         Self {
             socket,
             clock,
@@ -55,6 +57,7 @@ impl Hub {
             timers: Mutex::default(),
             blocked: Mutex::default(),
             outputs: Mutex::default(),
+            copies: Mutex::default(),
             wake: Notify::new(),
             ended: AtomicBool::new(false),
             strays: AtomicU64::new(0),
@@ -198,6 +201,8 @@ impl Hub {
         datagrams: impl Iterator<Item = (&'a [u8], SocketAddr, Ecn)>,
         touched: &mut Vec<Arc<Seat>>,
     ) {
+        // Datagrams are decrypted where they stand, and the buffers of the socket are not ours to change.
+        let mut copies = lock(&self.copies);
         let sessions = self.sessions.read().unwrap_or_else(PoisonError::into_inner);
         // Datagrams of one session come in rows.
         let mut last: Option<(&Arc<Seat>, MutexGuard<'_, Option<Entry>>)> = None;
@@ -227,13 +232,9 @@ impl Hub {
                 // While nobody else is at the session: a replay depends on the order.
                 tap.received(now, from, ecn, datagram);
             }
-            let accepted = entry.session.handle_marked(now, ecn, datagram);
-            // In plain mode nothing proves who sent a datagram, so the first valid one from the host
-            // that asked for the session decides, and no later one can turn the stream away.
-            let expected = entry.from.is_none_or(|ip| ip == from.ip().to_canonical());
-            if accepted.is_ok() && entry.way.is_none() && expected {
-                entry.way = Some(Way::Udp(from));
-            }
+            copies.clear();
+            copies.extend_from_slice(datagram);
+            entry.take(now, from, ecn, &mut copies);
             if !std::mem::replace(&mut entry.touched, true) {
                 touched.push(Arc::clone(seat));
             }

@@ -1,8 +1,11 @@
 //! The data path: TSP sessions on a UDP socket or in QUIC datagrams, and the only loop that drives them;
 //! and the handle that applications have of a session, whatever carries it.
 
+mod addresses;
+mod alarm;
 mod application;
 mod driver;
+mod exporter;
 mod handle;
 mod hub;
 mod load;
@@ -12,24 +15,30 @@ mod socket;
 mod timers;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use quinn::AsyncUdpSocket;
 use tensorwire_protocol::wire::{ConnectionId, Load};
 use tensorwire_protocol::{Config, ConfigError, Event, Path, PeerLoad, Stats};
 use tokio::sync::mpsc;
 
 use crate::capture::Tap;
 use crate::clock::Clock;
+use crate::port::{PortStats, QuicSocket};
 use crate::stream::StreamDescription;
 
 pub(crate) use application::Application;
 use driver::Driver;
+pub(crate) use exporter::{SessionNames, Side, export};
 pub(crate) use handle::Command;
 use hub::Hub;
-use socket::Socket;
+pub(crate) use socket::Socket;
 
 pub use handle::SessionHandle;
 pub use watch::SessionWatch;
@@ -133,7 +142,7 @@ impl DataPath {
     /// # Errors
     /// If the address cannot be bound.
     pub async fn bind_with(address: SocketAddr, clock: Clock, gso: bool) -> io::Result<Self> {
-        let socket = Socket::bind(address, gso).await?;
+        let socket = Arc::new(Socket::bind(address, gso).await?);
         let local = socket.local_addr()?;
         Ok(Self::start(Some(socket), local, clock))
     }
@@ -144,11 +153,26 @@ impl DataPath {
         Self::start(None, ([0, 0, 0, 0], 0).into(), clock)
     }
 
-    fn start(socket: Option<Socket>, local: SocketAddr, clock: Clock) -> Self {
+    fn start(socket: Option<Arc<Socket>>, local: SocketAddr, clock: Clock) -> Self {
         let hub = Arc::new(Hub::new(socket, clock));
         tokio::spawn(Driver::new(Arc::clone(&hub)).run());
         let keeper = Arc::new(Keeper(hub));
         Self { keeper, local }
+    }
+
+    /// The socket for QUIC to share ([`port`](crate::port)): none where there is none. It keeps the data
+    /// path at work.
+    #[must_use]
+    pub fn quic_socket(&self) -> Option<Arc<dyn AsyncUdpSocket>> {
+        let socket = Arc::clone(self.keeper.hub().socket.as_ref()?);
+        Some(Arc::new(QuicSocket::new(socket, self.clone())))
+    }
+
+    /// What became of datagrams on the port that were not TSP.
+    #[must_use]
+    pub fn port_stats(&self) -> PortStats {
+        let socket = self.keeper.hub().socket.as_deref();
+        socket.map(Socket::port_stats).unwrap_or_default()
     }
 
     /// Hands what the sessions send and receive from now on to a capture; only the first tap counts.
@@ -182,10 +206,23 @@ impl DataPath {
         self.local
     }
 
-    /// Datagrams that named no session of this data path.
+    /// Words for whoever runs this, where the system grants less room for received datagrams than many
+    /// sessions need: they are lost while this program is busy otherwise.
+    #[must_use]
+    pub fn buffer_advice(&self) -> Option<String> {
+        let (granted, asked) = self.keeper.hub().socket.as_ref()?.waiting();
+        (granted < asked).then(|| {
+            format!(
+                "the system grants {granted} of {asked} bytes for datagrams that wait; with many \
+                 sessions, raise net.core.rmem_max (sysctl)"
+            )
+        })
+    }
+
+    /// Datagrams that named no session of this data path, those included that were neither TSP nor QUIC.
     #[must_use]
     pub fn strays(&self) -> u64 {
-        self.keeper.hub().strays.load(Ordering::Relaxed)
+        self.keeper.hub().strays.load(Ordering::Relaxed) + self.port_stats().strays
     }
 
     /// Opens a session and says which connection ID its incoming datagrams carry. What happens on it

@@ -4,8 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tensorwire_protocol::wire::{ConnectionId, Ecn};
-use tensorwire_protocol::{Session, Time};
+use tensorwire_protocol::{Event, Session, Time};
 
+use super::addresses::Addresses;
 use super::application::Application;
 use super::hub::Hub;
 use super::quic::{BLOCKED_PAUSE, QuicWay};
@@ -15,7 +16,7 @@ use crate::clock::Clock;
 
 /// How a session's datagrams reach its peer.
 pub(super) enum Way {
-    /// To an address, from the socket of the data path.
+    /// To an address, from the socket of the data path. Protected sessions move with their peers.
     Udp(SocketAddr),
     /// In a QUIC connection.
     Quic(QuicWay),
@@ -34,8 +35,11 @@ pub(super) struct Entry {
     pub(super) session: Session,
     /// Where the first datagram has to come from; anywhere if none.
     pub(super) from: Option<IpAddr>,
+    /// Where the handshake found the peer, so that it need not be validated there again.
+    pub(super) known: Option<SocketAddr>,
     /// None while the peer is not known.
     pub(super) way: Option<Way>,
+    pub(super) addresses: Addresses,
     pub(super) application: Application,
     pub(super) send_failed: u64,
     /// The latest time that the session was told.
@@ -43,7 +47,7 @@ pub(super) struct Entry {
     /// When the loop looks at it next.
     pub(super) scheduled: Option<Time>,
     /// What found the socket full, and leaves before anything else: two batches at most.
-    pending: Vec<Batch>,
+    pending: Vec<(SocketAddr, Batch)>,
     /// Whether the loop is going to settle it.
     pub(super) touched: bool,
 }
@@ -85,7 +89,7 @@ impl Seat {
 }
 
 impl Entry {
-    pub(super) const fn new(
+    pub(super) fn new(
         session: Session,
         from: Option<IpAddr>,
         application: Application,
@@ -94,7 +98,9 @@ impl Entry {
         Self {
             session,
             from,
+            known: None,
             way: None,
+            addresses: Addresses::default(),
             application,
             send_failed: 0,
             told: now,
@@ -109,6 +115,29 @@ impl Entry {
     pub(super) fn tell_time(&mut self, now: Time) -> Time {
         self.told = self.told.max(now);
         self.told
+    }
+
+    /// Takes a datagram that came from `from`, whose bytes are of no use afterwards.
+    pub(super) fn take(&mut self, now: Time, from: SocketAddr, ecn: Ecn, datagram: &mut [u8]) {
+        // Until the peer is known only the host that asked for the session may say where it is. In plain
+        // mode, where nothing proves who sent a datagram, no later one can turn the stream away.
+        let expected = self.from.is_none_or(|ip| ip == from.ip().to_canonical());
+        let path = if self.way.is_some() || expected {
+            self.addresses.path(from)
+        } else {
+            self.session.current_path()
+        };
+        let accepted = self.session.handle_from(now, path, ecn, datagram);
+        if accepted.is_err() || (self.way.is_none() && !expected) {
+            return;
+        }
+        if self.way.is_none() {
+            self.way = Some(Way::Udp(from));
+            if self.known == Some(from) {
+                self.session.set_path(path);
+            }
+        }
+        self.addresses.remember(from, self.session.current_path());
     }
 
     /// When the session has something to do next; none while it does not know its peer.
@@ -155,8 +184,15 @@ impl Entry {
             let sent = self.transmit(hub, now, output);
             let mut answered = false;
             while let Some(event) = self.session.poll_event() {
+                let ended = matches!(event, Event::Ended(_));
+                if let Event::PathChanged { path, .. } = event {
+                    self.way = self.addresses.address(path).map(Way::Udp);
+                }
                 if let Some(busy) = self.application.tell(event) {
                     answered |= self.session.send_result(now, busy).is_ok();
+                }
+                if ended {
+                    self.application.end();
                 }
             }
             if let Some(load) = self.application.load() {
@@ -175,13 +211,30 @@ impl Entry {
         let connection = Some(self.session.config().local_connection);
         match (&mut self.way, &hub.socket) {
             (Some(Way::Udp(peer)), Some(socket)) => {
-                let peer = *peer;
-                if !self.send_pending(socket, peer) {
+                let (main, mut peer) = (*peer, *peer);
+                if !self.send_pending(socket) {
                     return false;
                 }
+                let current = self.session.current_path();
                 while let Some(transmit) = self.session.poll_transmit(now, datagram) {
+                    // What validates a path leaves on it.
+                    let to = if transmit.path == current {
+                        Some(main)
+                    } else {
+                        self.addresses.address(transmit.path)
+                    };
+                    let Some(to) = to else {
+                        self.send_failed += 1;
+                        continue;
+                    };
+                    let full = to != peer && !self.flush(socket, peer, batch);
+                    peer = to;
                     if let Some(tap) = tap {
                         tap.sent(now, connection, peer, transmit.ecn, datagram);
+                    }
+                    if full {
+                        batch.add(datagram, transmit.ecn, socket.segments());
+                        break;
                     }
                     if !batch.add(datagram, transmit.ecn, socket.segments()) {
                         let sent = self.flush(socket, peer, batch);
@@ -215,14 +268,14 @@ impl Entry {
             self.send_failed += failed;
             return true;
         }
-        self.pending.push(std::mem::take(batch));
+        self.pending.push((peer, std::mem::take(batch)));
         false
     }
 
     /// Sends what has waited for room in the socket; whether all of it left.
-    fn send_pending(&mut self, socket: &Socket, peer: SocketAddr) -> bool {
-        while let Some(first) = self.pending.first_mut() {
-            let Some(failed) = first.try_flush(socket, peer) else {
+    fn send_pending(&mut self, socket: &Socket) -> bool {
+        while let Some((peer, first)) = self.pending.first_mut() {
+            let Some(failed) = first.try_flush(socket, *peer) else {
                 return false;
             };
             self.send_failed += failed;

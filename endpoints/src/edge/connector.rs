@@ -47,6 +47,43 @@ pub(super) struct Base {
     links: Arc<AtomicU64>,
 }
 
+impl Base {
+    /// The sockets to reach `cloud`.
+    pub(super) async fn bind(
+        cloud: SocketAddr,
+        route: Route,
+        identity: &EdgeIdentity,
+        clock: Clock,
+        recorder: Option<&Recorder>,
+    ) -> Result<Self> {
+        let any: SocketAddr = match cloud {
+            SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
+            SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
+        };
+        let path = match route.carrier {
+            Carrier::Udp => {
+                let path = DataPath::bind_with(any, clock, route.gso).await;
+                Some(path.context("cannot open a UDP socket")?)
+            }
+            Carrier::QuicDatagram => Some(DataPath::without_socket(clock)),
+            Carrier::QuicStream | Carrier::Tcp => None,
+        };
+        // QUIC and TSP share a port.
+        let endpoint = match path.as_ref().and_then(DataPath::quic_socket) {
+            Some(socket) => quic::client_on(socket, route.tuning(), identity)?,
+            None => quic::client(any, route.tuning(), identity)?,
+        };
+        if let (Some(recorder), Some(path)) = (recorder, &path) {
+            path.record(recorder.tap(Role::Edge, endpoint.local_addr()?));
+        }
+        Ok(Self {
+            endpoint,
+            path,
+            links: Arc::default(),
+        })
+    }
+}
+
 impl Connector {
     /// Asks the first of `clouds` that answers for a session of `stream`, if it is the right one by
     /// `identity`.
@@ -70,6 +107,13 @@ impl Connector {
             interval: None,
             statistics: false,
         }
+    }
+
+    /// Asks these clouds as well, where those before do not answer.
+    #[must_use]
+    pub fn or(mut self, clouds: Vec<SocketAddr>) -> Self {
+        self.clouds.extend(clouds);
+        self
     }
 
     /// Sends clouds what they lack.
@@ -104,7 +148,8 @@ impl Connector {
         self.route.validate(recorder.is_some())?;
         let mut failed = anyhow::anyhow!("the name has no address");
         for cloud in self.clouds.clone() {
-            let base = self.base(cloud, recorder).await?;
+            let (route, identity) = (self.route, &self.identity);
+            let base = Base::bind(cloud, route, identity, self.clock, recorder).await?;
             match self.get(&base, cloud).await {
                 Ok((link, leg)) => return Ok(Edge::new(self, base, link, leg)),
                 Err(error) => {
@@ -118,36 +163,6 @@ impl Connector {
             }
         }
         Err(failed)
-    }
-
-    /// The sockets to reach `cloud`.
-    async fn base(&self, cloud: SocketAddr, recorder: Option<&Recorder>) -> Result<Base> {
-        let any: SocketAddr = match cloud {
-            SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
-            SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
-        };
-        let endpoint = quic::client(any, self.route.tuning(), &self.identity)?;
-        let (path, local) = match self.route.carrier {
-            Carrier::Udp => {
-                let path = DataPath::bind_with(any, self.clock, self.route.gso).await;
-                let path = path.context("cannot open a UDP socket")?;
-                let local = path.local_addr();
-                (Some(path), local)
-            }
-            Carrier::QuicDatagram => {
-                let path = DataPath::without_socket(self.clock);
-                (Some(path), endpoint.local_addr()?)
-            }
-            Carrier::QuicStream | Carrier::Tcp => (None, any),
-        };
-        if let (Some(recorder), Some(path)) = (recorder, &path) {
-            path.record(recorder.tap(Role::Edge, local));
-        }
-        Ok(Base {
-            endpoint,
-            path,
-            links: Arc::default(),
-        })
     }
 
     /// A connection to `cloud`.
@@ -170,7 +185,7 @@ impl Connector {
     }
 
     /// A connection to `cloud`, and the first session on it.
-    async fn get(&self, base: &Base, cloud: SocketAddr) -> Result<(Link, Leg)> {
+    pub(super) async fn get(&self, base: &Base, cloud: SocketAddr) -> Result<(Link, Leg)> {
         let link = self.link(base, cloud).await?;
         match self.open(base, (link.id, &link.desk), 0, None).await {
             Ok(leg) => Ok((link, leg)),

@@ -72,6 +72,9 @@ impl<'a, 'p> Drive<'a, 'p> {
         let mut stop = std::pin::pin!(stop);
         loop {
             self.pipeline.advance(tell).await?;
+            if self.pipeline.pass_on(tell).await? {
+                continue;
+            }
             self.pipeline.retire(tell).await;
             if self.pipeline.is_done() {
                 return self.ending.take().map_or(Ok(()), Err);

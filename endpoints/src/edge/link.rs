@@ -10,8 +10,8 @@ use tokio::sync::{Mutex, mpsc};
 
 use crate::control::limits::{HELLO_TIMEOUT, OPEN_TIMEOUT};
 use crate::control::{
-    Accept, Close, CloseCode, ControlError, ControlReader, ControlWriter, Drain, Hello, Message,
-    Missing, Open, Refuse, SessionNumber, Statistics, Want, Welcome,
+    Accept, Ciphers, Close, CloseCode, ControlError, ControlReader, ControlWriter, Drain, Hello,
+    Message, Missing, Open, Refuse, SessionNumber, Statistics, Want, Welcome,
 };
 use crate::identity::Verified;
 
@@ -62,6 +62,8 @@ pub(super) struct Link {
 #[derive(Debug)]
 pub(super) struct Desk {
     pub(super) connection: quinn::Connection,
+    /// What the cloud protects datagrams with.
+    pub(super) ciphers: Ciphers,
     writer: ControlWriter,
     /// Held from Open to its answer: one at a time.
     answers: Mutex<mpsc::Receiver<Answer>>,
@@ -92,7 +94,7 @@ impl Link {
         let (writer, _written) = ControlWriter::start(send);
         let mut reader = ControlReader::new(receive);
         writer.send(hello).await?;
-        let _welcome: Welcome = match reader.next_within(HELLO_TIMEOUT, "Welcome").await? {
+        let welcome: Welcome = match reader.next_within(HELLO_TIMEOUT, "Welcome").await? {
             Message::Welcome(welcome) => *welcome,
             Message::Refuse(refuse) => return Err(Refused(*refuse).into()),
             other => return Err(unexpected("Welcome or Refuse", &other).into()),
@@ -104,6 +106,7 @@ impl Link {
             writer: writer.clone(),
             answers: Mutex::new(answered),
             next: AtomicU32::new(1),
+            ciphers: welcome.capabilities.ciphers,
         });
         let cloud = connection.remote_address();
         let read = Reading {

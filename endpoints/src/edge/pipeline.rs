@@ -380,6 +380,24 @@ impl<'a> Pipeline<'a> {
         });
     }
 
+    /// Takes what a stage made at once; whether one did. Waiting for everything else that may happen costs
+    /// more than a quick stage.
+    pub(super) async fn pass_on(
+        &mut self,
+        tell: &mut impl FnMut(Outcome),
+    ) -> Result<bool, PathEnded> {
+        if let Some(done) = self.encoder.done_here() {
+            self.encoded(done, tell).await?;
+        } else if let Some(done) = self.model.done_here() {
+            self.computed(done, tell).await?;
+        } else if let Some(done) = self.camera.done_here() {
+            self.captured(done, tell).await?;
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
     /// Hands tensors to the session: at once where all are kept, otherwise as soon as it has nearly sent
     /// what it has, so that a newer one can take the place of one that would wait there.
     async fn hand_over(&mut self, tell: &mut impl FnMut(Outcome)) -> Result<(), PathEnded> {

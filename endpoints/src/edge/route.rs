@@ -1,6 +1,5 @@
 //! The way of an edge's tensors to the cloud, and how a session on it is opened.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -12,12 +11,12 @@ use super::link::Desk;
 use crate::carrier::tcp::{self, Attach};
 use crate::carrier::{Carrier, Congestion, quic_stream};
 use crate::clock::Clock;
-use crate::control::{Accept, Open, SessionNumber};
-use crate::datapath::{DataPath, SessionHandle};
+use crate::control::{Accept, Cipher, Open, SessionNumber};
+use crate::datapath::{DataPath, SessionHandle, SessionNames, Side, export};
 use crate::quic::Tuning;
 use crate::stream::StreamDescription;
 
-/// The way of an edge's tensors to the cloud; default UDP, to where the cloud says.
+/// The way of an edge's tensors to the cloud; default UDP.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(
     clippy::exhaustive_structs,
@@ -28,11 +27,12 @@ pub struct Route {
     pub carrier: Carrier,
     /// The congestion controller of QUIC or TCP; what quinn or the kernel choose if none.
     pub congestion: Option<Congestion>,
-    /// Where UDP or TCP go instead of where the cloud says (to a link emulator, say).
-    pub data: Option<SocketAddr>,
     /// Whether datagrams that are due at once may leave in one system call (generic segmentation
     /// offload).
     pub gso: bool,
+    /// Whether UDP goes unprotected: anyone on the way can then read and forge tensors and results. For
+    /// laboratories.
+    pub plain: bool,
 }
 
 impl Route {
@@ -49,17 +49,15 @@ impl Route {
                 carrier.name()
             );
         }
+        if captured && carrier == Carrier::Udp && !self.plain {
+            bail!(
+                "a capture of protected datagrams shows nothing; to capture, stream unprotected (--plain)"
+            );
+        }
         if self.congestion.is_some() && carrier == Carrier::Udp {
             bail!(
                 "TSP over UDP has a rate control of its own; cubic and bbr are for quic-datagram, \
                  quic-stream and tcp"
-            );
-        }
-        if self.data.is_some() && carrier.is_quic() {
-            bail!(
-                "{} travels on the control connection; another address for the data path is for udp and \
-                 tcp",
-                carrier.name()
             );
         }
         Ok(())
@@ -112,14 +110,29 @@ impl Opening<'_> {
             (self.config.mss, self.stream.mss) = (mss, mss);
         }
         let config = self.config.clone();
+        let cipher = if in_quic {
+            Cipher::Plain
+        } else {
+            self.cipher()?
+        };
         let session = path.open(config, None, self.events.clone()).await?;
-        let accept = self.negotiate(session.connection().value()).await?;
+        let (edge, cipher_of) = (session.connection(), cipher.of_sessions());
+        let accept = self.negotiate(edge.value(), cipher).await?;
         let remote = ConnectionId::new(accept.connection);
         path.describe(&session, remote, &self.stream);
         if in_quic {
             session.attach_quic(remote, connection.clone()).await?;
         } else {
-            let peer = self.data(&accept);
+            let peer = connection.remote_address();
+            if let Some(cipher) = cipher_of {
+                let names = SessionNames {
+                    cloud: remote,
+                    edge,
+                    number: accept.session,
+                };
+                let secrets = export(connection, cipher, names, Side::Edge)?;
+                session.protect(secrets, Some(peer)).await??;
+            }
             session.attach(remote, Some(peer)).await?;
         }
         Ok((accept.session, session))
@@ -127,14 +140,14 @@ impl Opening<'_> {
 
     /// A session on reliable streams, which start when it is granted.
     async fn open_streams(&self) -> Result<(SessionNumber, SessionHandle)> {
-        let accept = self.negotiate(0).await?;
+        let accept = self.negotiate(0, Cipher::Plain).await?;
         let (config, events, clock) = (self.config.clone(), self.events.clone(), self.clock);
         let connection = &self.desk.connection;
         let session = if self.route.carrier == Carrier::Tcp {
             let attach = Attach {
                 control: connection,
                 id: ConnectionId::new(accept.connection),
-                address: self.data(&accept),
+                address: connection.remote_address(),
                 congestion: self.route.congestion,
             };
             tcp::connect(attach, config, clock, events).await?
@@ -144,21 +157,27 @@ impl Opening<'_> {
         Ok((accept.session, session))
     }
 
-    /// Where the data path goes.
-    fn data(&self, accept: &Accept) -> SocketAddr {
-        let mut cloud = self.desk.connection.remote_address();
-        cloud.set_port(accept.data_port);
-        self.route.data.unwrap_or(cloud)
+    /// How datagrams over UDP are to be protected.
+    fn cipher(&self) -> Result<Cipher> {
+        if self.route.plain {
+            return Ok(Cipher::Plain);
+        }
+        let offered = self.desk.ciphers;
+        let cipher = offered.first_of(&Cipher::preferred());
+        cipher.with_context(|| {
+            format!("the cloud offers the ciphers {offered}; unprotected is possible with --plain")
+        })
     }
 
     /// Asks for the session; `id` is its connection ID here.
-    async fn negotiate(&self, id: u32) -> Result<Accept> {
+    async fn negotiate(&self, id: u32, cipher: Cipher) -> Result<Accept> {
         let interval = self.interval.map(|interval| interval.as_micros());
         let interval = interval.and_then(|micros| u32::try_from(micros).ok());
         let (stream, carrier) = (self.stream.clone(), self.route.carrier.code());
         let open = |number| {
             Open::new(number, stream, id)
                 .over(carrier)
+                .protected(cipher)
                 .every(interval.filter(|micros| *micros > 0))
                 .replacing(self.replaces)
         };

@@ -125,6 +125,15 @@ impl<K, T: Send + 'static> Worker<K, T> {
         self.job = Some((kept, job));
     }
 
+    /// What came of the frame at work, where that was done at once.
+    pub(super) fn done_here(&mut self) -> Option<Done<K, T>> {
+        let here = |job: &mut (K, Job<T>)| matches!(job.1, Job::Here(..));
+        match self.job.take_if(here)? {
+            (kept, Job::Here(took, made)) => Some(Done { kept, took, made }),
+            (_, Job::Thread(_)) => None,
+        }
+    }
+
     /// Waits for the frame at work; for ever if there is none. Nothing is lost if the wait is given up.
     pub(super) async fn done(&mut self) -> Done<K, T> {
         let ended = match &mut self.job {

@@ -34,6 +34,8 @@ pub struct NoCertificate;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Parsed<'a> {
+    /// Of X.509: 3, or 1 where it has no extensions.
+    pub version: u8,
     /// Whoever signed it: a distinguished name, DER.
     pub issuer: &'a [u8],
     /// Whose it is: a distinguished name, DER.
@@ -54,9 +56,12 @@ impl<'a> Parsed<'a> {
             return Err(NoCertificate);
         };
         let (body, _) = expect(tag::SEQUENCE, certificate)?;
-        let body = match element(body)? {
-            (tag::VERSION, _, rest) => rest,
-            _ => body,
+        let (version, body) = match element(body)? {
+            (tag::VERSION, version, rest) => match expect(tag::INTEGER, version)? {
+                ([version @ 0..=0x7F], []) => (version + 1, rest),
+                _ => return Err(NoCertificate),
+            },
+            _ => (1, body),
         };
         let (_serial, rest) = expect(tag::INTEGER, body)?;
         let (_algorithm, rest) = expect(tag::SEQUENCE, rest)?;
@@ -66,6 +71,7 @@ impl<'a> Parsed<'a> {
         let (not_before, validity) = time(validity)?;
         let (not_after, _) = time(validity)?;
         Ok(Self {
+            version,
             issuer,
             subject,
             not_before,
@@ -91,12 +97,6 @@ impl<'a> Parsed<'a> {
             }
         }
         found
-    }
-
-    /// Whether it is signed in its own name, as the last one of a chain may be.
-    #[must_use]
-    pub fn is_self_issued(&self) -> bool {
-        self.issuer == self.subject
     }
 }
 
@@ -216,7 +216,7 @@ mod tests {
             assert_eq!(parsed.not_before, seconds(from), "{from:?}");
             assert_eq!(parsed.not_after, seconds(to), "{to:?}");
             assert_eq!(parsed.common_name(), Some("camera 3"));
-            assert!(parsed.is_self_issued());
+            assert_eq!(parsed.version, 3);
         }
     }
 

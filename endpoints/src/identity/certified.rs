@@ -237,6 +237,13 @@ fn check_chain(chain: &[CertificateDer<'static>], now: UnixTime) -> Result<(), S
     for (number, der) in chain.iter().enumerate() {
         let number = number + 1;
         let parsed = Parsed::read(der).map_err(|error| format!("certificate {number}: {error}"))?;
+        if parsed.version != 3 {
+            let version = parsed.version;
+            return Err(format!(
+                "certificate {number} is of version {version} of X.509, which TLS here does not take; have it \
+                 signed with extensions (`openssl x509 -req … -extfile FILE`), which makes it version 3"
+            ));
+        }
         if issuer.is_some_and(|issuer| issuer != parsed.subject) {
             return Err(format!(
                 "wrong order: certificate {number} is not that of the issuer of the one before it; put the \

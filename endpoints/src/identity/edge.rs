@@ -55,10 +55,14 @@ impl EdgeIdentity {
         &self.trust
     }
 
-    /// What it says to be let in, to a cloud that has shown that it is the right one; empty for nothing.
+    /// What it says to be let in, to a cloud that has shown that it is the right one; empty for nothing, and
+    /// with [`Trust::Any`], where whoever is on the path would learn it.
     #[must_use]
     pub fn token(&self) -> &[u8] {
-        self.token.as_ref().map_or(&[], Token::reveal)
+        match (&self.trust, &self.token) {
+            (Trust::Any, _) | (_, None) => &[],
+            (_, Some(token)) => token.reveal(),
+        }
     }
 
     /// Whether it shows a certificate to clouds that ask for one.

@@ -261,7 +261,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_file_that_others_can_change_is_refused() {
+    fn a_file_that_everybody_can_change_is_refused() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = Folder::new();
         let clouds = folder.clouds();
@@ -271,7 +271,7 @@ mod tests {
             .look_up(CLOUD, Digest::of("x"))
             .unwrap_err()
             .to_string();
-        assert!(error.contains("can be changed by others"), "{error}");
+        assert!(error.contains("can be changed by everybody"), "{error}");
     }
 
     #[test]

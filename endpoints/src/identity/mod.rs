@@ -41,4 +41,6 @@ pub mod label {
     pub const RESET: &str = "quic stateless reset";
     /// QUIC's address validation tokens.
     pub const ADDRESS_TOKEN: &str = "quic address token";
+    /// The connection IDs that QUIC gives out.
+    pub const CONNECTION_ID: &str = "quic connection id";
 }

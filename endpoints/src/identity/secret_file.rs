@@ -28,7 +28,7 @@ impl Privacy {
     /// Permission bits that must not be set, what they let others do, and better permissions.
     const fn forbids(self) -> (u32, &'static str, &'static str) {
         match self {
-            Self::Public => (0o002, "can be changed by others", "o-w"),
+            Self::Public => (0o002, "can be changed by everybody", "o-w"),
             Self::Group => (0o007, "can be read by everybody", "o-rwx"),
             Self::Owner => (0o077, "can be read by others than its owner", "600"),
         }
@@ -158,7 +158,7 @@ mod tests {
         fs::write(&path, "content").unwrap();
         // For each kind, the most open permissions that it may have, and one bit more.
         for (privacy, may, more, words) in [
-            (Privacy::Public, 0o664, 0o666, "can be changed by others"),
+            (Privacy::Public, 0o664, 0o666, "can be changed by everybody"),
             (Privacy::Group, 0o660, 0o664, "can be read by everybody"),
             (Privacy::Owner, 0o600, 0o640, "can be read by others"),
         ] {

@@ -234,7 +234,7 @@ impl Authorities {
                 "it is not for the name {} but for {}; connect by a name that it has, or give that with \
                  --server-name",
                 self.name,
-                presented.join(", ")
+                names(presented)
             ),
             E::Expired | E::ExpiredContext { .. } => {
                 "it has expired; whoever runs the cloud has to renew it (or is this machine's clock wrong?)"
@@ -268,6 +268,26 @@ impl From<IdentityError> for TrustError {
     fn from(error: IdentityError) -> Self {
         Self::KnownClouds(Arc::new(error))
     }
+}
+
+/// The first few of a certificate's names, which come as `DnsName("cloud.example")`.
+fn names(presented: &[String]) -> String {
+    const MOST: usize = 8;
+    let inner = |name: &String| {
+        let inner = name
+            .split_once('(')
+            .and_then(|(_, rest)| rest.strip_suffix(')'));
+        let inner = inner.unwrap_or(name).trim_matches('"');
+        inner.chars().take(253).collect::<String>()
+    };
+    let mut names: Vec<String> = presented.iter().take(MOST).map(inner).collect();
+    if presented.len() > MOST {
+        names.push("…".to_owned());
+    }
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    names.join(", ")
 }
 
 /// The certificates of authorities in a PEM file.

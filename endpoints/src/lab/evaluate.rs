@@ -9,6 +9,7 @@ use ndarray::Array3;
 use tensorwire_concealment::{Bundle, ClipRule};
 
 use super::calibrate::{Effort, Source};
+use super::experiment::Cache;
 use super::motion::Motion;
 use super::parallel::in_order;
 use super::table::{count, percent};
@@ -39,6 +40,23 @@ pub struct EvaluationOptions {
 }
 
 impl EvaluationOptions {
+    /// What a plan says is evaluated on what.
+    pub(super) const fn new(
+        model: ModelOptions,
+        images: ImageOptions,
+        bundle: Option<PathBuf>,
+        swap: bool,
+        limit: Option<u32>,
+    ) -> Self {
+        Self {
+            model,
+            images,
+            bundle,
+            swap,
+            limit,
+        }
+    }
+
     /// Share of each half of `--swap` that methods are judged on, for the other half.
     const HOLD_OUT: f64 = 0.2;
 
@@ -127,6 +145,7 @@ impl EvaluationOptions {
             cloud,
             parts,
             items,
+            cache: None,
         })
     }
 }
@@ -175,6 +194,7 @@ pub struct Evaluation {
     parts: Vec<Part>,
     /// Part, and index in it, of each image.
     items: Vec<(usize, usize)>,
+    cache: Option<Cache>,
 }
 
 /// One image at the split.
@@ -224,6 +244,13 @@ impl Evaluation {
     #[must_use]
     pub fn shape(&self) -> (usize, usize, usize) {
         self.edge.model.output().as_tuple()
+    }
+
+    /// Keeps the tensors of images in `cache`, and takes them from there.
+    #[must_use]
+    pub fn with_cache(mut self, cache: Option<Cache>) -> Self {
+        self.cache = cache;
+        self
     }
 
     /// Number of images.
@@ -309,7 +336,11 @@ impl Evaluation {
         Ok(self.judge(label, tensor)?.right)
     }
 
-    fn subject(&self, item: usize, motion: Option<Motion>) -> Result<Subject> {
+    /// The image, its part and its class, once it is sure that nothing was calibrated on it.
+    ///
+    /// # Errors
+    /// If it cannot be read, has no label, or was calibrated on.
+    pub(super) fn labelled(&self, item: usize) -> Result<Labelled> {
         let found = self
             .items
             .get(item)
@@ -323,13 +354,81 @@ impl Evaluation {
                 sample.name
             );
         };
+        Ok(Labelled {
+            part,
+            label,
+            sample,
+        })
+    }
+
+    /// The tensor of an image whose input is changed by `change`; `name` says how, for the cache.
+    ///
+    /// # Errors
+    /// If the model cannot be run on it, or the cache not be written.
+    pub(super) fn features(
+        &self,
+        sample: Sample,
+        name: &str,
+        change: impl FnOnce(Array3<f32>) -> Array3<f32>,
+    ) -> Result<Array3<f32>> {
+        let (digest, image) = (sample.digest, sample.name.clone());
+        let make = || {
+            let input = change(self.edge.prepare(sample)?);
+            self.edge.features(&image, &input)
+        };
+        match &self.cache {
+            Some(cache) => cache.get_or(&self.cache_key(&digest, name), self.shape(), make),
+            None => make(),
+        }
+    }
+
+    /// The model's input of an image.
+    ///
+    /// # Errors
+    /// If the image cannot be made one.
+    pub(super) fn input(&self, sample: Sample) -> Result<Array3<f32>> {
+        self.edge.prepare(sample)
+    }
+
+    /// The tensor of an input, which is always computed.
+    ///
+    /// # Errors
+    /// If the model cannot be run on it.
+    pub(super) fn run_edge(&self, input: &Array3<f32>) -> Result<Array3<f32>> {
+        Ok(self.edge.model.run(input.view())?)
+    }
+
+    /// The scores of a tensor.
+    ///
+    /// # Errors
+    /// If the model cannot be run on it.
+    pub(super) fn run_cloud(&self, tensor: &Array3<f32>) -> Result<Vec<f32>> {
+        Ok(self.cloud.run(tensor.view())?)
+    }
+
+    /// The digest of everything that a tensor is made from.
+    fn cache_key(&self, image: &Digest, change: &str) -> Digest {
+        let (version, split) = (env!("CARGO_PKG_VERSION"), &self.loaded.split);
+        let (model, input) = (self.loaded.model.digest(), &self.edge.input);
+        Digest::of(format!(
+            "{version} {model} {split:?} {input:?} {image} {change}"
+        ))
+    }
+
+    fn subject(&self, item: usize, motion: Option<Motion>) -> Result<Subject> {
+        let Labelled {
+            part,
+            label,
+            sample,
+        } = self.labelled(item)?;
         let digest = sample.digest;
-        let name = sample.name.clone();
-        let input = self.edge.prepare(sample)?;
-        let tensor = self.edge.features(&name, &input)?;
         let previous = motion
-            .map(|motion| self.edge.features(&name, &motion.before(&input)))
+            .map(|motion| {
+                let name = format!("before {motion:?}");
+                self.features(sample.clone(), &name, |input| motion.before(&input))
+            })
             .transpose()?;
+        let tensor = self.features(sample, "", |input| input)?;
         let Judgement { right, probability } = self.judge(label, &tensor)?;
         Ok(Subject {
             part,
@@ -341,6 +440,14 @@ impl Evaluation {
             previous,
         })
     }
+}
+
+/// An image with its class, and which of [`Evaluation::parts`] it is from.
+#[derive(Debug)]
+pub(super) struct Labelled {
+    pub(super) part: usize,
+    pub(super) label: u32,
+    pub(super) sample: Sample,
 }
 
 /// The edge's part of a model, from images.

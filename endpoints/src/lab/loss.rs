@@ -7,7 +7,7 @@ use rand_core::SeedableRng as _;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use tensorwire_codec::{ClipRange, Coder, Format, Map, Quantiser, Shape};
 use tensorwire_concealment::LossKind;
-use tensorwire_protocol::link::uniform;
+use tensorwire_protocol::link::{LossModel, LossProcess, uniform};
 
 use crate::digest::Digest;
 
@@ -61,6 +61,18 @@ impl LossMap {
         if rows == 0 { 1 } else { rows }
     }
 
+    /// What is lost together, for tensors of this shape.
+    #[must_use]
+    pub fn units(self, shape: Dim) -> Units {
+        let (_, height, width) = shape;
+        match self {
+            Self::Elements => Units::elements(shape),
+            Self::Rows => Units::tiles(shape, Self::rows_of(height), width),
+            Self::Channels => Units::tiles(shape, height, width),
+            Self::Blocks => Units::tiles(shape, BLOCK, BLOCK),
+        }
+    }
+
     /// Draws a mask, `true` being received: each unit of the map is lost with probability `missing`,
     /// independently of the others.
     ///
@@ -68,33 +80,94 @@ impl LossMap {
     /// nor the number of threads matters, and every method meets the same losses.
     #[must_use]
     pub fn mask(self, shape: Dim, missing: f64, image: &Digest, seed: u64) -> Array3<bool> {
-        let mut lost = draws(missing, image, seed);
-        let (_, height, width) = shape;
-        // Units a row of the channel, and rows of units a channel; then the entry's place among them.
-        let (rows, columns) = match self {
-            Self::Elements => return Array3::from_shape_simple_fn(shape, || !lost()),
-            Self::Rows => (Self::rows_of(height), width.max(1)),
-            Self::Channels => (height.max(1), width.max(1)),
-            Self::Blocks => (BLOCK, BLOCK),
-        };
-        let units = (shape.0, height.div_ceil(rows), width.div_ceil(columns));
-        let received = Array3::from_shape_simple_fn(units, || !lost());
-        Array3::from_shape_fn(shape, |(c, y, x)| {
-            received
-                .get((c, y / rows, x / columns))
-                .copied()
-                .unwrap_or(true)
-        })
+        self.units(shape).mask(draws(missing, image, seed))
     }
 }
 
 /// Whether the next unit is lost, of an image's losses.
-fn draws(missing: f64, image: &Digest, seed: u64) -> impl FnMut() -> bool {
+fn draws(missing: f64, image: &Digest, seed: u64) -> impl FnMut() -> bool + use<> {
+    let seed = seed_of(missing, None, image, seed);
+    let mut random = Xoshiro256PlusPlus::from_seed(*seed.as_bytes());
+    move || uniform(&mut random) < missing
+}
+
+/// What the draws of an image's losses begin with.
+fn seed_of(missing: f64, burst: Option<f64>, image: &Digest, seed: u64) -> Digest {
     let mut key = image.as_bytes().to_vec();
     key.extend(seed.to_le_bytes());
     key.extend(missing.to_bits().to_le_bytes());
-    let mut random = Xoshiro256PlusPlus::from_seed(*Digest::of(key).as_bytes());
-    move || uniform(&mut random) < missing
+    key.extend(burst.iter().flat_map(|burst| burst.to_bits().to_le_bytes()));
+    Digest::of(key)
+}
+
+/// The fates of units in their order, `true` being lost: each is lost with probability `missing`,
+/// independently, or with `burst` so many in a row on average (the simple Gilbert model).
+///
+/// The image's digest, `seed`, `missing` and `burst` alone determine them.
+///
+/// # Errors
+/// If there is no such chain: bursts of less than 1, or so short that they cannot lose as much.
+pub fn fates(
+    missing: f64,
+    burst: Option<f64>,
+    image: &Digest,
+    seed: u64,
+) -> Result<Box<dyn FnMut() -> bool>> {
+    let Some(burst) = burst.filter(|_| missing > 0.0) else {
+        return Ok(Box::new(draws(missing, image, seed)));
+    };
+    let seed = seed_of(missing, Some(burst), image, seed);
+    let first = seed.as_bytes().first_chunk().copied().unwrap_or_default();
+    let model = LossModel::gilbert(missing, burst)?;
+    let mut process = LossProcess::new(model, u64::from_le_bytes(first));
+    Ok(Box::new(move || process.next_is_lost()))
+}
+
+/// Which entries of a tensor are lost together, in the order in which units are sent.
+#[derive(Clone, Debug)]
+pub struct Units {
+    unit: Array3<u32>,
+    count: usize,
+}
+
+impl Units {
+    /// Every entry by itself, C×H×W.
+    fn elements(shape: Dim) -> Self {
+        let mut next = 0;
+        let unit = Array3::from_shape_simple_fn(shape, || {
+            next += 1;
+            next - 1
+        });
+        let count = unit.len();
+        Self { unit, count }
+    }
+
+    /// Tiles of so many rows and columns of a channel, fewer at the lower and right edges; channel by
+    /// channel, row by row.
+    #[must_use]
+    pub fn tiles(shape: Dim, rows: usize, columns: usize) -> Self {
+        let (rows, columns) = (rows.max(1), columns.max(1));
+        let (high, wide) = (shape.1.div_ceil(rows), shape.2.div_ceil(columns));
+        let unit = Array3::from_shape_fn(shape, |(c, y, x)| {
+            u32::try_from((c * high + y / rows) * wide + x / columns).unwrap_or(u32::MAX)
+        });
+        let count = shape.0 * high * wide;
+        Self { unit, count }
+    }
+
+    /// Number of units.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// A mask, `true` being received; `lost` tells the fates of the units in order.
+    #[must_use]
+    pub fn mask(&self, mut lost: impl FnMut() -> bool) -> Array3<bool> {
+        let received: Vec<bool> = (0..self.count).map(|_| !lost()).collect();
+        self.unit
+            .map(|unit| received.get(*unit as usize).copied().unwrap_or(true))
+    }
 }
 
 /// How the codec spreads a tensor over packets: the maps that can be compared at equal packet loss.
@@ -113,6 +186,8 @@ pub enum PacketMap {
 }
 
 impl PacketMap {
+    /// Packets of a tensor unless something else is asked for.
+    pub const COUNT: u16 = 11;
     /// Every map, in the order of the tables.
     pub const ALL: [Self; 3] = [Self::Random, Self::Rows, Self::Mosaic];
 
@@ -135,33 +210,22 @@ impl PacketMap {
             Self::Mosaic => LossKind::Blocks,
         }
     }
-}
 
-/// The packets of a tensor: which of them each entry is in.
-#[derive(Clone, Debug)]
-pub struct Packets {
-    packet: Array3<usize>,
-    count: usize,
-}
-
-impl Packets {
-    /// Packets of a tensor unless something else is asked for.
-    pub const COUNT: u16 = 11;
-
-    /// The slices of the map in order, in `count` runs of as nearly as possible equally many entries.
+    /// The packets of tensors of this shape: the slices of the map in order, in `count` runs of as nearly
+    /// as possible equally many entries; as many as there are slices if there are fewer.
     ///
     /// # Errors
     /// If the codec has no such format for tensors of this shape.
-    pub fn new(map: PacketMap, shape: Dim, count: usize) -> Result<Self> {
+    pub fn units(self, shape: Dim, count: usize) -> Result<Units> {
         const LEVELS: u16 = 256;
         let tensor = Shape::of(shape)?;
-        let (map, coder) = match map {
-            PacketMap::Random => {
+        let (map, coder) = match self {
+            Self::Random => {
                 let map = Map::random_for(1, tensor, LEVELS, Map::SLICE_BYTES);
                 (map, Coder::Raw)
             }
-            PacketMap::Rows => (Map::rows_for(tensor, LEVELS, Map::SLICE_BYTES), Coder::Raw),
-            PacketMap::Mosaic => {
+            Self::Rows => (Map::rows_for(tensor, LEVELS, Map::SLICE_BYTES), Coder::Raw),
+            Self::Mosaic => {
                 let coder = Coder::Jpeg { quality: 80 };
                 let map = Map::mosaic_for(tensor, LEVELS, coder, Map::JPEG_SLICE_BYTES);
                 (map, coder)
@@ -170,37 +234,20 @@ impl Packets {
         let quantiser = Quantiser::new(ClipRange::new(0.0, 1.0)?, LEVELS)?;
         let entries = Format::new(tensor, quantiser, map, coder)?.entry_map();
         let count = count.clamp(1, entries.slices().max(1));
-        let mut packet = vec![0; tensor.entries()];
+        let mut unit = vec![0; tensor.entries()];
         let mut before = 0;
         for slice in (0..entries.slices()).map(|slice| entries.slice(slice)) {
             // By entries, not by slices: those at edges are smaller.
-            let number = before * count / tensor.entries();
+            let number = u32::try_from(before * count / tensor.entries())?;
             before += slice.len();
             for entry in slice {
-                if let Some(of_entry) = packet.get_mut(*entry as usize) {
+                if let Some(of_entry) = unit.get_mut(*entry as usize) {
                     *of_entry = number;
                 }
             }
         }
-        let packet = Array3::from_shape_vec(shape, packet)?;
-        Ok(Self { packet, count })
-    }
-
-    /// Number of packets: what was asked for, or the slices if there are fewer.
-    #[must_use]
-    pub const fn count(&self) -> usize {
-        self.count
-    }
-
-    /// Draws a mask, `true` being received: each packet is lost with probability `missing`,
-    /// independently of the others, with all its slices. Determined as in [`LossMap::mask`], so that
-    /// the same packets are lost whatever the map.
-    #[must_use]
-    pub fn mask(&self, missing: f64, image: &Digest, seed: u64) -> Array3<bool> {
-        let mut lost = draws(missing, image, seed);
-        let received: Vec<bool> = (0..self.count).map(|_| !lost()).collect();
-        self.packet
-            .map(|packet| received.get(*packet).copied().unwrap_or(true))
+        let unit = Array3::from_shape_vec(shape, unit)?;
+        Ok(Units { unit, count })
     }
 }
 
@@ -307,23 +354,26 @@ mod tests {
     #[test]
     fn packets_are_equally_large_and_lost_whole() {
         for map in PacketMap::ALL {
-            let packets = Packets::new(map, (48, 14, 14), Packets::COUNT.into()).unwrap();
+            let packets = map.units((48, 14, 14), PacketMap::COUNT.into()).unwrap();
             assert_eq!(packets.count(), 11);
             let mut sizes = [0_usize; 11];
-            packets.packet.iter().for_each(|packet| sizes[*packet] += 1);
+            packets
+                .unit
+                .iter()
+                .for_each(|packet| sizes[*packet as usize] += 1);
             // A packet holds whole slices, of which the mosaic has no more than two for each.
             let mean = 48 * 14 * 14 / 11;
             let fits = |size: &usize| 2 * size > mean && 2 * size < 3 * mean;
             assert!(sizes.iter().all(fits), "{map:?}: {sizes:?}");
-            let mask = packets.mask(0.3, &Digest::from_bytes([5; 32]), 1);
-            let lost: BTreeSet<usize> = packets
-                .packet
+            let mask = packets.mask(draws(0.3, &Digest::from_bytes([5; 32]), 1));
+            let lost: BTreeSet<u32> = packets
+                .unit
                 .iter()
                 .zip(&mask)
                 .filter_map(|(packet, received)| (!received).then_some(*packet))
                 .collect();
-            let kept: BTreeSet<usize> = packets
-                .packet
+            let kept: BTreeSet<u32> = packets
+                .unit
                 .iter()
                 .zip(&mask)
                 .filter_map(|(packet, received)| received.then_some(*packet))
@@ -331,11 +381,32 @@ mod tests {
             assert!(!lost.is_empty() && lost.is_disjoint(&kept), "{map:?}");
         }
         // A tensor of few slices has no more packets than those.
-        assert_eq!(
-            Packets::new(PacketMap::Rows, (3, 4, 4), 11)
-                .unwrap()
-                .count(),
-            3
+        assert_eq!(PacketMap::Rows.units((3, 4, 4), 11).unwrap().count(), 3);
+    }
+    #[test]
+    fn bursts_lose_the_same_share_in_longer_runs() {
+        let runs = |burst: Option<f64>| {
+            let (mut lost, mut ends, all) = (0.0, 0.0, 200 * 500);
+            for image in 0..200 {
+                let mut fate = fates(0.2, burst, &Digest::from_bytes([image; 32]), 1).unwrap();
+                let mut before = false;
+                for _ in 0..500 {
+                    let now = fate();
+                    lost += f64::from(u8::from(now));
+                    ends += f64::from(u8::from(before && !now));
+                    before = now;
+                }
+            }
+            (lost / f64::from(all), lost / ends)
+        };
+        for (burst, mean) in [(None, 1.25), (Some(1.0), 1.0), (Some(4.0), 4.0)] {
+            let (share, run) = runs(burst);
+            assert!((share - 0.2).abs() < 0.01, "{burst:?}: {share}");
+            assert!((run / mean - 1.0).abs() < 0.05, "{burst:?}: {run}");
+        }
+        let image = Digest::from_bytes([1; 32]);
+        assert!(
+            fates(0.9, Some(1.0), &image, 1).is_err() && fates(0.0, Some(1.0), &image, 1).is_ok()
         );
     }
 }

@@ -3,9 +3,11 @@
 use std::str::FromStr;
 
 use ndarray::Array3;
+use serde::Deserialize;
 
 /// How far a picture moves from one image to the next, pixels of the model's input down and to the right.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 #[non_exhaustive]
 pub struct Motion {
     down: i16,
@@ -40,6 +42,14 @@ impl FromStr for Motion {
             })
         });
         parsed.ok_or("two whole numbers are needed, as in 2,-1 for 2 pixels down and 1 to the left")
+    }
+}
+
+impl TryFrom<String> for Motion {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
     }
 }
 

@@ -73,6 +73,11 @@ impl Journal {
         self.lines.contains_key(key)
     }
 
+    /// The keys of the finished cells, ascending.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.lines.keys().map(String::as_str)
+    }
+
     /// Keeps the row of a finished cell.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use ndarray::ArrayView3;
 use tract_onnx::prelude::*;
 
 use super::guard::guarded;
-use super::part::Ends;
+use super::part::{Ends, plan};
 use super::{Dimensions, ModelError};
 
 /// The second part of a split model for several tensors at once: from their features at the split to a
@@ -30,7 +30,11 @@ impl BatchModel {
         classes: usize,
         size: usize,
     ) -> Result<Self, ModelError> {
-        let Ends { input, input_shape } = ends;
+        let Ends {
+            input,
+            input_shape,
+            bounded,
+        } = ends;
         let entries: usize = input_shape.iter().product();
         if input_shape.first() != Some(&size) || entries != size * input.elements() {
             return Err(ModelError::Graph {
@@ -38,11 +42,8 @@ impl BatchModel {
                 reason: format!("{size} tensors of {input} at once are {input_shape:?} in it"),
             });
         }
-        let plan = guarded("optimised", || {
-            graph.into_compact()?.into_optimized()?.into_runnable()
-        })?;
         Ok(Self {
-            plan,
+            plan: plan(graph, bounded)?,
             input,
             input_shape: input_shape.into(),
             classes,

@@ -3,14 +3,14 @@
 use std::collections::{BTreeSet, HashMap};
 
 use tract_onnx::Onnx;
-use tract_onnx::pb::tensor_proto::DataLocation;
 use tract_onnx::pb::{GraphProto, ModelProto};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::internal::DimLike;
 
 use super::guard::guarded;
-use super::{Dimensions, ModelError};
+use super::outside::{NoFiles, external_tensor, subgraph};
+use super::{Dimensions, ModelError, Origin};
 
 /// Largest side of an input image, in pixels.
 const MAX_SIDE: usize = 4096;
@@ -42,16 +42,23 @@ impl Loaded {
     }
 }
 
-pub(super) fn load(mut bytes: &[u8]) -> Result<Loaded, ModelError> {
-    let onnx = onnx()
+pub(super) fn load(mut bytes: &[u8], origin: Origin) -> Result<Loaded, ModelError> {
+    let mut onnx = onnx()
         // What exporters note about inner tensors may speak of other batch sizes.
         .with_ignore_value_info(true);
+    onnx.provider = Arc::new(NoFiles);
     let proto = guarded("decoded", || onnx.proto_model_for_read(&mut bytes)).map_err(|error| {
         ModelError::NotOnnx {
             reason: error.to_string(),
         }
     })?;
     let graph = check_graph(&onnx, &proto)?;
+    if origin == Origin::Upload
+        && let Some(operator) = subgraph(graph)
+    {
+        let operator = operator.to_owned();
+        return Err(ModelError::Subgraph { operator });
+    }
     let operators = operators(graph);
 
     let parsed = guarded("parsed", || onnx.parse(&proto, None))?;
@@ -120,15 +127,9 @@ fn check_graph<'a>(onnx: &Onnx, proto: &'a ModelProto) -> Result<&'a GraphProto,
         let operators = unknown.into_iter().collect::<Vec<_>>().join(", ");
         return Err(ModelError::UnsupportedOperators { operators });
     }
-    let external = Some(DataLocation::External as i32);
-    if let Some(tensor) = graph
-        .initializer
-        .iter()
-        .find(|tensor| tensor.data_location == external)
-    {
-        return Err(ModelError::ExternalData {
-            tensor: tensor.name.clone(),
-        });
+    if let Some(tensor) = external_tensor(graph) {
+        let tensor = tensor.to_owned();
+        return Err(ModelError::ExternalData { tensor });
     }
     match graph.output.as_slice() {
         [output]

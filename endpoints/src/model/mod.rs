@@ -25,13 +25,14 @@ mod error;
 mod gain;
 mod guard;
 mod load;
+mod outside;
 mod part;
 mod scores;
 mod shape;
 mod shared;
 mod split;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::fs::File;
@@ -66,6 +67,16 @@ pub struct Model {
     loaded: Loaded,
     splits: Splits,
     digest: Digest,
+    origin: Origin,
+}
+
+/// Whose a model is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// Ours: it may do what it likes.
+    Own,
+    /// A stranger's: what it costs has to be known before it runs.
+    Upload,
 }
 
 impl Model {
@@ -88,6 +99,19 @@ impl Model {
     /// Damaged models are refused. A model made to be harmful can still ask for more memory or time
     /// than there is: load what you trust that far.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ModelError> {
+        Self::load(bytes, Origin::Own)
+    }
+
+    /// Reads the bytes of an ONNX file that a stranger sent and that was vetted (see [`vet`](crate::vet)).
+    ///
+    /// What such a model costs must not depend on the tensors that come, or what was measured when it was
+    /// vetted would mean nothing: one with graphs inside (`If`, `Scan`) is refused here, and one with a tensor
+    /// whose size is unknown when a part is made.
+    pub fn from_upload(bytes: &[u8]) -> Result<Self, ModelError> {
+        Self::load(bytes, Origin::Upload)
+    }
+
+    fn load(bytes: &[u8], origin: Origin) -> Result<Self, ModelError> {
         let length = bytes.len() as u64;
         if length > MAX_MODEL_BYTES {
             return Err(ModelError::TooLarge {
@@ -95,12 +119,13 @@ impl Model {
                 limit: MAX_MODEL_BYTES,
             });
         }
-        let loaded = load::load(bytes)?;
+        let loaded = load::load(bytes, origin)?;
         let splits = Splits::find(&loaded)?;
         Ok(Self {
             loaded,
             splits,
             digest: Digest::of(bytes),
+            origin,
         })
     }
 
@@ -151,6 +176,7 @@ impl Model {
             Ends {
                 input: point.shape,
                 input_shape,
+                bounded: self.origin == Origin::Upload,
             },
             self.classes(),
         )
@@ -175,6 +201,7 @@ impl Model {
         let ends = Ends {
             input: point.shape,
             input_shape,
+            bounded: self.origin == Origin::Upload,
         };
         BatchModel::new(graph, ends, self.classes(), size)
     }
@@ -189,6 +216,7 @@ impl Model {
         Ends {
             input,
             input_shape: vec![1, input.channels, input.height, input.width],
+            bounded: self.origin == Origin::Upload,
         }
     }
 }

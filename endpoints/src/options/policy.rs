@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::cloud::Policy;
+use crate::control::Ciphers;
 use crate::control::limits::MAX_GRACE;
 
 /// How much a cloud allows.
@@ -20,6 +21,10 @@ pub struct PolicyOptions {
     /// Memory that all sessions may take together, MiB, counted alike
     #[arg(long, value_name = "MIB", default_value_t = 8_192, value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
     pub memory: u64,
+    /// Take streams over UDP and TCP that are not protected, too: anyone on the way can read and forge their
+    /// tensors and results. For laboratories
+    #[arg(long)]
+    pub plain: bool,
     /// Time that edges get to finish what is in flight when the cloud is told to end, milliseconds, up to
     /// ten minutes
     #[arg(long, value_name = "MS", default_value = "5000", value_parser = parse_grace)]
@@ -34,6 +39,11 @@ impl PolicyOptions {
             connection_sessions: self.connection_sessions,
             session_memory: self.session_memory << 20,
             memory: self.memory << 20,
+            ciphers: if self.plain {
+                Ciphers::ALL
+            } else {
+                Ciphers::PROTECTED
+            },
             grace: self.grace_ms,
             ..Policy::default()
         }

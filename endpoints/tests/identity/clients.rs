@@ -2,7 +2,7 @@
 
 use rcgen::ExtendedKeyUsagePurpose;
 use tensorwire_endpoints::identity::{
-    Clients, CloudIdentity, EdgeIdentity, Identity, Name, Token, Tokens,
+    Clients, CloudIdentity, EdgeIdentity, Identity, Name, Token, Tokens, Trust,
 };
 
 use crate::authority::{Authority, expired, only, params};
@@ -63,6 +63,11 @@ async fn without_the_right_token_nobody_is_let_in() {
         reason.contains("the token") && !reason.contains(&secret),
         "{reason}"
     );
+
+    // Nobody else may learn it.
+    let careless = EdgeIdentity::new(Trust::Any).with_token(token);
+    let error = refused(cloud.address, &careless).await;
+    assert!(error.contains("wants to know who connects"), "{error}");
 
     // A certificate is no token.
     let certificate = Identity::for_this_run().unwrap();

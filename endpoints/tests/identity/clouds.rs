@@ -2,19 +2,24 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
 use rcgen::ExtendedKeyUsagePurpose;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use tensorwire_endpoints::clock::Clock;
+use tensorwire_endpoints::cloud::Cloud;
 use tensorwire_endpoints::control::ALPN;
 use tensorwire_endpoints::digest::Digest;
+use tensorwire_endpoints::edge::{Pace, Reconnect};
 use tensorwire_endpoints::identity::{
     CloudIdentity, EdgeIdentity, Identity, KnownClouds, Trust, TrustError, Verified,
 };
+use tensorwire_endpoints::stand_in::source::StandInSource;
 
 use crate::authority::{Authority, expired, only, params};
-use crate::{Running, connect, in_process, mistrusted, refused};
+use crate::{PATIENCE, Running, connect, in_process, mistrusted, opener, refused};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -149,7 +154,7 @@ async fn an_authority_does_not_vouch_for_what_it_has_not_signed() {
         (
             &right,
             "else.example",
-            "not for the name else.example but for",
+            "not for the name else.example but for cloud.example; connect by",
         ),
         (&right, "else.example", "--server-name"),
         (&right, "127.0.0.1", "not for the name 127.0.0.1"),
@@ -177,6 +182,52 @@ async fn an_authority_does_not_vouch_for_what_it_has_not_signed() {
         assert!(matches!(error, TrustError::Authority(_)), "{error:?}");
         assert!(error.to_string().contains(words), "{error}");
     }
+}
+
+/// What has the address of a cloud that went away is not the cloud.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edge_does_not_come_back_to_another_cloud() {
+    let (cloud, identity) = Running::open().await;
+    let address = cloud.address;
+    let pinned = EdgeIdentity::pinned(identity.fingerprint());
+    let mut edge = connect(address, &pinned).await.unwrap();
+    edge.set_reconnect(Reconnect::For(PATIENCE));
+    let streaming = tokio::spawn(async move {
+        let source = Arc::new(StandInSource::new(2_000, u64::MAX));
+        let pace = Pace {
+            interval: Duration::from_millis(20),
+            in_flight: 64,
+        };
+        edge.stream(source, pace, std::future::pending(), drop)
+            .await
+    });
+    drop(cloud);
+    let other = CloudIdentity::for_this_run().unwrap();
+    let fingerprint = other.fingerprint();
+    let binding = async {
+        loop {
+            let cloud = Cloud::bind(in_process::config(address), other.clone(), Clock::start());
+            match cloud.await {
+                Ok(cloud) => break cloud,
+                // The first cloud has yet to see its edges off.
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    };
+    let impostor = tokio::time::timeout(PATIENCE, binding).await;
+    let impostor = impostor.expect("the port is free in time");
+    let (notices, _inbox) = Cloud::notices();
+    tokio::spawn(impostor.serve(Arc::new(opener()), notices, std::future::pending()));
+    let streamed = tokio::time::timeout(PATIENCE, streaming).await;
+    let error = streamed
+        .expect("in time")
+        .unwrap()
+        .expect_err("the stream ends");
+    let refused = error.downcast_ref::<TrustError>();
+    assert!(
+        matches!(refused, Some(TrustError::Pin(found)) if *found == fingerprint),
+        "{error:#}"
+    );
 }
 
 #[tokio::test]

@@ -47,8 +47,7 @@ struct Running {
 
 impl Running {
     async fn start(identity: CloudIdentity) -> Self {
-        let opener = StandInOpener::new(Clock::start(), Duration::ZERO, Ledger::default());
-        let (address, notices, stop) = in_process::start_as(opener, identity).await;
+        let (address, notices, stop) = in_process::start_as(opener(), identity).await;
         Self {
             address,
             notices,
@@ -82,6 +81,11 @@ impl Running {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// Answers every tensor.
+fn opener() -> StandInOpener {
+    StandInOpener::new(Clock::start(), Duration::ZERO, Ledger::default())
 }
 
 /// Opens a session.

@@ -4,6 +4,7 @@
 
 mod calibrate;
 mod conceal;
+mod experiments;
 mod split;
 mod support;
 mod trace;

@@ -14,12 +14,22 @@ pub(crate) fn local() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
 }
 
+/// A cloud at this address that offers every carrier.
+pub(crate) const fn config(listen: SocketAddr) -> CloudConfig {
+    CloudConfig {
+        listen,
+        carriers: Carriers::ALL,
+        gso: false,
+        sessions: 4,
+    }
+}
+
 /// An edge of a test that is not about who connects.
 pub(crate) fn anybody() -> EdgeIdentity {
     EdgeIdentity::new(Trust::Any)
 }
 
-/// Starts a cloud that offers every carrier: its control address, what it tells, and what ends it when
+/// Starts a cloud that offers every carrier: its address, what it tells, and what ends it when
 /// used or dropped.
 pub(crate) async fn start<O: Opener>(
     opener: O,
@@ -32,16 +42,10 @@ pub(crate) async fn start_as<O: Opener>(
     opener: O,
     identity: CloudIdentity,
 ) -> (SocketAddr, mpsc::Receiver<CloudNotice>, oneshot::Sender<()>) {
-    let config = CloudConfig {
-        listen: local(),
-        data: local(),
-        carriers: Carriers::ALL,
-        gso: false,
-        sessions: 4,
-        any_source: false,
-    };
-    let cloud = Cloud::bind(config, identity, Clock::start()).await.unwrap();
-    let address = cloud.local_addr().unwrap();
+    let cloud = Cloud::bind(config(local()), identity, Clock::start())
+        .await
+        .unwrap();
+    let address = cloud.local_addr();
     let (notices, inbox) = Cloud::notices();
     let (stop, stopped) = oneshot::channel();
     tokio::spawn(cloud.serve(Arc::new(opener), notices, async {

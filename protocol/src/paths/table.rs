@@ -72,6 +72,11 @@ impl Paths {
         }
     }
 
+    /// The session is protected from now on.
+    pub(crate) fn protect(&mut self, secrets: &Secrets) {
+        self.entropy = secrets.entropy();
+    }
+
     /// The path in use.
     pub(crate) const fn current(&self) -> PathId {
         self.current

@@ -4,7 +4,7 @@ use super::Session;
 use crate::config::{Config, ConfigError};
 use crate::event::Event;
 use crate::paths::{PathId, Validated};
-use crate::protection::Protection;
+use crate::protection::{Guard, Protection, Secrets};
 use crate::rate::Controller;
 use crate::recv::clock::ClockMap;
 use crate::send::{LossEstimator, Rtt, Silence};
@@ -36,6 +36,28 @@ impl Session {
         session.detection = old.detection;
         session.set_timers(now);
         Ok(session)
+    }
+
+    /// Protects a session that was set up in plain mode: whoever has to know both connection IDs to derive
+    /// secrets does not know them when the session begins. Only before its first datagram.
+    ///
+    /// # Errors
+    /// If a datagram was sent or accepted, or the secrets cannot be used.
+    pub fn protect(&mut self, secrets: Secrets) -> Result<(), ConfigError> {
+        if self.sent.next() > 0 || self.arrivals.end() > 0 {
+            return Err(ConfigError::Begun);
+        }
+        let before = std::mem::replace(
+            &mut self.config.protection,
+            Protection::Protected(secrets.clone()),
+        );
+        if let Err(error) = self.config.validate() {
+            self.config.protection = before;
+            return Err(error);
+        }
+        self.guard = Guard::new(&self.config);
+        self.paths.protect(&secrets);
+        Ok(())
     }
 
     /// Says where the peer is, if the caller knows that it is there: from the handshake, say. In protected

@@ -10,6 +10,7 @@ pub(crate) mod cursor;
 mod data;
 mod display;
 mod feedback;
+mod form;
 mod lengths;
 mod notice;
 mod number;
@@ -22,6 +23,7 @@ pub use feedback::{
     Arrivals, Ecn, Feedback, Load, MAX_PACKET_REPORTS, MAX_RELEASE_REPORTS, PacketReport,
     ReleaseReport, ReleaseReports,
 };
+pub use form::{Form, datagrams};
 pub use lengths::{MAX_SLICES_IN_PACKET, PackedSlices};
 pub use notice::{Notice, NoticeReason};
 pub use number::{FrameNumber, TensorId, extend};
@@ -194,9 +196,7 @@ pub struct Header {
 
 /// Whether `datagram` is TSP, of any version: what a demultiplexer on a shared port asks first.
 pub fn is_tsp(datagram: &[u8]) -> bool {
-    datagram
-        .first()
-        .is_some_and(|byte| byte & FORM_MASK == FORM)
+    Form::of(datagram) == Form::Tsp
 }
 
 /// The connection ID of a datagram that looks like TSP, unchecked otherwise: what finds its session.

@@ -1,5 +1,7 @@
 //! The edge endpoint.
 
+mod news;
+mod reload;
 mod report;
 
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -14,11 +16,12 @@ use tensorwire_endpoints::capture::{self, Recorder};
 use tensorwire_endpoints::carrier::Carrier;
 use tensorwire_endpoints::clock::Clock;
 use tensorwire_endpoints::description::Description;
-use tensorwire_endpoints::edge::{Connector, FrameSource, Pace, Protection, Reconnect};
+use tensorwire_endpoints::edge::{Connector, FrameSource, Pace, Protection, Reconnect, Route};
 use tensorwire_endpoints::lab::output::write_file;
 use tensorwire_endpoints::options::{
-    CarrierOptions, CodecOptions, EdgeIdentityOptions, ImageOptions, ModelOptions, QualityOptions,
-    RateOptions, RecoveryOptions, StreamOptions, describe, interval, parse_fps, verified_words,
+    CarrierOptions, CodecOptions, EdgeIdentityOptions, ImageOptions, ModelOptions, OfferOptions,
+    QualityOptions, RateOptions, RecoveryOptions, StreamOptions, describe, interval, parse_fps,
+    verified_words,
 };
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::source::ImageSource;
@@ -27,26 +30,27 @@ use tensorwire_endpoints::stand_in::report::EdgeReport;
 use tensorwire_endpoints::stand_in::source::StandInSource;
 use tensorwire_endpoints::stand_in::{self, OnWire};
 use tensorwire_endpoints::stream::StreamDescription;
+use tensorwire_endpoints::upload::Offers;
 
+use news::News;
 use report::Report;
 
 /// Runs the first part of a model on images, streams the feature tensors to a cloud, prints what it
 /// answers: one line of JSON a frame on standard output, a summary on standard error.
 #[derive(Parser, Debug)]
-#[command(name = "tw-edge", version, after_help = EXAMPLES)]
+#[command(name = "tw-edge", version, after_help = EXAMPLES, args_override_self = true)]
 struct Options {
-    /// The cloud's control address, HOST:PORT
+    /// The cloud's address, HOST:PORT
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4433")]
     connect: String,
-    /// Send the data path (UDP or TCP) here instead of where the cloud says (to a link emulator, say)
-    #[arg(long, value_name = "ADDR")]
-    data: Option<SocketAddr>,
     #[command(flatten)]
     identity: EdgeIdentityOptions,
     #[command(flatten)]
     carrier: CarrierOptions,
     #[command(flatten)]
     model: ModelOptions,
+    #[command(flatten)]
+    offers: OfferOptions,
     #[command(flatten)]
     images: ImageOptions,
     /// Side-information bundle, made by `tw-lab calibrate`: gives the clip range [default: the built-in
@@ -77,6 +81,11 @@ struct Options {
     /// on by itself; or `never` [default: 60]
     #[arg(long, value_name = "SECONDS", default_value = "60", hide_default_value = true, value_parser = parse_reconnect)]
     reconnect: Reconnect,
+    /// On SIGHUP, read further options from this file, one a line as on the command line, and change the
+    /// stream to them without a gap: another split, codec, deadline, redundancy or rate control. Options
+    /// that are not about the stream change nothing
+    #[arg(long, value_name = "FILE")]
+    reload: Option<PathBuf>,
     /// Print no line a frame
     #[arg(long)]
     quiet: bool,
@@ -100,14 +109,18 @@ const EXAMPLES: &str = "\
 Examples:
   tw-edge
       streams the built-in 1,000 images to a cloud on this machine
+  tw-edge --connect 192.0.2.7:4433 --pin SHA256 --token-file cam-3
+      streams to the cloud that prints this fingerprint, and shows it a token
   tw-edge --connect 192.0.2.7:4433 --fps 15 --coder jpeg --quality 60 --deadline-ms 50
       sends JPEG slices, and has tensors released at most 50 ms after capture
   tw-edge --rate-control 5mbit --drop-rule predictive --deadline-ms 60 --json summary.json
       sends at 5 Mbit/s at most, computes no frame that would come too late, says why in the lines
       and in the summary
   tw-edge --model m.onnx --description m.toml --split add_4 --bundle m.twb --images photos
-      a model and images of your own (the cloud needs the same model and bundle)
+      a model and images of your own (a cloud that lacks the model and the bundle is sent them)
 
+  tw-edge --fps 15 --reload edge.options
+      changes to the options in that file (`--split add_2`, say) whenever it gets SIGHUP
   tw-edge --carrier tcp --congestion bbr
       sends tensors over TCP instead, to compare, or where UDP does not get through
 
@@ -147,6 +160,7 @@ async fn run(options: &Options) -> Result<()> {
         protection,
         source,
         description,
+        offers,
     } = match options.stand_in {
         Some(bytes) => Prepared::stand_in(bytes, options)?,
         None => Prepared::model(options)?,
@@ -158,7 +172,7 @@ async fn run(options: &Options) -> Result<()> {
     let ladder = stream.ladder()?;
     let format = *ladder.best();
 
-    let route = options.carrier.route(options.data);
+    let route = options.carrier.route();
     // Before a capture is begun, whose file may have held another.
     route.validate(options.pcap.is_some())?;
     let clock = Clock::start();
@@ -174,18 +188,30 @@ async fn run(options: &Options) -> Result<()> {
     )
     .with_interval(interval)
     .with_statistics();
+    let connector = match offers {
+        Some(offers) => connector.with_blobs(Arc::new(offers)),
+        None => connector,
+    };
     let mut edge = tokio::select! {
         connected = connector.connect(recorder.as_ref()) => connected?,
         () = stop.requested() => return Ok(()),
     };
     edge.set_reconnect(options.reconnect);
+    let news = News::default();
+    if let Some(notices) = edge.notices() {
+        tokio::spawn(news.clone().follow(notices));
+    }
+    if let Some(file) = options.reload.clone() {
+        let changer = edge.changer();
+        tokio::spawn(async move { reload::on_signal(&file, changer).await });
+    }
     let cloud = edge.cloud()?;
     eprintln!(
         "streaming `{}` {} in {} slices to {cloud}; {}",
         stream.split,
         format.shape(),
         format.slice_count(),
-        protection_of(route.carrier)
+        protection_of(&route)
     );
     eprintln!("the cloud: {}", verified_words(edge.verified()?));
     if ladder.len() > 1 {
@@ -218,20 +244,24 @@ async fn run(options: &Options) -> Result<()> {
                 counted.finish(stats.as_ref(), &path_log);
                 serde_json::to_vec_pretty(counted)
             }
-            None => serde_json::to_vec_pretty(&report.counted(rule)),
+            None => serde_json::to_vec_pretty(&report.counted(rule, news.sessions())),
         };
         write_file(path, &json?)
     });
     report.summary(stats.as_ref());
+    news.sessions().summary();
     let written = written.unwrap_or(Ok(()));
     let captured = capture::finish(recorder);
     streamed.and(written).and(captured)
 }
 
 /// What keeps others from reading and forging tensors.
-const fn protection_of(carrier: Carrier) -> &'static str {
-    match carrier {
-        Carrier::Udp => "the data path is plain UDP, neither encrypted nor authenticated",
+const fn protection_of(route: &Route) -> &'static str {
+    match route.carrier {
+        Carrier::Udp if route.plain => {
+            "the data path is plain UDP, neither encrypted nor authenticated"
+        }
+        Carrier::Udp => "the data path is encrypted with keys of the QUIC connection",
         Carrier::Tcp => "the data path is plain TCP, not encrypted",
         _ => "the data path is QUIC, encrypted",
     }
@@ -244,6 +274,8 @@ struct Prepared {
     source: Arc<dyn FrameSource>,
     /// What the classes are called, where there are any.
     description: Option<Description>,
+    /// What the cloud may be given.
+    offers: Option<Offers>,
 }
 
 impl Prepared {
@@ -251,6 +283,13 @@ impl Prepared {
     fn model(options: &Options) -> Result<Self> {
         let loaded = options.model.load()?;
         let side = loaded.bundle(options.bundle.as_deref())?;
+        if loaded.guessed {
+            eprintln!(
+                "no description of the model: pixels are scaled to 0..1; --description says otherwise"
+            );
+        }
+        let offers = options.offers;
+        let offers = offers.offers(&loaded, side.as_ref(), options.bundle.as_ref());
         let dataset = loaded.images(&options.images)?;
         let quality = options
             .quality
@@ -273,6 +312,7 @@ impl Prepared {
             protection,
             source: Arc::new(source),
             description: Some(loaded.description),
+            offers: (!offers.is_empty()).then_some(offers),
         })
     }
 
@@ -290,6 +330,7 @@ impl Prepared {
             protection,
             source: Arc::new(StandInSource::new(format.shape().entries(), frames)),
             description: None,
+            offers: None,
         })
     }
 }

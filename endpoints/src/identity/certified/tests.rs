@@ -206,6 +206,18 @@ fn certificates_out_of_their_time_are_refused() {
     );
 }
 
+/// What `openssl x509 -req` makes without extensions.
+#[test]
+fn a_certificate_without_extensions_is_refused_with_what_to_do() {
+    let files = Files::new();
+    let old = include_str!("version-1.pem");
+    let error = files.refused(old, &Chain::new(|_| ()).key);
+    assert!(
+        error.contains("version 1 of X.509") && error.contains("-extfile"),
+        "{error}"
+    );
+}
+
 #[test]
 fn an_encrypted_key_is_told_from_a_damaged_one_and_never_shown() {
     let files = Files::new();

@@ -5,8 +5,8 @@ use std::f64::consts::FRAC_1_SQRT_2;
 use serde::Serialize;
 use tensorwire_concealment::Method;
 
-use super::pattern::Pattern;
 use super::row::{Kept, ends};
+use crate::lab::experiment::loss::Lost;
 use crate::lab::table::{Table, figures, interval, points, words};
 use crate::statistics::{Interval, mean_interval, ratio_interval};
 
@@ -57,28 +57,29 @@ fn verdict(auto: &Kept, rows: &[Kept]) -> Option<Verdict> {
     let simple = least(others().filter(is_simple))?;
     let best = least(others())?;
     let behind = auto.less(best);
-    let whole = simple.row.accuracy.drop;
+    let whole = simple.row.figures.accuracy.drop;
     Some(Verdict {
-        map: auto.row.map.clone(),
-        missing: auto.row.missing,
-        images: auto.row.images,
+        map: auto.row.figures.map.clone(),
+        missing: auto.row.figures.missing,
+        images: auto.row.figures.images,
         took: auto
             .row
+            .figures
             .took
             .first()
             .map_or_else(String::new, |took| took.0.clone()),
-        auto_drop: auto.row.accuracy.drop,
-        best_simple: simple.row.method.clone(),
+        auto_drop: auto.row.figures.accuracy.drop,
+        best_simple: simple.row.figures.method.clone(),
         best_simple_drop: whole,
-        ratio: (whole > 0.0).then(|| auto.row.accuracy.drop / whole),
+        ratio: (whole > 0.0).then(|| auto.row.figures.accuracy.drop / whole),
         ratio_ci95: ratio_of_drops(auto, simple)
             .filter(|_| whole > 0.0)
             .map(ends),
-        best: best.row.method.clone(),
-        best_drop: best.row.accuracy.drop,
+        best: best.row.figures.method.clone(),
+        best_drop: best.row.figures.accuracy.drop,
         behind: mean(&behind),
         behind_ci95: mean_interval(&behind).map_or([0.0; 2], ends),
-        variance_share: auto.row.variance_share,
+        variance_share: auto.row.figures.variance_share,
     })
 }
 
@@ -109,7 +110,7 @@ pub(super) struct MapLine {
 /// Two for each map of packets and share of loss: the best method's, and that of `auto`. The best map
 /// comes first.
 pub(super) fn maps(rows: &[Kept]) -> Vec<MapLine> {
-    let mut shares: Vec<f64> = rows.iter().map(|kept| kept.row.missing).collect();
+    let mut shares: Vec<f64> = rows.iter().map(|kept| kept.row.figures.missing).collect();
     shares.sort_by(f64::total_cmp);
     shares.dedup();
     shares
@@ -120,20 +121,27 @@ pub(super) fn maps(rows: &[Kept]) -> Vec<MapLine> {
 
 fn maps_at(share: f64, rows: &[Kept]) -> Vec<MapLine> {
     let images = rows.iter().map(|kept| kept.drops.len()).max();
-    let of = |pattern: Pattern| {
+    let of = |pattern: Lost| {
+        let name = pattern.to_string();
         rows.iter().filter(move |kept| {
-            kept.row.map == pattern.name()
-                && kept.row.missing == share
+            kept.row.figures.map == name
+                && kept.row.figures.missing == share
                 && Some(kept.drops.len()) == images
         })
     };
-    let mut best: Vec<&Kept> = Pattern::packets()
+    let mut best: Vec<&Kept> = Lost::packets()
         .filter_map(|pattern| least(of(pattern)))
         .collect();
     if best.len() < 2 {
         return vec![];
     }
-    best.sort_by(|a, b| a.row.accuracy.drop.total_cmp(&b.row.accuracy.drop));
+    best.sort_by(|a, b| {
+        a.row
+            .figures
+            .accuracy
+            .drop
+            .total_cmp(&b.row.figures.accuracy.drop)
+    });
     let first = best.first().copied();
     let with_auto = best.into_iter().flat_map(|kept| {
         let is_auto =
@@ -149,11 +157,11 @@ fn maps_at(share: f64, rows: &[Kept]) -> Vec<MapLine> {
             let behind = kept.less(first?);
             Some(MapLine {
                 missing: share,
-                map: kept.row.map.clone(),
-                method: kept.row.method.clone(),
-                missing_share: kept.row.missing_share,
-                drop: kept.row.accuracy.drop,
-                ci95: kept.row.accuracy.ci95,
+                map: kept.row.figures.map.clone(),
+                method: kept.row.figures.method.clone(),
+                missing_share: kept.row.figures.missing_share,
+                drop: kept.row.figures.accuracy.drop,
+                ci95: kept.row.figures.accuracy.ci95,
                 behind: mean(&behind),
                 behind_ci95: mean_interval(&behind).map_or([0.0; 2], ends),
             })
@@ -162,12 +170,19 @@ fn maps_at(share: f64, rows: &[Kept]) -> Vec<MapLine> {
 }
 
 fn same_cell(one: &Kept, other: &Kept) -> bool {
-    (&one.row.map, one.row.missing) == (&other.row.map, other.row.missing)
+    (&one.row.figures.map, one.row.figures.missing)
+        == (&other.row.figures.map, other.row.figures.missing)
 }
 
 /// The row with the least drop; of equal ones the first.
 fn least<'k>(rows: impl Iterator<Item = &'k Kept>) -> Option<&'k Kept> {
-    rows.min_by(|a, b| a.row.accuracy.drop.total_cmp(&b.row.accuracy.drop))
+    rows.min_by(|a, b| {
+        a.row
+            .figures
+            .accuracy
+            .drop
+            .total_cmp(&b.row.figures.accuracy.drop)
+    })
 }
 
 fn mean(values: &[f64]) -> f64 {
@@ -262,17 +277,19 @@ pub(super) fn share(share: f64) -> String {
 mod tests {
     use super::*;
     use crate::lab::conceal::row::Row;
+    use crate::lab::experiment::loss;
     use crate::lab::tally::Tally;
 
     /// Ten images, all right as a whole, of which the first `wrong` are not found.
     fn kept(map: &str, method: Method, wrong: usize) -> Kept {
         let mut tally = Tally::default();
         (0..10).for_each(|image| tally.add(true, &[image >= wrong]));
-        let row = Row {
+        let figures = loss::Row {
             model: "m".into(),
             split: "s".into(),
             map: map.into(),
             missing: 0.1,
+            burst: None,
             method: method.name().into(),
             images: 10,
             accuracy: tally.accuracy().unwrap(),
@@ -284,11 +301,13 @@ mod tests {
             nmse_ci95: None,
             variance_share: None,
             variance_share_ci95: None,
-            us_per_tensor: 1.0,
             took: vec![("lmmse".into(), 1.0)],
         };
         Kept {
-            row,
+            row: Row {
+                figures,
+                us_per_tensor: 1.0,
+            },
             seeds: 1,
             drops: (0..10).map(|image| i32::from(image < wrong)).collect(),
         }

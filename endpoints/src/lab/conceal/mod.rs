@@ -1,7 +1,6 @@
 //! `tw-lab conceal`: what the methods of concealment are worth.
 
 mod compare;
-mod measure;
 mod pattern;
 mod plan;
 mod row;
@@ -11,18 +10,18 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use ndarray::Array3;
 use serde::Serialize;
-use tensorwire_concealment::{ClipRule, Method};
+use tensorwire_concealment::ClipRule;
 
 use self::compare::{MapLine, Verdict, map_table, maps, share, verdict_table, verdicts};
-use self::measure::{Cell, Setting};
-use self::pattern::{Methods, Pattern, Patterns};
+use self::pattern::{Methods, Patterns};
 use self::plan::Plan;
 use self::row::{Kept, Row};
 use super::calibrate::ClipOptions;
 use super::evaluate::{Evaluation, EvaluationOptions};
-use super::loss::Packets;
+use super::experiment::loss::{Cell, Lost, Setting};
+use super::experiment::pool;
+use super::loss::PacketMap;
 use super::motion::Motion;
 use super::output::{check_folders, print, write_file};
 use super::resume::Journal;
@@ -39,7 +38,8 @@ pub struct Options {
     evaluation: EvaluationOptions,
     /// What is lost together: elements, rows (a quarter of a channel), channels, blocks (of JPEG), or
     /// packets of one of the codec's maps: random-packets, row-packets, mosaic-packets; packets for
-    /// these three, all for everything [default: elements,rows,channels,blocks; with --full: all]
+    /// these three, all for all of them; rows:N, or packets of what a coder makes: raw:LEVELS:MAP,
+    /// jpeg:QUALITY [default: elements,rows,channels,blocks; with --full: all]
     #[arg(long, value_name = "LIST")]
     map: Option<Patterns>,
     /// Probabilities with which each of these parts is lost, 0 to 1 [default: 0.1,0.2; with --full:
@@ -55,7 +55,7 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     low_rank_images: u32,
     /// Packets of a tensor, where packets are lost
-    #[arg(long, value_name = "N", default_value_t = Packets::COUNT, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = PacketMap::COUNT, value_parser = clap::value_parser!(u16).range(1..))]
     packets: u16,
     /// Give the temporal methods a previous tensor: that of the image before everything in it moved so
     /// many input pixels down and to the right
@@ -97,6 +97,9 @@ error of the missing entries as a share of their energy, 1 for zeros; \"variance
 the squared distance from the dataset mean. p(true) is the mean probability of the right class. Times
 are medians of one thread.";
 
+/// Bytes of a packet of coded slices, at most.
+const MSS: usize = 1_200;
+
 fn parse_share(text: &str) -> Result<f64, String> {
     match text.trim().parse::<f64>() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
@@ -117,82 +120,58 @@ pub fn run(options: &Options) -> Result<()> {
     let plan = Plan::new(options, &evaluation)?;
     let wanted = plan.cells();
     measure(options, &evaluation, &wanted, &mut journal)?;
-    let keys = wanted.iter().flat_map(|cell| {
-        let methods = cell.methods.iter();
-        methods.map(|method| key(options, &evaluation, cell, *method))
-    });
+    let keys = wanted.iter().map(|cell| key(options, &evaluation, cell));
     let rows: Vec<Kept> = keys.map(|key| journal.get(&key)).collect::<Result<_>>()?;
     journal.finish()?;
     report(options, &evaluation, &plan, &rows)
 }
 
-/// Measures what is not in the journal yet, a cell after the other.
+/// Measures what is not in the journal yet.
 fn measure(
     options: &Options,
     evaluation: &Evaluation,
     wanted: &[Cell],
     journal: &mut Journal,
 ) -> Result<()> {
-    let unfinished = |cell: &Cell| Cell {
-        methods: cell
-            .methods
-            .iter()
-            .copied()
-            .filter(|method| !journal.has(&key(options, evaluation, cell, *method)))
-            .collect(),
-        ..*cell
-    };
-    let cells: Vec<Cell> = wanted.iter().map(unfinished).collect();
-    if cells.iter().all(|cell| cell.methods.is_empty()) {
+    let unfinished = |cell: &&Cell| !journal.has(&key(options, evaluation, cell));
+    let cells: Vec<Cell> = wanted.iter().filter(unfinished).copied().collect();
+    if cells.is_empty() {
         return Ok(());
     }
     let subjects = evaluation.subjects(options.motion)?;
-    let shape = evaluation.shape();
-    let mean = |part: &super::evaluate::Part| {
-        let mean = part.bundle().map(|bundle| bundle.mean().to_vec());
-        mean.map(|mean| Array3::from_shape_vec(shape, mean))
-            .transpose()
-    };
-    let means = evaluation.parts().iter().map(mean);
-    let means = means.collect::<Result<Vec<_>, _>>()?;
     let setting = Setting {
         evaluation,
         subjects: &subjects,
-        means: &means,
         seed: options.seed,
         seeds: options.seeds,
+        packets: options.packets.into(),
+        mss: MSS,
     };
-    for cell in cells.iter().filter(|cell| !cell.methods.is_empty()) {
-        let losses = cell.pattern.losses(shape, options.packets.into())?;
-        let kept = setting.measure(cell, &losses)?;
-        for (method, kept) in cell.methods.iter().zip(&kept) {
-            journal.add(&key(options, evaluation, cell, *method), kept)?;
-        }
-    }
-    Ok(())
+    let one = |cell: &Cell| setting.measure(cell);
+    pool::measure("cells", None, &cells, one, |cell, measured| {
+        let kept = Kept::new(measured, options.seeds);
+        journal.add(&key(options, evaluation, cell), &kept)
+    })
 }
 
 /// Everything that decides a row.
-fn key(
-    options: &Options,
-    evaluation: &Evaluation,
-    cell: &Cell,
-    (method, images): (Method, usize),
-) -> String {
+fn key(options: &Options, evaluation: &Evaluation, cell: &Cell) -> String {
     let loaded = evaluation.loaded();
     let sides = evaluation.parts().iter().map(|part| {
         let side = part.side.as_ref().map(|side| side.digest.to_string());
         side.unwrap_or_else(|| "none".to_owned())
     });
-    let packets = match cell.pattern {
-        Pattern::Units(_) => String::new(),
-        Pattern::Packets(_) => format!(" of {}", options.packets),
+    let packets = match cell.lost {
+        Lost::Packets(_) => format!(" of {}", options.packets),
+        _ => String::new(),
     };
     format!(
-        "{} {}{packets} {:.4} {method} images {images} seeds {}+{} motion {:?} model {} bundles {} {:?}",
+        "{} {}{packets} {:.4} {} images {} seeds {}+{} motion {:?} model {} bundles {} {:?}",
         loaded.split,
-        cell.pattern.name(),
+        cell.lost,
         cell.missing,
+        cell.fill,
+        cell.images,
         options.seed,
         options.seeds,
         options.motion,
@@ -210,8 +189,8 @@ fn report(options: &Options, evaluation: &Evaluation, plan: &Plan, rows: &[Kept]
         auto: &'a [Verdict],
         maps: &'a [MapLine],
     }
-    let most = rows.iter().max_by_key(|kept| kept.row.images);
-    let clean = most.map_or(0.0, |kept| kept.row.accuracy.top1_clean);
+    let most = rows.iter().max_by_key(|kept| kept.row.figures.images);
+    let clean = most.map_or(0.0, |kept| kept.row.figures.accuracy.top1_clean);
     let (verdicts, maps) = (verdicts(rows), maps(rows));
     let mut text = evaluation.heading(clean);
     for note in &plan.notes {
@@ -268,6 +247,8 @@ fn table(rows: &[Kept]) -> Table {
     let figure =
         |value: Option<f64>| value.map_or_else(|| "–".into(), |value| format!("{value:.3}"));
     for Kept { row, .. } in rows {
+        let us = row.us_per_tensor;
+        let row = &row.figures;
         let took = match row.took.as_slice() {
             [] => String::new(),
             [(took, _)] => format!(" ({took})"),
@@ -284,7 +265,7 @@ fn table(rows: &[Kept]) -> Table {
             format!("{:.3}", row.p_true),
             figure(row.nmse),
             figure(row.variance_share),
-            format!("{:.1}", row.us_per_tensor),
+            format!("{us:.1}"),
         ]);
     }
     table

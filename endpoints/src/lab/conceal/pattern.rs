@@ -2,55 +2,13 @@
 
 use std::str::FromStr;
 
-use anyhow::Result;
-use ndarray::Array3;
-use tensorwire_concealment::{LossKind, Method, UnknownMethod};
+use tensorwire_concealment::{Method, UnknownMethod};
 
-use crate::digest::Digest;
-use crate::lab::loss::{LossMap, PacketMap, Packets};
+use crate::lab::experiment::loss::Lost;
 
-/// What is lost together: units of the tensor, or packets of a map of the codec.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Pattern {
-    Units(LossMap),
-    Packets(PacketMap),
-}
-
-impl Pattern {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Units(map) => map.name(),
-            Self::Packets(map) => map.name(),
-        }
-    }
-
-    pub(super) const fn kind(self) -> LossKind {
-        match self {
-            Self::Units(map) => map.kind(),
-            Self::Packets(map) => map.kind(),
-        }
-    }
-
-    pub(super) fn units() -> impl Iterator<Item = Self> {
-        LossMap::ALL.into_iter().map(Self::Units)
-    }
-
-    pub(super) fn packets() -> impl Iterator<Item = Self> {
-        PacketMap::ALL.into_iter().map(Self::Packets)
-    }
-
-    /// Ready to draw from, for tensors of this shape.
-    pub(super) fn losses(self, shape: (usize, usize, usize), packets: usize) -> Result<Losses> {
-        Ok(match self {
-            Self::Units(map) => Losses::Units(map, shape),
-            Self::Packets(map) => Losses::Packets(Packets::new(map, shape, packets)?),
-        })
-    }
-}
-
-/// Patterns in the order in which they were given.
+/// What is lost together, in the order in which it was given.
 #[derive(Clone, Debug)]
-pub(super) struct Patterns(pub(super) Vec<Pattern>);
+pub(super) struct Patterns(pub(super) Vec<Lost>);
 
 impl FromStr for Patterns {
     type Err = String;
@@ -59,14 +17,9 @@ impl FromStr for Patterns {
         let mut patterns = vec![];
         for name in text.split(',').map(str::trim) {
             match name {
-                "all" => patterns.extend(Pattern::units().chain(Pattern::packets())),
-                "packets" => patterns.extend(Pattern::packets()),
-                _ => patterns.push(
-                    Pattern::units()
-                        .chain(Pattern::packets())
-                        .find(|pattern| pattern.name() == name)
-                        .ok_or_else(|| format!("unknown map `{name}`"))?,
-                ),
+                "all" => patterns.extend(Lost::units().chain(Lost::packets())),
+                "packets" => patterns.extend(Lost::packets()),
+                _ => patterns.push(name.parse()?),
             }
         }
         Ok(Self(once_each(patterns)))
@@ -96,21 +49,4 @@ fn once_each<T: PartialEq>(items: Vec<T>) -> Vec<T> {
         }
         kept
     })
-}
-
-/// A pattern to draw masks from.
-#[derive(Debug)]
-pub(super) enum Losses {
-    Units(LossMap, (usize, usize, usize)),
-    Packets(Packets),
-}
-
-impl Losses {
-    /// A mask, `true` being received.
-    pub(super) fn mask(&self, missing: f64, image: &Digest, seed: u64) -> Array3<bool> {
-        match self {
-            Self::Units(map, shape) => map.mask(*shape, missing, image, seed),
-            Self::Packets(packets) => packets.mask(missing, image, seed),
-        }
-    }
 }

@@ -1,23 +1,16 @@
 //! What is measured: the options with their defaults, and what has to be left out.
 
-use std::sync::Arc;
-
 use anyhow::{Result, bail};
-use tensorwire_concealment::{ConcealError, Method};
+use tensorwire_concealment::Method;
 
 use super::Options;
-use super::measure::Cell;
-use super::pattern::Pattern;
-use crate::classifier::{Concealment, advice};
 use crate::lab::evaluate::Evaluation;
-
-/// The slowest methods, a second and more for a large tensor.
-const LOW_RANK: [Method; 2] = [Method::Silrtc, Method::Halrtc];
+use crate::lab::experiment::loss::{Cell, Fill, LOW_RANK, Lost, obstacle};
 
 /// What is asked for, defaults filled in, and what had to be left out.
 #[derive(Debug)]
 pub(super) struct Plan {
-    patterns: Vec<Pattern>,
+    patterns: Vec<Lost>,
     missing: Vec<f64>,
     /// And the number of images on which each is measured.
     methods: Vec<(Method, usize)>,
@@ -29,8 +22,8 @@ impl Plan {
         let full = options.full;
         let patterns = options.map.as_ref().map_or_else(
             || {
-                let packets = Pattern::packets().filter(|_| full);
-                Pattern::units().chain(packets).collect()
+                let packets = Lost::packets().filter(|_| full);
+                Lost::units().chain(packets).collect()
             },
             |patterns| patterns.0.clone(),
         );
@@ -45,7 +38,7 @@ impl Plan {
         let methods = match &options.methods {
             Some(methods) => {
                 for method in &methods.0 {
-                    if let Some(reason) = obstacle(options, evaluation, *method)? {
+                    if let Some(reason) = obstacle(evaluation, *method, options.motion.is_some())? {
                         bail!("cannot measure `{method}`: {reason}");
                     }
                 }
@@ -73,16 +66,21 @@ impl Plan {
         })
     }
 
-    /// Every map at every share, with all methods.
+    /// Every map at every share with every method.
     pub(super) fn cells(&self) -> Vec<Cell> {
-        let cells = self.patterns.iter().flat_map(|pattern| {
-            self.missing.iter().map(|missing| Cell {
-                pattern: *pattern,
-                missing: *missing,
-                methods: self.methods.clone(),
-            })
-        });
-        cells.collect()
+        let mut cells = vec![];
+        for lost in &self.patterns {
+            for missing in &self.missing {
+                cells.extend(self.methods.iter().map(|(method, images)| Cell {
+                    lost: *lost,
+                    missing: *missing,
+                    burst: None,
+                    fill: Fill::Method(*method),
+                    images: *images,
+                }));
+            }
+        }
+        cells
     }
 }
 
@@ -94,7 +92,7 @@ fn possible(
 ) -> Result<Vec<Method>> {
     let mut methods = vec![];
     for method in Method::ALL {
-        if let Some(reason) = obstacle(options, evaluation, *method)? {
+        if let Some(reason) = obstacle(evaluation, *method, options.motion.is_some())? {
             let note = format!("left out: {reason}");
             if !notes.contains(&note) {
                 notes.push(note);
@@ -107,24 +105,4 @@ fn possible(
         notes.push("left out: silrtc and halrtc, which are slow (--full, or --methods)".to_owned());
     }
     Ok(methods)
-}
-
-/// Why a method cannot be measured, if it cannot.
-fn obstacle(options: &Options, evaluation: &Evaluation, method: Method) -> Result<Option<String>> {
-    if method.uses_previous() && options.motion.is_none() {
-        let needed = "temporal and motion, which need a previous tensor: give --motion DOWN,RIGHT";
-        return Ok(Some(needed.to_owned()));
-    }
-    for part in evaluation.parts() {
-        let bundle = part.side.as_ref().map(|side| Arc::clone(&side.bundle));
-        match Concealment::new(method).concealer(evaluation.shape(), None, bundle) {
-            Ok(_) => {}
-            Err(error @ ConcealError::NeedsBundle { .. }) => {
-                return Ok(Some(format!("{}, or --swap", advice(&error))));
-            }
-            Err(error @ ConcealError::MissingSection { .. }) => return Ok(Some(advice(&error))),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(None)
 }

@@ -3,47 +3,21 @@
 use serde::{Deserialize, Serialize};
 use tensorwire_concealment::Method;
 
-use crate::lab::tally::Accuracy;
+use crate::lab::experiment::loss::{self, Measured};
 use crate::statistics::Interval;
 
-/// One method in one cell. Shares and probabilities are fractions, intervals 95 %.
+/// One method in one cell.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Row {
-    pub(super) model: String,
-    pub(super) split: String,
-    pub(super) map: String,
-    /// Probability with which each unit of the map is lost.
-    pub(super) missing: f64,
-    pub(super) method: String,
-    pub(super) images: usize,
     #[serde(flatten)]
-    pub(super) accuracy: Accuracy,
-    /// Mean probability of the right class from the whole tensors, and from the repaired ones.
-    pub(super) p_true_clean: f64,
-    pub(super) p_true: f64,
-    /// Of `p_true_clean − p_true`, by image.
-    pub(super) p_true_drop_ci95: [f64; 2],
-    /// Share of the entries that is missing.
-    pub(super) missing_share: f64,
-    /// Squared error of the missing entries over their energy; none if nothing is missing.
-    pub(super) nmse: Option<f64>,
-    /// Of the NMSE, by image.
-    pub(super) nmse_ci95: Option<[f64; 2]>,
-    /// Squared error of the missing entries over their squared distance from the dataset mean; none
-    /// without a bundle.
-    pub(super) variance_share: Option<f64>,
-    /// Of the share of the variance, by image.
-    pub(super) variance_share_ci95: Option<[f64; 2]>,
+    pub(super) figures: loss::Row,
     /// Median time of the method on one thread.
     pub(super) us_per_tensor: f64,
-    /// The methods that `auto` took, the most frequent first, with the share of the tensors.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) took: Vec<(String, f64)>,
 }
 
 impl Row {
     pub(super) fn is_method(&self, method: Method) -> bool {
-        self.method == method.name()
+        self.figures.method == method.name()
     }
 }
 
@@ -59,6 +33,18 @@ pub(super) struct Kept {
 }
 
 impl Kept {
+    /// Of so many losses drawn for each image.
+    pub(super) fn new(measured: Measured, seeds: u16) -> Self {
+        Self {
+            row: Row {
+                figures: measured.row,
+                us_per_tensor: measured.us_per_tensor,
+            },
+            seeds,
+            drops: measured.drops,
+        }
+    }
+
     /// The drop of each image, −1 to 1.
     pub(super) fn shares(&self) -> Vec<f64> {
         let seeds = f64::from(self.seeds);

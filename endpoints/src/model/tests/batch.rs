@@ -4,8 +4,8 @@ use ndarray::Array3;
 use prost::Message as _;
 use tract_onnx::pb::tensor_proto::DataType;
 
-use super::graph::{conv, file, indices, load, node, residual, value, with_int, with_ints};
-use super::image;
+use super::graph::{conv, file, indices, node, residual, value, with_int, with_ints};
+use super::{image, load};
 use crate::embedded;
 use crate::model::*;
 

@@ -1,0 +1,141 @@
+//! Motion estimation in the tensor domain.
+
+use ndarray::Array3;
+
+use super::transform::interpolated;
+
+/// The finest step of the search, entries.
+const FINEST: f64 = 0.125;
+
+/// How far the tensor has moved down and right since the one before, in entries: whole entries up to a
+/// quarter of a side, exhaustively, then halves, quarters and eighths around the best. What counts is the
+/// mean squared difference where both overlap. The search looks at `before` and `after` alone.
+pub(super) fn estimate(before: &Array3<f32>, after: &Array3<f32>) -> (f64, f64) {
+    let (_, height, width) = before.dim();
+    let reach = |side: usize| isize::try_from(side.div_ceil(4)).unwrap_or(isize::MAX);
+    let mut best = ((0.0, 0.0), f64::INFINITY);
+    for down in -reach(height)..=reach(height) {
+        for right in -reach(width)..=reach(width) {
+            let error = whole_error(before, after, (down, right));
+            if error < best.1 {
+                best = ((down as f64, right as f64), error);
+            }
+        }
+    }
+    let mut step = 0.5;
+    while step >= FINEST {
+        let (down, right) = best.0;
+        for (dy, dx) in (-1..=1).flat_map(|dy| (-1..=1).map(move |dx| (dy, dx))) {
+            let shift = (down + step * f64::from(dy), right + step * f64::from(dx));
+            try_shift(before, after, shift, &mut best);
+        }
+        step /= 2.0;
+    }
+    best.0
+}
+
+/// Mean squared difference where the tensor, shifted by whole entries, covers the other.
+fn whole_error(before: &Array3<f32>, after: &Array3<f32>, (down, right): (isize, isize)) -> f64 {
+    let (channels, height, width) = before.dim();
+    // Where the overlap begins, now and then, and how long it is.
+    let overlap = |by: isize, side: usize| {
+        let now = by.max(0).unsigned_abs();
+        let then = by.min(0).unsigned_abs();
+        (now, then, side.saturating_sub(by.unsigned_abs()))
+    };
+    let (now_y, then_y, rows) = overlap(down, height);
+    let (now_x, then_x, columns) = overlap(right, width);
+    let (Some(now), Some(then)) = (after.as_slice(), before.as_slice()) else {
+        return f64::INFINITY;
+    };
+    let mut sum = 0.0;
+    for c in 0..channels {
+        for row in 0..rows {
+            let place = |y: usize, x: usize| (c * height + y + row) * width + x;
+            let (now_at, then_at) = (place(now_y, now_x), place(then_y, then_x));
+            let now = now.get(now_at..now_at + columns).unwrap_or_default();
+            let then = then.get(then_at..then_at + columns).unwrap_or_default();
+            let of_row: f32 = now.iter().zip(then).map(|(a, b)| (a - b) * (a - b)).sum();
+            sum += f64::from(of_row);
+        }
+    }
+    let count = (channels * rows * columns) as f64;
+    if count > 0.0 {
+        sum / count
+    } else {
+        f64::INFINITY
+    }
+}
+
+/// Takes the shift if it explains the tensor better.
+fn try_shift(
+    before: &Array3<f32>,
+    after: &Array3<f32>,
+    shift: (f64, f64),
+    best: &mut ((f64, f64), f64),
+) {
+    let error = error(before, after, shift, best.1);
+    if error < best.1 {
+        *best = (shift, error);
+    }
+}
+
+/// Mean squared difference where the tensor, shifted by fractions, covers the other; given up above
+/// `most`.
+fn error(before: &Array3<f32>, after: &Array3<f32>, (down, right): (f64, f64), most: f64) -> f64 {
+    let (channels, height, width) = before.dim();
+    let covered = |side: usize, by: f64| {
+        let last = side as f64 - 1.0;
+        (0..side)
+            .map(|at| (at, at as f64 - by))
+            .filter(|(_, from)| (0.0..=last).contains(from))
+            .collect::<Vec<_>>()
+    };
+    let (rows, columns) = (covered(height, down), covered(width, right));
+    let count = (rows.len() * columns.len() * channels) as f64;
+    if count == 0.0 {
+        return f64::INFINITY;
+    }
+    let mut sum = 0.0;
+    for c in 0..channels {
+        for (y, from_y) in &rows {
+            for (x, from_x) in &columns {
+                let now = after.get((c, *y, *x)).copied().unwrap_or_default();
+                let then = interpolated(before, c, (*from_y, *from_x));
+                sum += f64::from(now - then).powi(2);
+            }
+        }
+        if sum > most * count {
+            return f64::INFINITY;
+        }
+    }
+    sum / count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shifts_are_found() {
+        let scene = |c: usize, y: f64, x: f64| {
+            ((c as f64 + 1.0) * (0.31 * y + 0.17 * x)).sin() as f32 + (0.23 * x).cos() as f32
+        };
+        let at = |down: f64, right: f64| {
+            Array3::from_shape_fn((3, 12, 10), |(c, y, x)| {
+                scene(c, y as f64 - down, x as f64 - right)
+            })
+        };
+        for shift in [
+            (0.0, 0.0),
+            (3.0, -2.0),
+            (-5.0, 4.0),
+            (1.5, 0.0),
+            (0.25, -0.75),
+        ] {
+            let (down, right) = estimate(&at(0.0, 0.0), &at(shift.0, shift.1));
+            let error = (down - shift.0).abs().max((right - shift.1).abs());
+            assert!(error <= FINEST, "{shift:?}: {down},{right}");
+        }
+    }
+}

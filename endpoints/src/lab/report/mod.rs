@@ -1,0 +1,102 @@
+//! `tw-lab plot` and `tw-lab report`: figures and tables of results.
+
+mod figures;
+mod html;
+mod published;
+mod records;
+mod tables;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+
+use self::figures::figures;
+use self::records::Results;
+use super::figure::{Figure, stacked};
+use super::output::{check_folders, print, write_file};
+
+/// Draws the results of `tw-lab run` as SVG.
+#[derive(Args, Debug)]
+#[command(after_help = PLOT_EXAMPLES)]
+pub struct PlotOptions {
+    /// Results, JSON lines
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Where the figures go, one below the other
+    #[arg(long, value_name = "SVG", required_unless_present = "list")]
+    out: Option<PathBuf>,
+    /// Draw only the figures whose title has this in it
+    #[arg(long, value_name = "TEXT")]
+    title: Option<String>,
+    /// Print the titles of the figures instead of drawing them
+    #[arg(long)]
+    list: bool,
+}
+
+const PLOT_EXAMPLES: &str = "\
+Examples:
+  tw-lab plot size.jsonl --out size.svg
+      all figures of an experiment
+  tw-lab plot loss.jsonl --list
+      what there is to draw
+  tw-lab plot loss.jsonl --title 'elements: independent' --out elements.svg
+      one of them";
+
+/// Draws the figures.
+///
+/// # Errors
+/// If the results cannot be read, there is nothing to draw, or the file cannot be written.
+pub fn plot(options: &PlotOptions) -> Result<()> {
+    check_folders([&options.out])?;
+    let wanted = |figure: &Figure| {
+        let part = options.title.as_ref();
+        part.is_none_or(|part| figure.title.contains(part.as_str()))
+    };
+    let mut all = vec![];
+    for file in &options.files {
+        all.extend(figures(&Results::read(file)?).into_iter().filter(wanted));
+    }
+    if options.list {
+        let titles: Vec<&str> = all.iter().map(|figure| figure.title.as_str()).collect();
+        return print(titles.join("\n"));
+    }
+    let out = options.out.as_ref().context("--out is needed")?;
+    write_file(out, stacked(&all)?.as_bytes())
+}
+
+/// Makes one HTML page of the results of `tw-lab run`: figures and tables, with nothing to load.
+#[derive(Args, Debug)]
+#[command(after_help = REPORT_EXAMPLES)]
+pub struct ReportOptions {
+    /// Results, JSON lines, in the order of the page
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Where the page goes
+    #[arg(long, value_name = "HTML")]
+    out: PathBuf,
+    /// What stands above it
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "Split inference: experiments"
+    )]
+    title: String,
+}
+
+const REPORT_EXAMPLES: &str = "\
+Examples:
+  tw-lab report docs/results/experiments/*.jsonl --out report.html
+      every committed result, with what was published beside it";
+
+/// Makes the page.
+///
+/// # Errors
+/// If the results cannot be read, or the page not be written.
+pub fn report(options: &ReportOptions) -> Result<()> {
+    check_folders([&Some(options.out.clone())])?;
+    let files = options.files.iter().map(|file| Results::read(file));
+    let files = files.collect::<Result<Vec<_>>>()?;
+    let page = html::page(&options.title, &files)?;
+    write_file(&options.out, page.as_bytes())
+}
