@@ -1,9 +1,8 @@
 //! The cloud's half of a classifier: slices → tensor and mask → concealment → model → best
 //! classes.
 
-mod parts;
-
-use std::sync::Arc;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,17 +15,18 @@ use tensorwire_protocol::wire::ResultStatus;
 use crate::cloud::{Answer, Opener, Peer, Preparing, Stages, TensorHandler};
 use crate::control::{Refuse, RefuseCode};
 use crate::digest::Digest;
-use crate::model::{Keep, Model, SharedModel, top_k};
+use crate::model::{Keep, LEAST_GAIN, Model, SharedModel, top_k};
 use crate::stand_in;
 use crate::stream::StreamDescription;
 use crate::upload::models::{Uploaded, needs};
 use crate::upload::{Allowed, Uploads};
 use crate::vet::Verdict;
 
-use parts::Parts;
-
 /// Classes in a result.
 const TOP: usize = 3;
+/// Parts that are kept while no session uses them, so that an edge that comes again need not wait for its
+/// part to be made anew.
+const RECENT: usize = 2;
 
 /// A bundle, and the digest by which edge and cloud know that they mean the same one.
 #[derive(Clone, Debug)]
@@ -116,7 +116,19 @@ pub struct ClassifierOpener {
     concealment: Concealment,
     allowed: Allowed,
     uploads: Option<Arc<Uploads>>,
-    parts: Parts,
+    parts: Mutex<Parts>,
+    /// Tensors of several sessions in a run, at most.
+    batch: usize,
+    keep: Keep,
+}
+
+/// Parts of models by model and split.
+#[derive(Default, Debug)]
+struct Parts {
+    /// Those that sessions use now: edges choose model and split, and must not fill memory with them.
+    used: HashMap<(Digest, String), Weak<SharedModel>>,
+    /// The newest, whether used or not; with those that were uploaded, what counts their memory.
+    recent: VecDeque<(Arc<SharedModel>, Option<Arc<Uploaded>>)>,
 }
 
 /// The model of a stream.
@@ -136,17 +148,10 @@ impl ClassifierOpener {
             concealment,
             allowed: Allowed::everything(),
             uploads: None,
-            parts: Parts::default(),
+            parts: Mutex::default(),
+            batch: 1,
+            keep: Keep::Gaining(LEAST_GAIN),
         }
-    }
-
-    /// Lets up to `most` tensors of several sessions run at once, 1 to 8, where that computes more of them
-    /// in the same time; `keep` says how much more. What a split gains is found out in a thread of its own
-    /// when its first session begins. Default: one at a time.
-    #[must_use]
-    pub fn with_batch(mut self, most: usize, keep: Keep) -> Self {
-        self.parts.set_batch(most, keep);
-        self
     }
 
     /// Runs only what is allowed; default everything.
@@ -160,6 +165,16 @@ impl ClassifierOpener {
     #[must_use]
     pub fn with_uploads(mut self, uploads: Option<Arc<Uploads>>) -> Self {
         self.uploads = uploads;
+        self
+    }
+
+    /// Lets up to `most` tensors of several sessions run at once, 1 to 8, where that computes more of them
+    /// in the same time; `keep` says how much more. What a split gains is found out in a thread of its own
+    /// when its first session begins. Those of an uploaded model run one at a time,
+    /// as it was vetted. Default: one at a time.
+    #[must_use]
+    pub const fn with_batch(mut self, most: usize, keep: Keep) -> Self {
+        (self.batch, self.keep) = (most, keep);
         self
     }
 
@@ -177,8 +192,8 @@ impl ClassifierOpener {
         }
         let ladder = stream.ladder().map_err(|error| describe(&error))?;
         let format = *ladder.best();
-        let Served { model, uploaded } = self.served(stream)?;
-        let point = model.split_point(&stream.split);
+        let served = self.served(stream)?;
+        let point = served.model.split_point(&stream.split);
         let point = point.map_err(|error| Refuse::new(RefuseCode::Model, error.to_string()))?;
         if point.shape.as_tuple() != format.shape().dim() {
             let reason = format!(
@@ -195,12 +210,12 @@ impl ClassifierOpener {
             .concealment
             .concealer(shape, loss_kind(&format), bundle)
             .map_err(|error| Refuse::new(RefuseCode::Bundle, advice(&error)))?;
-        let cloud = self.parts.get(&model, &stream.split, uploaded.is_none());
-        let cloud = cloud.map_err(|error| Refuse::new(RefuseCode::Model, error.to_string()))?;
-        if let (Some((_, verdict)), None) = (&uploaded, cloud.service()) {
+        let cloud = self.part(&served, &stream.split)?;
+        // Until there are measurements, what it took when it was tried.
+        if let (Some((_, verdict)), None) = (&served.uploaded, cloud.service()) {
             cloud.took(verdict.run());
         }
-        let (uploaded, verdict) = uploaded.unzip();
+        let (uploaded, verdict) = served.uploaded.unzip();
         Ok(Classifier {
             verdict,
             _uploaded: uploaded,
@@ -288,6 +303,58 @@ impl ClassifierOpener {
             }
             _ => Ok(None),
         }
+    }
+
+    /// The cloud's part of a model for a split, made unless a session has it already, or had it lately.
+    fn part(&self, served: &Served, split: &str) -> Result<Arc<SharedModel>, Refuse> {
+        let key = (served.model.digest(), split.to_owned());
+        let parts = || self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(part) = parts().used.get(&key).and_then(Weak::upgrade) {
+            return Ok(part);
+        }
+        // Others need not wait for it.
+        let part = served.model.cloud(split);
+        let part = part.map_err(|error| Refuse::new(RefuseCode::Model, error.to_string()))?;
+        let mut parts = parts();
+        parts.used.retain(|_, part| part.strong_count() > 0);
+        if let Some(first) = parts.used.get(&key).and_then(Weak::upgrade) {
+            return Ok(first);
+        }
+        let part = Arc::new(SharedModel::new(part));
+        parts.used.insert(key, Arc::downgrade(&part));
+        if parts.recent.len() == RECENT {
+            parts.recent.pop_front();
+        }
+        let uploaded = served.uploaded.as_ref();
+        let counted = uploaded.map(|(uploaded, _)| Arc::clone(uploaded));
+        parts.recent.push_back((Arc::clone(&part), counted));
+        drop(parts);
+        self.learn(&part, served, split);
+        Ok(part)
+    }
+
+    /// Finds out in the background what computing several tensors at once gains.
+    fn learn(&self, part: &Arc<SharedModel>, served: &Served, split: &str) {
+        // What a stranger's graph does with several tensors at once has not been tried.
+        if served.uploaded.is_some() {
+            return;
+        }
+        let (most, keep) = (self.batch, self.keep);
+        if most < 2 {
+            return;
+        }
+        let (model, split, part) = (
+            Arc::clone(&served.model),
+            split.to_owned(),
+            Arc::downgrade(part),
+        );
+        let thread = std::thread::Builder::new().name("tw-batch".to_owned());
+        // Without a thread to spare, tensors run one at a time.
+        let _ = thread.spawn(move || {
+            if let Some(part) = part.upgrade() {
+                part.learn(&model, &split, most, keep);
+            }
+        });
     }
 }
 

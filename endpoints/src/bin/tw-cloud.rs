@@ -64,9 +64,9 @@ struct Options {
     #[command(flatten)]
     policy: PolicyOptions,
     #[command(flatten)]
-    schedule: ScheduleOptions,
-    #[command(flatten)]
     uploads: UploadOptions,
+    #[command(flatten)]
+    schedule: ScheduleOptions,
     /// Load no model: serve edges that were started with --stand-in, and no others, to measure the
     /// network
     #[arg(long, conflicts_with_all = ["model", "description", "split", "bundle", "conceal", "conceal_budget_ms"])]

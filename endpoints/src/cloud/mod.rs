@@ -45,10 +45,11 @@ const NOTICES: usize = 1_024;
 const NEGOTIATING: usize = 16;
 /// How long the end of connections may take that did not end while the cloud drained.
 const CLOSING: Duration = Duration::from_secs(2);
-/// What is wrong where the workers cannot start.
-const NO_THREADS: &str = "the system gives no threads for the model";
+
 /// How often the system is asked for a port whose number is free for UDP and for TCP.
 const ATTEMPTS: u32 = 16;
+/// What is wrong where the workers cannot start.
+const NO_THREADS: &str = "the system gives no threads for the model";
 
 /// Decides whether a stream can be served. Shared by all sessions; may block.
 pub trait Opener: Send + Sync + 'static {

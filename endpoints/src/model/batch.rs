@@ -42,8 +42,9 @@ impl BatchModel {
                 reason: format!("{size} tensors of {input} at once are {input_shape:?} in it"),
             });
         }
+        let plan = plan(graph, bounded)?;
         Ok(Self {
-            plan: plan(graph, bounded)?,
+            plan,
             input,
             input_shape: input_shape.into(),
             classes,

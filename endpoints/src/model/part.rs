@@ -146,18 +146,6 @@ struct Part {
     input_shape: Arc<[usize]>,
 }
 
-/// Optimises a graph that has been cut; with `bounded`, refuses one whose cost is not.
-pub(super) fn plan(
-    graph: InferenceModel,
-    bounded: bool,
-) -> Result<Arc<TypedRunnableModel>, ModelError> {
-    let graph = guarded("optimised", || graph.into_compact()?.into_optimized())?;
-    if bounded {
-        check_sizes(&graph)?;
-    }
-    guarded("optimised", || graph.into_runnable())
-}
-
 impl Part {
     /// Optimises a graph that has been cut. Costs tens to hundreds of milliseconds.
     fn new(graph: InferenceModel, ends: Ends) -> Result<Self, ModelError> {
@@ -166,8 +154,9 @@ impl Part {
             input_shape,
             bounded,
         } = ends;
+        let plan = plan(graph, bounded)?;
         Ok(Self {
-            plan: plan(graph, bounded)?,
+            plan,
             input,
             input_shape: input_shape.into(),
         })
@@ -211,6 +200,18 @@ impl Part {
             Err(ModelError::NotFinite)
         }
     }
+}
+
+/// Optimises a graph that has been cut; all its tensors have to be of known sizes if it is `bounded`.
+pub(super) fn plan(
+    graph: InferenceModel,
+    bounded: bool,
+) -> Result<Arc<TypedRunnableModel>, ModelError> {
+    let graph = guarded("optimised", || graph.into_compact()?.into_optimized())?;
+    if bounded {
+        check_sizes(&graph)?;
+    }
+    guarded("optimised", || graph.into_runnable())
 }
 
 /// Checks that the size of every tensor is known before any comes.
