@@ -138,6 +138,9 @@ async fn run(options: Options) -> Result<()> {
         upload_bytes: model.as_ref().map_or(0, |serving| serving.upload_limit),
         ..options.policy.policy()
     });
+    if let Some(advice) = cloud.path().buffer_advice() {
+        eprintln!("{advice}");
+    }
     let local = cloud.local_addr();
     let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
     if let Some(recorder) = &recorder {
