@@ -16,8 +16,11 @@ use std::{
 use bytes::Bytes;
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
-use tensorwire_protocol::wire::FrameNumber;
-use tensorwire_protocol::{Config, Event, OutgoingTensor, Redundancy, Session, Slices, Time};
+use tensorwire_protocol::wire::{Ecn, FrameNumber};
+use tensorwire_protocol::{
+    Cipher, Config, Event, OutgoingTensor, PathId, Protection, Redundancy, Secrets, Session,
+    Slices, Time,
+};
 
 /// The system's allocator, which counts for each thread.
 struct Counting;
@@ -87,25 +90,41 @@ struct Counts {
     packets: u64,
     /// Tensors that it released.
     tensors: u64,
+    /// Keys that the edge went to.
+    key_updates: u64,
+}
+
+/// The same configuration on both sides, protected or not.
+fn sessions(mut config: Config, cipher: Option<Cipher>) -> [Session; 2] {
+    [(1, 2), (2, 1)].map(|(send, receive)| {
+        if let Some(cipher) = cipher {
+            let secrets = Secrets::new(cipher, [send; 32], [receive; 32]);
+            config.protection = Protection::Protected(secrets.with_entropy([send; 32]));
+            // So that keys change while allocations are counted.
+            config.key_packets = 500;
+        }
+        Session::new(config.clone(), Time::ZERO).expect("in range")
+    })
 }
 
 /// Streams a tensor every 35 ms with a quarter of parity, of whose packets this share is lost.
-fn stream(loss: f64, retransmission: bool) -> Counts {
+fn stream(loss: f64, retransmission: bool, cipher: Option<Cipher>) -> Counts {
     let mut config = Config::new(SLICES);
     config.redundancy = Redundancy::Fixed { ratio: 0.25 };
     config.retransmission = retransmission;
-    let mut edge = Session::new(config.clone(), Time::ZERO).expect("in range");
-    let mut cloud = Session::new(config, Time::ZERO).expect("in range");
+    let [mut edge, mut cloud] = sessions(config, cipher);
+    let path = PathId::new(1, 1);
     let bytes = Bytes::from(vec![7; usize::from(SLICES) * SLICE as usize]);
     let ends = (1..=SLICES).map(|slice| u32::from(slice) * SLICE).collect();
     let slices = Slices::new(bytes, ends).expect("ends that ascend");
     let mut losses = Xoshiro256PlusPlus::seed_from_u64(1);
     let mut is_lost = || f64::from(losses.next_u32()) < loss * f64::from(u32::MAX);
-    let (mut counts, mut now) = (Counts::default(), Time::ZERO);
+    let (mut counts, mut now, mut updates) = (Counts::default(), Time::ZERO, 0);
     let mut buffer = Vec::with_capacity(2_000);
     for number in 0..WARM + COUNTED {
         if number == WARM {
             counts = Counts::default();
+            updates = edge.stats().key_updates;
         }
         let tensor = OutgoingTensor {
             frame: FrameNumber(number),
@@ -117,7 +136,7 @@ fn stream(loss: f64, retransmission: bool) -> Counts {
         for _ in 0..7 {
             while counting(&mut counts.sending, || edge.poll_transmit(now, &mut buffer)).is_some() {
                 if !is_lost() {
-                    let take = || cloud.handle_datagram(now, &buffer);
+                    let take = || cloud.handle_from(now, path, Ecn::NotEct, &mut buffer);
                     counting(&mut counts.receiving, take).expect("well formed");
                     counts.packets += 1;
                 }
@@ -128,7 +147,7 @@ fn stream(loss: f64, retransmission: bool) -> Counts {
             .is_some()
             {
                 if !is_lost() {
-                    let take = || edge.handle_datagram(now, &buffer);
+                    let take = || edge.handle_from(now, path, Ecn::NotEct, &mut buffer);
                     counting(&mut counts.sending, take).expect("well formed");
                 }
             }
@@ -141,6 +160,7 @@ fn stream(loss: f64, retransmission: bool) -> Counts {
             }
         }
     }
+    counts.key_updates = edge.stats().key_updates - updates;
     counts
 }
 
@@ -150,20 +170,31 @@ fn assert_sender(counts: &Counts) {
     assert!(counts.accepting <= 30 * COUNTED, "{counts:?}");
 }
 
+/// Without protection, and with either cipher.
+const MODES: [Option<Cipher>; 3] = [
+    None,
+    Some(Cipher::Aes128Gcm),
+    Some(Cipher::ChaCha20Poly1305),
+];
+
 #[test]
 fn without_losses_only_what_is_handed_over_is_allocated() {
-    let counts = stream(0.0, false);
-    assert_sender(&counts);
-    assert_eq!(counts.tensors, COUNTED);
-    assert!(counts.packets >= COUNTED * PACKETS * 5 / 4);
-    // A tensor's bytes, and where its slices lie in them.
-    assert_eq!(counts.receiving, 2 * COUNTED, "{counts:?}");
+    for cipher in MODES {
+        let counts = stream(0.0, false, cipher);
+        assert_sender(&counts);
+        assert_eq!(counts.tensors, COUNTED);
+        assert!(counts.packets >= COUNTED * PACKETS * 5 / 4);
+        // A tensor's bytes, and where its slices lie in them.
+        assert_eq!(counts.receiving, 2 * COUNTED, "{counts:?}");
+        let updates = if cipher.is_some() { 20 } else { 0 };
+        assert!(counts.key_updates >= updates, "{counts:?}");
+    }
 }
 
 #[test]
 fn with_losses_only_what_is_handed_over_is_allocated() {
-    for retransmission in [false, true] {
-        let counts = stream(0.1, retransmission);
+    for (retransmission, cipher) in [(false, None), (true, None), (true, MODES[1])] {
+        let counts = stream(0.1, retransmission, cipher);
         assert_sender(&counts);
         assert!(counts.tensors >= COUNTED * 9 / 10, "{counts:?}");
         assert!(counts.packets >= COUNTED * PACKETS, "{counts:?}");

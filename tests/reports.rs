@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use tensorwire_protocol::link::{LinkConfig, LossModel};
 use tensorwire_protocol::wire::Load;
 use tensorwire_protocol::{Event, Time};
-use tensorwire_tests::{Clock, Pair, Path, outgoing, slices, stream};
+use tensorwire_tests::{Clock, Pair, Path, everything, outgoing, slices, stream};
 
 fn send(pair: &mut Pair, frame: u64) {
     let tensor = outgoing(frame, pair.edge_now(), slices(&[300; 24], frame));
@@ -121,4 +121,35 @@ fn load_is_told_and_harmless() {
     pair.run_for(Duration::from_secs(1));
     assert_eq!(pair.edge.stats().refused.total(), 0);
     assert!(pair.edge.rtt().is_some());
+}
+
+#[test]
+fn a_report_that_was_overtaken_does_not_tell_the_load() {
+    let mut pair = Pair::new(stream(24, |_| ()), Path::delay(20));
+    let mut report = |millis: u64, queue_length| {
+        let now = Time::from_millis(millis);
+        pair.cloud.set_load(Load {
+            queue_length,
+            service_micros: 9_000,
+            admission_micros: 0,
+        });
+        let tensor = outgoing(millis, now, slices(&[300; 24], millis));
+        pair.edge.send_tensor(now, tensor).unwrap();
+        for datagram in everything(&mut pair.edge, now) {
+            pair.cloud.handle_datagram(now, &datagram).unwrap();
+        }
+        let later = now + Duration::from_millis(30);
+        pair.cloud.handle_timeout(later);
+        let (mut reports, mut buffer) = (Vec::new(), Vec::new());
+        while pair.cloud.poll_transmit(later, &mut buffer).is_some() {
+            reports.push(buffer.clone());
+        }
+        reports
+    };
+    let (first, second) = (report(0, 3), report(100, 7));
+    let now = Time::from_millis(200);
+    for datagram in second.iter().chain(&first) {
+        pair.edge.handle_datagram(now, datagram).unwrap();
+    }
+    assert_eq!(pair.edge.peer_load().unwrap().load.queue_length, 7);
 }

@@ -1,25 +1,32 @@
 //! The cloud's half of a classifier: slices → tensor and mask → concealment → model → best
 //! classes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ndarray::ArrayView3;
 use tensorwire_codec::{Classification, Decoded, Decoder, Format, Ladder, Map};
 use tensorwire_concealment::{Bundle, ConcealError, Concealer, LossKind, Method};
 use tensorwire_protocol::ReceivedTensor;
 use tensorwire_protocol::wire::ResultStatus;
 
-use crate::cloud::{Answer, Opener, TensorHandler};
+use crate::cloud::{Answer, Opener, Peer, Preparing, Stages, TensorHandler};
 use crate::control::{Refuse, RefuseCode};
 use crate::digest::Digest;
-use crate::model::{CloudModel, Model, top_k};
+use crate::model::{Keep, LEAST_GAIN, Model, SharedModel, top_k};
 use crate::stand_in;
 use crate::stream::StreamDescription;
+use crate::upload::models::{Uploaded, needs};
+use crate::upload::{Allowed, Uploads};
+use crate::vet::Verdict;
 
 /// Classes in a result.
 const TOP: usize = 3;
+/// Parts that are kept while no session uses them, so that an edge that comes again need not wait for its
+/// part to be made anew.
+const RECENT: usize = 2;
 
 /// A bundle, and the digest by which edge and cloud know that they mean the same one.
 #[derive(Clone, Debug)]
@@ -100,14 +107,35 @@ pub fn advice(error: &ConcealError) -> String {
     }
 }
 
-/// Opens sessions for one model, whose parts all sessions of a split share.
+/// Opens sessions for a model of the cloud's own and, where it takes uploads, for those that edges bring. All
+/// sessions of a model and split share its part.
 #[derive(Debug)]
 pub struct ClassifierOpener {
     model: Arc<Model>,
     side: Option<SideInformation>,
     concealment: Concealment,
-    /// The parts that sessions use now: edges choose the splits, and must not fill memory with them.
-    parts: Mutex<HashMap<String, Weak<CloudModel>>>,
+    allowed: Allowed,
+    uploads: Option<Arc<Uploads>>,
+    parts: Mutex<Parts>,
+    /// Tensors of several sessions in a run, at most.
+    batch: usize,
+    keep: Keep,
+}
+
+/// Parts of models by model and split.
+#[derive(Default, Debug)]
+struct Parts {
+    /// Those that sessions use now: edges choose model and split, and must not fill memory with them.
+    used: HashMap<(Digest, String), Weak<SharedModel>>,
+    /// The newest, whether used or not; with those that were uploaded, what counts their memory.
+    recent: VecDeque<(Arc<SharedModel>, Option<Arc<Uploaded>>)>,
+}
+
+/// The model of a stream.
+struct Served {
+    model: Arc<Model>,
+    /// If it is not the cloud's own.
+    uploaded: Option<(Arc<Uploaded>, Verdict)>,
 }
 
 impl ClassifierOpener {
@@ -118,8 +146,36 @@ impl ClassifierOpener {
             model,
             side,
             concealment,
+            allowed: Allowed::everything(),
+            uploads: None,
             parts: Mutex::default(),
+            batch: 1,
+            keep: Keep::Gaining(LEAST_GAIN),
         }
+    }
+
+    /// Runs only what is allowed; default everything.
+    #[must_use]
+    pub fn with_allowed(mut self, allowed: Allowed) -> Self {
+        self.allowed = allowed;
+        self
+    }
+
+    /// Takes models and bundles from edges that bring them; default not.
+    #[must_use]
+    pub fn with_uploads(mut self, uploads: Option<Arc<Uploads>>) -> Self {
+        self.uploads = uploads;
+        self
+    }
+
+    /// Lets up to `most` tensors of several sessions run at once, 1 to 8, where that computes more of them
+    /// in the same time; `keep` says how much more. What a split gains is found out in a thread of its own
+    /// when its first session begins. Those of an uploaded model run one at a time,
+    /// as it was vetted. Default: one at a time.
+    #[must_use]
+    pub const fn with_batch(mut self, most: usize, keep: Keep) -> Self {
+        (self.batch, self.keep) = (most, keep);
+        self
     }
 
     /// Opens a session whose handler is not boxed.
@@ -136,13 +192,8 @@ impl ClassifierOpener {
         }
         let ladder = stream.ladder().map_err(|error| describe(&error))?;
         let format = *ladder.best();
-        let digest = Digest::from_bytes(stream.model);
-        if digest != self.model.digest() {
-            let have = self.model.digest();
-            let reason = format!("this cloud has the model {have}, not {digest}");
-            return Err(Refuse::new(RefuseCode::Model, reason));
-        }
-        let point = self.model.split_point(&stream.split);
+        let served = self.served(stream)?;
+        let point = served.model.split_point(&stream.split);
         let point = point.map_err(|error| Refuse::new(RefuseCode::Model, error.to_string()))?;
         if point.shape.as_tuple() != format.shape().dim() {
             let reason = format!(
@@ -159,8 +210,11 @@ impl ClassifierOpener {
             .concealment
             .concealer(shape, loss_kind(&format), bundle)
             .map_err(|error| Refuse::new(RefuseCode::Bundle, advice(&error)))?;
-        let cloud = self.part(&stream.split)?;
+        let cloud = self.part(&served, &stream.split)?;
+        let (uploaded, verdict) = served.uploaded.unzip();
         Ok(Classifier {
+            verdict,
+            _uploaded: uploaded,
             decoded: Decoded::new(format.shape()),
             decoder: Decoder::new(&format),
             ladder,
@@ -169,16 +223,47 @@ impl ClassifierOpener {
         })
     }
 
+    /// The model of a stream, if this cloud has it and may run it.
+    fn served(&self, stream: &StreamDescription) -> Result<Served, Refuse> {
+        let digest = Digest::from_bytes(stream.model);
+        self.allowed.check("model", digest)?;
+        if digest == self.model.digest() {
+            let model = Arc::clone(&self.model);
+            return Ok(Served {
+                model,
+                uploaded: None,
+            });
+        }
+        let have = self.model.digest();
+        let Some(uploads) = &self.uploads else {
+            let reason = format!("this cloud has the model {have}, not {digest}, and takes none");
+            return Err(Refuse::new(RefuseCode::Model, reason));
+        };
+        let Some((uploaded, verdict)) = uploads.model(digest, &stream.split)? else {
+            // It was evicted after it came.
+            let reason = format!("this cloud has the model {have}, not {digest}; ask again");
+            return Err(Refuse::new(RefuseCode::Busy, reason));
+        };
+        Ok(Served {
+            model: Arc::clone(uploaded.model()),
+            uploaded: Some((uploaded, verdict)),
+        })
+    }
+
     /// The bundle for a stream. It may be missing where the method does not need one.
     fn bundle_for(&self, stream: &StreamDescription) -> Result<Option<Arc<Bundle>>, Refuse> {
         let method = self.concealment.method;
+        let uploaded = self.uploaded_bundle(stream);
         if !method.needs_bundle() {
             // What there is still helps.
-            let fitting = self.side.as_ref().filter(|side| self.fits(side, stream));
+            let uploaded = uploaded.ok().flatten();
+            let sides = self.side.iter().chain(&uploaded);
+            let fitting = { sides }.find(|side| fits(side, stream));
             return Ok(fitting.map(|side| Arc::clone(&side.bundle)));
         }
         let refuse = |reason: String| Err(Refuse::new(RefuseCode::Bundle, reason));
-        let Some(side) = &self.side else {
+        let uploaded = uploaded?;
+        let Some(side) = uploaded.as_ref().or(self.side.as_ref()) else {
             return refuse(format!(
                 "the method `{method}` needs a bundle, and this cloud has none"
             ));
@@ -192,7 +277,7 @@ impl ClassifierOpener {
                 side.digest
             ));
         }
-        if !self.fits(side, stream) {
+        if !fits(side, stream) {
             let split = side.bundle.split();
             return refuse(format!(
                 "this cloud's bundle is for `{split}`, or for another model"
@@ -201,29 +286,100 @@ impl ClassifierOpener {
         Ok(Some(Arc::clone(&side.bundle)))
     }
 
-    fn fits(&self, side: &SideInformation, stream: &StreamDescription) -> bool {
-        side.bundle.split() == stream.split
-            && side.bundle.model_digest() == self.model.digest().as_bytes()
+    /// The bundle that a stream names, if an edge brought it.
+    fn uploaded_bundle(
+        &self,
+        stream: &StreamDescription,
+    ) -> Result<Option<SideInformation>, Refuse> {
+        let own = self.side.as_ref().map(|side| side.digest);
+        let wanted = stream.bundle.map(Digest::from_bytes);
+        match (&self.uploads, wanted) {
+            (Some(uploads), Some(digest)) if Some(digest) != own && self.allowed.allows(digest) => {
+                uploads.bundle(digest)
+            }
+            _ => Ok(None),
+        }
     }
 
-    /// The cloud's part of the model for a split, made unless a session has it already.
-    fn part(&self, split: &str) -> Result<Arc<CloudModel>, Refuse> {
-        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        parts.retain(|_, part| part.strong_count() > 0);
-        if let Some(part) = parts.get(split).and_then(Weak::upgrade) {
+    /// The cloud's part of a model for a split, made unless a session has it already, or had it lately.
+    fn part(&self, served: &Served, split: &str) -> Result<Arc<SharedModel>, Refuse> {
+        let key = (served.model.digest(), split.to_owned());
+        let parts = || self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(part) = parts().used.get(&key).and_then(Weak::upgrade) {
             return Ok(part);
         }
-        let part = self.model.cloud(split);
+        // Others need not wait for it.
+        let part = served.model.cloud(split);
         let part = part.map_err(|error| Refuse::new(RefuseCode::Model, error.to_string()))?;
-        let part = Arc::new(part);
-        parts.insert(split.to_owned(), Arc::downgrade(&part));
+        let mut parts = parts();
+        parts.used.retain(|_, part| part.strong_count() > 0);
+        if let Some(first) = parts.used.get(&key).and_then(Weak::upgrade) {
+            return Ok(first);
+        }
+        let part = Arc::new(SharedModel::new(part));
+        parts.used.insert(key, Arc::downgrade(&part));
+        if parts.recent.len() == RECENT {
+            parts.recent.pop_front();
+        }
+        let uploaded = served.uploaded.as_ref();
+        let counted = uploaded.map(|(uploaded, _)| Arc::clone(uploaded));
+        parts.recent.push_back((Arc::clone(&part), counted));
+        drop(parts);
+        self.learn(&part, served, split);
         Ok(part)
     }
+
+    /// Finds out in the background what computing several tensors at once gains.
+    fn learn(&self, part: &Arc<SharedModel>, served: &Served, split: &str) {
+        // What a stranger's graph does with several tensors at once has not been tried.
+        if served.uploaded.is_some() {
+            return;
+        }
+        let (most, keep) = (self.batch, self.keep);
+        if most < 2 {
+            return;
+        }
+        let (model, split, part) = (
+            Arc::clone(&served.model),
+            split.to_owned(),
+            Arc::downgrade(part),
+        );
+        let thread = std::thread::Builder::new().name("tw-batch".to_owned());
+        // Without a thread to spare, tensors run one at a time.
+        let _ = thread.spawn(move || {
+            if let Some(part) = part.upgrade() {
+                part.learn(&model, &split, most, keep);
+            }
+        });
+    }
+}
+
+fn fits(side: &SideInformation, stream: &StreamDescription) -> bool {
+    side.bundle.split() == stream.split && *side.bundle.model_digest() == stream.model
 }
 
 impl Opener for ClassifierOpener {
     fn open(&self, stream: &StreamDescription) -> Result<Box<dyn TensorHandler>, Refuse> {
         Ok(Box::new(self.classifier(stream)?))
+    }
+
+    fn prepare<'a>(&'a self, stream: &'a StreamDescription, edge: &'a Peer) -> Preparing<'a> {
+        Box::pin(async move {
+            let Some(uploads) = &self.uploads else {
+                return Ok(());
+            };
+            if stand_in::is_stand_in(stream) {
+                return Ok(());
+            }
+            let own = self.model.digest().as_bytes() == &stream.model;
+            let side = self.side.as_ref();
+            let has_bundle = side.is_some_and(|side| fits(side, stream))
+                && side.map(|side| *side.digest.as_bytes()) == stream.bundle;
+            let method = self.concealment.method;
+            let has = (own, has_bundle);
+            let needs = needs(stream, &self.allowed, has, method.needs_bundle())?;
+            uploads.fetch(needs, edge).await
+        })
     }
 }
 
@@ -235,10 +391,19 @@ pub struct Classifier {
     decoder: Decoder,
     decoded: Decoded,
     concealer: Concealer,
-    cloud: Arc<CloudModel>,
+    cloud: Arc<SharedModel>,
+    verdict: Option<Verdict>,
+    /// Keeps the model from being evicted and loaded anew.
+    _uploaded: Option<Arc<Uploaded>>,
 }
 
 impl Classifier {
+    /// What vetting found about the model, if it was uploaded: among others, what a tensor takes.
+    #[must_use]
+    pub const fn verdict(&self) -> Option<&Verdict> {
+        self.verdict.as_ref()
+    }
+
     /// Decodes what arrived of a tensor. What is missing is 0 in the tensor and false in the mask.
     pub fn decode(&mut self, tensor: &ReceivedTensor) -> &mut Decoded {
         let format = self.ladder.format(tensor.info().step);
@@ -281,6 +446,7 @@ impl Classifier {
     /// What failed, as a result status.
     pub fn run(&self) -> Result<Vec<f32>, ResultStatus> {
         self.cloud
+            .single()
             .run(self.decoded.tensor.view())
             .map_err(|_| ResultStatus::ModelFailed)
     }
@@ -314,8 +480,30 @@ impl Classifier {
 
 impl TensorHandler for Classifier {
     fn handle(&mut self, tensor: &ReceivedTensor) -> Answer {
+        let prepared = self.prepare(tensor);
+        Self::answer(prepared.and_then(|()| self.run()))
+    }
+
+    fn stages(&mut self) -> Option<&mut dyn Stages> {
+        Some(self)
+    }
+}
+
+impl Stages for Classifier {
+    fn model(&self) -> &Arc<SharedModel> {
+        &self.cloud
+    }
+
+    fn prepare(&mut self, tensor: &ReceivedTensor) -> Result<(), ResultStatus> {
         self.decode(tensor);
-        let concealed = self.conceal();
-        Self::answer(concealed.and_then(|_| self.run()))
+        self.conceal().map(|_| ())
+    }
+
+    fn features(&self) -> ArrayView3<'_, f32> {
+        self.decoded.tensor.view()
+    }
+
+    fn finish(&mut self, scores: Result<Vec<f32>, ResultStatus>) -> Answer {
+        Self::answer(scores)
     }
 }

@@ -128,6 +128,29 @@ impl Description {
         Self::parse(text, None)
     }
 
+    /// A description that says no more than the model does: bytes become 0..1, classes have no names, and there
+    /// is no default split.
+    pub fn plain(name: impl Into<String>, model: &Model) -> Self {
+        let (channels, height, width) = model.input().as_tuple();
+        Self {
+            name: name.into(),
+            default_split: None,
+            input: Input {
+                height,
+                width,
+                channels: if channels == 1 {
+                    ChannelOrder::Grey
+                } else {
+                    ChannelOrder::Rgb
+                },
+                mean: vec![0.0; channels],
+                std: vec![1.0; channels],
+                shorter_side: None,
+            },
+            labels: vec![],
+        }
+    }
+
     /// What class `index` is called: its label, or else its index.
     pub fn label(&self, index: usize) -> Cow<'_, str> {
         match self.labels.get(index) {

@@ -22,6 +22,12 @@ pub fn model() -> Result<Model, ModelError> {
     Model::from_bytes(MODEL)
 }
 
+/// Its ONNX file.
+#[must_use]
+pub const fn model_file() -> &'static [u8] {
+    MODEL
+}
+
 /// Its description.
 ///
 /// # Errors

@@ -1,25 +1,127 @@
-//! The link emulator: relays datagrams between UDP sockets through a seeded model of a bad network.
+//! The link emulator: relays the datagrams of a port, QUIC and TSP alike, through a seeded model of a bad
+//! network.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tensorwire_protocol::link::{Link, LinkConfig, LinkStats};
-use tensorwire_protocol::wire::Ecn;
+use tensorwire_protocol::Time;
+use tensorwire_protocol::link::{Link, LinkConfig, LinkStats, LossModel, LossProcess};
+use tensorwire_protocol::wire::{Ecn, Form};
 use tokio::net::UdpSocket;
 
 use crate::capture::{Recorder, Role, Tap};
 use crate::clock::Clock;
 use crate::datapath::MAX_UDP;
 
+/// Changes the seed of a link's losses into that of its QUIC datagrams.
+const QUIC_SEED: u64 = 0xBB67_AE85_84CA_A73B;
+
 /// What became of the datagrams of both directions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RelayStats {
     /// From the client to the server.
-    pub up: LinkStats,
+    pub up: WayStats,
     /// From the server to the client.
-    pub down: LinkStats,
+    pub down: WayStats,
+}
+
+/// What became of the datagrams of one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WayStats {
+    /// Datagrams of TSP.
+    pub tsp: LinkStats,
+    /// The others: QUIC's, and whatever else came.
+    pub quic: LinkStats,
+}
+
+impl WayStats {
+    const fn of(&mut self, form: Form) -> &mut LinkStats {
+        match form {
+            Form::Tsp => &mut self.tsp,
+            Form::Quic | Form::Neither => &mut self.quic,
+        }
+    }
+}
+
+/// One direction: a link whose bottleneck, queue and delay all datagrams share, with losses of their own
+/// for TSP and for QUIC. QUIC's keep-alives and acknowledgements come when they will, and must not decide
+/// which packets of a stream a seed or a recorded trace loses.
+#[derive(Debug)]
+struct Way {
+    link: Link<Passing>,
+    tsp: LossProcess,
+    quic: LossProcess,
+    stats: WayStats,
+}
+
+/// A datagram on its way.
+#[derive(Debug)]
+struct Passing {
+    bytes: Vec<u8>,
+    form: Form,
+    /// Whether it will be lost behind the bottleneck.
+    lost: bool,
+}
+
+impl AsRef<[u8]> for Passing {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Way {
+    fn new(config: LinkConfig) -> Self {
+        let seed = config.seed;
+        let tsp = LossProcess::new(config.loss.clone(), seed);
+        let quic = LossProcess::new(config.loss.clone(), seed ^ QUIC_SEED);
+        let link = Link::new(LinkConfig {
+            loss: LossModel::None,
+            ..config
+        });
+        Self {
+            link,
+            tsp,
+            quic,
+            stats: WayStats::default(),
+        }
+    }
+
+    fn send(&mut self, now: Time, bytes: &[u8]) {
+        let form = Form::of(bytes);
+        let lost = match form {
+            Form::Tsp => self.tsp.next_is_lost(),
+            Form::Quic | Form::Neither => self.quic.next_is_lost(),
+        };
+        let before = self.link.stats().overflowed;
+        self.link.send(
+            now,
+            Passing {
+                bytes: bytes.to_vec(),
+                form,
+                lost,
+            },
+        );
+        let stats = self.stats.of(form);
+        stats.offered += 1;
+        stats.overflowed += self.link.stats().overflowed - before;
+    }
+
+    /// The next datagram that has arrived by `now`, with what it is.
+    fn receive(&mut self, now: Time) -> Option<(Vec<u8>, Form)> {
+        loop {
+            let (_, passing) = self.link.receive(now)?;
+            let stats = self.stats.of(passing.form);
+            if passing.lost {
+                stats.lost += 1;
+            } else {
+                stats.delivered += 1;
+                return Some((passing.bytes, passing.form));
+            }
+        }
+    }
 }
 
 /// A relay for one client: what comes to its front goes to the server, and back. A datagram from a new
@@ -30,8 +132,8 @@ pub struct Relay {
     back: UdpSocket,
     clock: Clock,
     client: Option<SocketAddr>,
-    up: Link<Vec<u8>>,
-    down: Link<Vec<u8>>,
+    up: Way,
+    down: Way,
     stats: Arc<Mutex<RelayStats>>,
     taps: Option<Taps>,
 }
@@ -68,14 +170,14 @@ impl Relay {
             back,
             clock,
             client: None,
-            up: Link::new(up),
-            down: Link::new(down),
+            up: Way::new(up),
+            down: Way::new(down),
             stats: Arc::default(),
             taps: None,
         })
     }
 
-    /// Hands what comes and goes to a capture, before the losses and behind them.
+    /// Hands the TSP datagrams that come and go to a capture, before the losses and behind them.
     ///
     /// # Errors
     /// If a socket has no address any more.
@@ -107,7 +209,7 @@ impl Relay {
         let mut upward = vec![0; MAX_UDP];
         let mut downward = vec![0; MAX_UDP];
         loop {
-            let arrivals = [self.up.next_arrival(), self.down.next_arrival()];
+            let arrivals = [self.up.link.next_arrival(), self.down.link.next_arrival()];
             let wake = arrivals.into_iter().flatten().min();
             tokio::select! {
                 received = self.front.recv_from(&mut upward) => {
@@ -116,35 +218,35 @@ impl Relay {
                         self.client = Some(from);
                         let datagram = upward.get(..len).unwrap_or_default();
                         let now = self.clock.now();
-                        if let Some(taps) = &self.taps {
+                        if let Some(taps) = self.taps_of(Form::of(datagram)) {
                             taps.front.received(now, from, Ecn::NotEct, datagram);
                         }
-                        self.up.send(now, datagram.to_vec());
+                        self.up.send(now, datagram);
                     }
                 }
                 received = self.back.recv(&mut downward) => {
                     if let Ok(len) = received {
                         let datagram = downward.get(..len).unwrap_or_default();
                         let now = self.clock.now();
-                        if let Some(taps) = &self.taps {
+                        if let Some(taps) = self.taps_of(Form::of(datagram)) {
                             taps.back.received(now, taps.server, Ecn::NotEct, datagram);
                         }
-                        self.down.send(now, datagram.to_vec());
+                        self.down.send(now, datagram);
                     }
                 }
                 () = self.clock.sleep_until(wake) => {}
             }
             let now = self.clock.now();
-            while let Some((_, datagram)) = self.up.receive(now) {
-                if let Some(taps) = &self.taps {
+            while let Some((datagram, form)) = self.up.receive(now) {
+                if let Some(taps) = self.taps_of(form) {
                     taps.back
                         .sent(now, None, taps.server, Ecn::NotEct, &datagram);
                 }
                 let _ = self.back.send(&datagram).await;
             }
-            while let Some((_, datagram)) = self.down.receive(now) {
+            while let Some((datagram, form)) = self.down.receive(now) {
                 if let Some(client) = self.client {
-                    if let Some(taps) = &self.taps {
+                    if let Some(taps) = self.taps_of(form) {
                         taps.front.sent(now, None, client, Ecn::NotEct, &datagram);
                     }
                     let _ = self.front.send_to(&datagram, client).await;
@@ -152,9 +254,14 @@ impl Relay {
             }
             let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
             *stats = RelayStats {
-                up: *self.up.stats(),
-                down: *self.down.stats(),
+                up: self.up.stats,
+                down: self.down.stats,
             };
         }
+    }
+
+    /// The ends of the capture, for a datagram that goes into it.
+    fn taps_of(&self, form: Form) -> Option<&Taps> {
+        self.taps.as_ref().filter(|_| form == Form::Tsp)
     }
 }

@@ -8,6 +8,9 @@
     reason = "what goes wrong here fails the test"
 )]
 
+use std::net::UdpSocket;
+use std::sync::{Arc, OnceLock};
+
 #[allow(
     dead_code,
     reason = "shared by several tests that do not use all of it"
@@ -72,35 +75,19 @@ fn every_frame_is_answered_with_the_models_answer() {
 /// Streams 60 frames through a link that loses a fifth of the datagrams, with further options of the
 /// edge; its lines.
 fn through_a_lossy_link(options: &[&str]) -> Vec<serde_json::Value> {
-    let (cloud, address) = start_cloud(&["--data", "127.0.0.1:0"]);
-    // The banner with the data address comes before the line that start_cloud waits for.
-    let data = cloud
-        .said("data ")
-        .split_whitespace()
-        .nth(1)
-        .expect("an address")
-        .to_owned();
+    let (_cloud, address) = start_cloud(&[]);
     let front = format!("127.0.0.1:{}", free_port());
     let mut command = support::lab();
     command.args([
-        "link", "--listen", &front, "--to", &data, "--loss", "0.2", "--seed", "3",
+        "link", "--listen", &front, "--to", &address, "--loss", "0.2", "--seed", "3",
     ]);
     let mut link = Running::start(command);
     link.wait_for("relaying");
 
-    let mut arguments = vec![
-        "--data",
-        &front,
-        "--frames",
-        "60",
-        "--fps",
-        "60",
-        "--deadline-ms",
-        "500",
-    ];
+    let mut arguments = vec!["--frames", "60", "--fps", "60", "--deadline-ms", "500"];
     arguments.extend(ALL);
     arguments.extend(options);
-    let output = run(edge_to(&address, &arguments));
+    let output = run(edge_to(&front, &arguments));
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let lines = json_lines(&text(&output.stdout));
     assert_eq!(lines.len(), 60);
@@ -340,17 +327,40 @@ fn every_frame_is_told_once_when_the_cloud_dies() {
     assert!(unanswered >= 1, "the frames after the cloud's end");
 }
 
+/// A link that lets QUIC through and loses every datagram of TSP: where it begins.
+fn without_tsp(cloud: &str) -> String {
+    let [front, back] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+    back.connect(cloud).unwrap();
+    let through = front.local_addr().unwrap().to_string();
+    let [front_too, back_too] = [&front, &back].map(|socket| socket.try_clone().unwrap());
+    let client = Arc::new(OnceLock::new());
+    let known = Arc::clone(&client);
+    std::thread::spawn(move || {
+        let mut datagram = [0; 2_048];
+        while let Ok((length, from)) = front.recv_from(&mut datagram) {
+            known.get_or_init(|| from);
+            if datagram[0] >> 6 != 0b10 {
+                let _ = back.send(&datagram[..length]);
+            }
+        }
+    });
+    std::thread::spawn(move || {
+        let mut datagram = [0; 2_048];
+        while let Ok(length) = back_too.recv(&mut datagram) {
+            if let Some(client) = client.get() {
+                let _ = front_too.send_to(&datagram[..length], client);
+            }
+        }
+    });
+    through
+}
+
 #[test]
 fn ctrl_c_ends_an_edge_that_nobody_answers() {
     let (_cloud, address) = start_cloud(&[]);
-    // A socket that takes everything and says nothing: a link that loses all.
-    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let data = silent.local_addr().unwrap().to_string();
     for interrupts in [1, 2] {
-        let mut command = edge_to(
-            &address,
-            &["--data", &data, "--frames", "100", "--deadline-ms", "3000"],
-        );
+        let through = without_tsp(&address);
+        let mut command = edge_to(&through, &["--frames", "100", "--deadline-ms", "3000"]);
         command.args(ALL);
         let mut edge = Running::start(command);
         edge.wait_for("streaming");

@@ -33,6 +33,7 @@ use tensorwire_endpoints::digest::Digest;
 use tensorwire_endpoints::edge::{
     Captured, Computed, Edge, Encoded, FrameSource, Pace, Protection, Route,
 };
+use tensorwire_endpoints::identity::{CloudIdentity, EdgeIdentity};
 use tensorwire_endpoints::lab::replay;
 use tensorwire_endpoints::lab::replay::Report;
 use tensorwire_endpoints::relay::{Relay, RelayStats};
@@ -117,15 +118,15 @@ async fn live(carrier: Carrier) -> Live {
     let local: SocketAddr = ([127, 0, 0, 1], 0).into();
     let config = CloudConfig {
         listen: local,
-        data: local,
         carriers: Carriers::ALL,
         gso: false,
         sessions: 1,
-        any_source: false,
     };
-    let cloud = Cloud::bind(config, clock).await.unwrap();
-    let (control, data) = (cloud.local_addr().unwrap(), cloud.data_addr());
-    cloud.path().record(at_cloud.tap(Role::Cloud, data));
+    let identity = CloudIdentity::for_this_run().unwrap();
+    let pinned = EdgeIdentity::pinned(identity.fingerprint());
+    let cloud = Cloud::bind(config, identity, clock).await.unwrap();
+    let address = cloud.local_addr();
+    cloud.path().record(at_cloud.tap(Role::Cloud, address));
     let up = LinkConfig {
         loss: LossModel::gilbert(0.15, 3.0).unwrap(),
         delay: Duration::from_millis(8),
@@ -138,7 +139,7 @@ async fn live(carrier: Carrier) -> Live {
         seed: 6,
         ..up.clone()
     };
-    let mut relay = Relay::bind(local, data, up, down, clock).await.unwrap();
+    let mut relay = Relay::bind(local, address, up, down, clock).await.unwrap();
     relay.record(&at_link).unwrap();
     let (through, counted) = (relay.local_addr().unwrap(), relay.stats());
     let relay = tokio::spawn(relay.run());
@@ -154,10 +155,24 @@ async fn live(carrier: Carrier) -> Live {
     };
     let route = Route {
         carrier,
-        data: (carrier == Carrier::Udp).then_some(through),
+        // What is protected cannot be looked into.
+        plain: true,
         ..Route::default()
     };
-    let edge = Edge::connect_recorded(control, route, stream(), protection, clock, Some(&at_edge));
+    // TSP in QUIC is captured at the ends, and nothing of it between.
+    let cloud_or_link = match carrier {
+        Carrier::Udp => through,
+        _ => address,
+    };
+    let edge = Edge::connect_recorded(
+        cloud_or_link,
+        &pinned,
+        route,
+        stream(),
+        protection,
+        clock,
+        Some(&at_edge),
+    );
     let mut edge = edge.await.unwrap();
     let pace = Pace {
         interval: Duration::from_millis(6),
@@ -185,10 +200,10 @@ async fn live(carrier: Carrier) -> Live {
         assert_eq!(recorder.finish().unwrap().missed, 0);
     }
     let counts = [
-        (sent.datagrams_sent, link.up.offered),
-        (link.up.delivered, cloud.session.datagrams_received),
-        (cloud.session.datagrams_sent, link.down.offered),
-        (link.down.delivered, sent.datagrams_received),
+        (sent.datagrams_sent, link.up.tsp.offered),
+        (link.up.tsp.delivered, cloud.session.datagrams_received),
+        (cloud.session.datagrams_sent, link.down.tsp.offered),
+        (link.down.tsp.delivered, sent.datagrams_received),
     ];
     Live {
         folder,
@@ -278,7 +293,7 @@ async fn a_capture_at_the_cloud_replays_to_the_counts_of_the_live_cloud() {
     // The link emulator saw the same datagrams reach the cloud, but does not know what they are.
     let link = live.file("link");
     let behind = replayed(&[&link, "--stream-from", &live.file("edge")]);
-    assert_eq!(behind.datagrams, live.link.up.delivered);
+    assert_eq!(behind.datagrams, live.link.up.tsp.delivered);
     assert_eq!(behind.tensors, report.tensors);
     let refused = run_lab(&["replay", &link]);
     assert_eq!(refused.0, 1);
@@ -304,8 +319,8 @@ fn losses(live: &Live) {
     };
     let lost = |fates: &[bool]| fates.iter().filter(|lost| **lost).count() as u64;
     let ways = [
-        ("cloud", live.link.up, &cloud, &edge),
-        ("edge", live.link.down, &edge, &cloud),
+        ("cloud", live.link.up.tsp, &cloud, &edge),
+        ("edge", live.link.down.tsp, &edge, &cloud),
     ];
     for (to, counted, arrived, sent) in ways {
         let link = trace(&[&link, "--to", to]);
@@ -471,7 +486,7 @@ fn damaged_captures_are_read_as_far_as_they_go() {
 fn the_programs_capture_and_a_capture_that_cannot_be_is_told_first() {
     let folder = tempfile::tempdir().unwrap();
     let [cloud_file, edge_file] = ["cloud.pcapng", "edge.pcapng"].map(|name| file(&folder, name));
-    let (cloud, address) = start_cloud(&["--pcap", &cloud_file, "--data", "127.0.0.1:0"]);
+    let (cloud, address) = start_cloud(&["--plain", "--pcap", &cloud_file]);
     let common = [
         "--frames",
         "10",
@@ -480,6 +495,7 @@ fn the_programs_capture_and_a_capture_that_cannot_be_is_told_first() {
         "--quiet",
         "--deadline-ms",
         "10000",
+        "--plain",
     ];
     let refused = run(edge_to(
         &address,

@@ -23,6 +23,7 @@ use tensorwire_endpoints::digest::Digest;
 use tensorwire_endpoints::edge::{
     Captured, Computed, Edge, Encoded, FrameSource, Outcome, Pace, Protection, Route,
 };
+use tensorwire_endpoints::identity::{CloudIdentity, EdgeIdentity, Trust};
 use tensorwire_endpoints::relay::Relay;
 use tensorwire_endpoints::stream::StreamDescription;
 use tensorwire_protocol::admission::DropReason;
@@ -30,7 +31,7 @@ use tensorwire_protocol::link::LinkConfig;
 use tensorwire_protocol::wire::ResultStatus;
 use tensorwire_protocol::{ReceivedTensor, ReleaseReason, Slices};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -105,8 +106,8 @@ impl TensorHandler for Checking {
 }
 
 struct Running {
-    control: SocketAddr,
-    tcp: Option<SocketAddr>,
+    address: SocketAddr,
+    has_tcp: bool,
     notices: mpsc::Receiver<CloudNotice>,
     _stop: oneshot::Sender<()>,
 }
@@ -115,22 +116,21 @@ impl Running {
     async fn start(carriers: Carriers) -> Self {
         let config = CloudConfig {
             listen: local(),
-            data: local(),
             carriers,
             gso: false,
             sessions: 4,
-            any_source: false,
         };
-        let cloud = Cloud::bind(config, Clock::start()).await.unwrap();
-        let (control, tcp) = (cloud.local_addr().unwrap(), cloud.tcp_addr());
+        let identity = CloudIdentity::for_this_run().unwrap();
+        let cloud = Cloud::bind(config, identity, Clock::start()).await.unwrap();
+        let (address, has_tcp) = (cloud.local_addr(), cloud.has_tcp());
         let (sender, notices) = Cloud::notices();
         let (stop, stopped) = oneshot::channel();
         tokio::spawn(cloud.serve(Arc::new(Checking), sender, async {
             let _ = stopped.await;
         }));
         Self {
-            control,
-            tcp,
+            address,
+            has_tcp,
             notices,
             _stop: stop,
         }
@@ -143,8 +143,10 @@ impl Running {
 }
 
 async fn connect(cloud: SocketAddr, route: Route) -> anyhow::Result<Edge> {
+    let anybody = EdgeIdentity::new(Trust::Any);
     let connecting = Edge::connect(
         cloud,
+        &anybody,
         route,
         stream(),
         Protection::default(),
@@ -165,7 +167,7 @@ fn over(carrier: Carrier) -> Route {
 /// Streams all frames over `route`, and checks that all are answered.
 async fn all_are_answered(route: Route) {
     let mut cloud = Running::start(Carriers::ALL).await;
-    let mut edge = connect(cloud.control, route).await.unwrap();
+    let mut edge = connect(cloud.address, route).await.unwrap();
     let pace = Pace {
         interval: Duration::ZERO,
         in_flight: 4,
@@ -263,15 +265,15 @@ async fn tcp_carries_tensors_and_results() {
 async fn a_carrier_that_is_not_offered_is_refused_with_those_that_are() {
     let offered = [Carrier::Udp, Carrier::QuicStream];
     let mut cloud = Running::start(offered.into_iter().collect()).await;
-    assert_eq!(cloud.tcp, None);
+    assert!(!cloud.has_tcp);
     for carrier in [Carrier::Tcp, Carrier::QuicDatagram] {
-        let error = connect(cloud.control, over(carrier)).await.unwrap_err();
+        let error = connect(cloud.address, over(carrier)).await.unwrap_err();
         let message = format!("{error:#}");
         assert!(message.contains("udp, quic-stream, not"), "{message}");
         assert!(message.contains(carrier.name()), "{message}");
         assert!(matches!(cloud.notice().await, CloudNotice::Refused { .. }));
     }
-    connect(cloud.control, over(Carrier::QuicStream))
+    connect(cloud.address, over(Carrier::QuicStream))
         .await
         .unwrap();
 }
@@ -281,21 +283,9 @@ async fn a_route_that_its_carrier_cannot_take_is_refused_at_once() {
     let nobody = ([127, 0, 0, 1], 1).into();
     let udp = over(Carrier::Udp);
     let congestion = Some(Congestion::Bbr);
-    let streams = over(Carrier::QuicStream);
-    let cases = [
-        (Route { congestion, ..udp }, "a rate control of its own"),
-        (
-            Route {
-                data: Some(nobody),
-                ..streams
-            },
-            "on the control connection",
-        ),
-    ];
-    for (route, expected) in cases {
-        let error = connect(nobody, route).await.unwrap_err().to_string();
-        assert!(error.contains(expected), "{error}");
-    }
+    let route = Route { congestion, ..udp };
+    let error = connect(nobody, route).await.unwrap_err().to_string();
+    assert!(error.contains("a rate control of its own"), "{error}");
 }
 
 /// 40 kB take four seconds on this path, and the deadline is two.
@@ -308,14 +298,22 @@ async fn a_stream_that_is_late_leaves_the_slices_that_arrived_whole() {
     };
     let back = LinkConfig::default();
     let clock = Clock::start();
-    let relay = Relay::bind(local(), cloud.control, slow, back, clock).await;
+    let relay = Relay::bind(local(), cloud.address, slow, back, clock).await;
     let relay = relay.unwrap();
     let through = relay.local_addr().unwrap();
     tokio::spawn(relay.run());
     let mut stream = stream();
     stream.deadline_ms = 2_000;
     let route = over(Carrier::QuicStream);
-    let edge = Edge::connect(through, route, stream, Protection::default(), clock);
+    let anybody = EdgeIdentity::new(Trust::Any);
+    let edge = Edge::connect(
+        through,
+        &anybody,
+        route,
+        stream,
+        Protection::default(),
+        clock,
+    );
     let mut edge = edge.await.unwrap();
     let pace = Pace {
         interval: Duration::ZERO,
@@ -352,17 +350,25 @@ async fn a_stream_that_is_late_leaves_the_slices_that_arrived_whole() {
     assert!(stats.bytes_received < BYTES as u64, "the rest was stopped");
 }
 
+/// Another host: its UDP port leads to the cloud, but at its TCP port listens somebody else.
+async fn elsewhere(cloud: SocketAddr) -> (SocketAddr, TcpListener) {
+    let host = [127, 0, 0, 2];
+    let (perfect, clock) = (LinkConfig::default(), Clock::start());
+    let relay = Relay::bind((host, 0).into(), cloud, perfect.clone(), perfect, clock);
+    let relay = relay.await.unwrap();
+    let through = relay.local_addr().unwrap();
+    tokio::spawn(relay.run());
+    let listener = TcpListener::bind(through);
+    (through, listener.await.unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stranger_does_not_get_into_a_session() {
     let mut cloud = Running::start(Carriers::ALL).await;
-    let tcp = cloud.tcp.unwrap();
-    // The edge connects elsewhere, so that its session waits.
-    let elsewhere = tokio::net::TcpListener::bind(local()).await.unwrap();
-    let route = Route {
-        data: Some(elsewhere.local_addr().unwrap()),
-        ..over(Carrier::Tcp)
-    };
-    let edge = connect(cloud.control, route).await.unwrap();
+    let tcp = cloud.address;
+    // The edge's TCP gets elsewhere, so that its session waits.
+    let (through, elsewhere) = elsewhere(cloud.address).await;
+    let edge = connect(through, over(Carrier::Tcp)).await.unwrap();
     let CloudNotice::Opened { connection, .. } = cloud.notice().await else {
         panic!("no session")
     };
@@ -410,12 +416,8 @@ async fn a_stranger_does_not_get_into_a_session() {
 async fn a_peer_that_stops_reading_makes_the_edge_refuse_and_not_grow() {
     let mut cloud = Running::start(Carriers::ALL).await;
     // Somebody who takes the connection and reads nothing.
-    let elsewhere = tokio::net::TcpListener::bind(local()).await.unwrap();
-    let route = Route {
-        data: Some(elsewhere.local_addr().unwrap()),
-        ..over(Carrier::Tcp)
-    };
-    let mut edge = connect(cloud.control, route).await.unwrap();
+    let (through, elsewhere) = elsewhere(cloud.address).await;
+    let mut edge = connect(through, over(Carrier::Tcp)).await.unwrap();
     let _socket = elsewhere.accept().await.unwrap();
     assert!(matches!(cloud.notice().await, CloudNotice::Opened { .. }));
     let pace = Pace {

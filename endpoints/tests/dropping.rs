@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use in_process::start;
+use in_process::{anybody, start};
 
 use bytes::Bytes;
 use tensorwire_codec::{ClipRange, Coder, Format, Map, Quantiser, Shape};
@@ -114,7 +114,15 @@ async fn connect(cloud: SocketAddr, deadline_ms: u32, rate: RateControl) -> Edge
         ..Protection::default()
     };
     let stream = stream(deadline_ms);
-    let edge = Edge::connect(cloud, Route::default(), stream, protection, Clock::start()).await;
+    let edge = Edge::connect(
+        cloud,
+        &anybody(),
+        Route::default(),
+        stream,
+        protection,
+        Clock::start(),
+    )
+    .await;
     edge.unwrap()
 }
 

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use in_process::{local, start};
+use in_process::{anybody, local, start};
 
 use bytes::Bytes;
 use tensorwire_codec::{ClipRange, Coder, Format, Map, Quantiser, Shape};
@@ -97,9 +97,16 @@ async fn next(notices: &mut mpsc::Receiver<CloudNotice>) -> CloudNotice {
 
 async fn answers(cloud: SocketAddr, first: usize) -> (usize, anyhow::Result<()>) {
     let (route, protection) = (Route::default(), Protection::default());
-    let mut edge = Edge::connect(cloud, route, stream(), protection, Clock::start())
-        .await
-        .unwrap();
+    let mut edge = Edge::connect(
+        cloud,
+        &anybody(),
+        route,
+        stream(),
+        protection,
+        Clock::start(),
+    )
+    .await
+    .unwrap();
     let pace = Pace {
         interval: Duration::ZERO,
         in_flight: 1,
@@ -122,19 +129,20 @@ async fn answers(cloud: SocketAddr, first: usize) -> (usize, anyhow::Result<()>)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_and_oversized_messages_get_no_session_and_harm_no_other() {
     let (cloud, mut notices, _stop) = start(Counting).await;
-    let client = quic::client(local(), quic::Tuning::default()).unwrap();
-    let long_version = [0x82, 0x00, 0x81, 0xA1, 0x00, 0x18, 0x63];
+    let client = quic::client(local(), quic::Tuning::default(), &anybody()).unwrap();
+    // [0, {0: 98, 1: 99}]
+    let long_version = [0x82, 0x00, 0xA2, 0x00, 0x18, 0x62, 0x01, 0x18, 0x63];
     let cases: [(&[u8], &str); 4] = [
         (b"\x00\x05hello", "does not decode"),
         (b"\xFF\xFFtoo long", "at most"),
         (b"\x00\x00", "does not decode"),
         (
             &[&[0, long_version.len() as u8][..], &long_version].concat(),
-            "version 99",
+            "version 98 to 99",
         ),
     ];
     for (bytes, expected) in cases {
-        let connection = quic::connect(&client, cloud).await.unwrap();
+        let (connection, _) = quic::connect(&client, cloud, &anybody()).await.unwrap();
         let (mut send, _receive) = connection.open_bi().await.unwrap();
         send.write_all(bytes).await.unwrap();
         send.finish().unwrap();
@@ -166,7 +174,10 @@ async fn a_handler_that_panics_ends_its_session_only() {
     let CloudNotice::Closed { reason, .. } = next(&mut notices).await else {
         panic!("still open")
     };
-    assert!(reason.contains("thread failed"), "{reason}");
+    assert!(
+        reason.contains("what answers its tensors failed"),
+        "{reason}"
+    );
     assert_eq!(answers(cloud, 64).await.0, 5);
 }
 
@@ -198,7 +209,11 @@ async fn the_first_valid_datagram_decides_where_a_session_sends() {
         "nothing goes to the second address"
     );
 
-    first.send_to(b"stray", path.local_addr()).await.unwrap();
+    // Neither TSP nor QUIC.
+    first
+        .send_to(b"\x07stray", path.local_addr())
+        .await
+        .unwrap();
     ping.truncate(8);
     first.send_to(&ping, path.local_addr()).await.unwrap();
     let stats = loop {

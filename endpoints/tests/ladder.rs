@@ -32,7 +32,10 @@ use tensorwire_concealment::{Bundle, StepCoder};
 use tensorwire_endpoints::classifier::{ClassifierOpener, Concealment};
 use tensorwire_endpoints::clock::Clock;
 use tensorwire_endpoints::cloud::{Answer, CloudNotice, Opener, TensorHandler};
-use tensorwire_endpoints::control::{self, Message, Open, Refuse};
+use tensorwire_endpoints::control::channel::write;
+use tensorwire_endpoints::control::{
+    Capabilities, Ciphers, ControlReader, Features, Hello, Message, Open, Refuse, SessionNumber,
+};
 use tensorwire_endpoints::datapath::DataPath;
 use tensorwire_endpoints::digest::Digest;
 use tensorwire_endpoints::edge::{
@@ -49,7 +52,7 @@ use tensorwire_protocol::wire::{ConnectionId, FrameNumber, ResultStatus};
 use tensorwire_protocol::{Event, OutgoingTensor, ReceivedTensor};
 use tokio::sync::mpsc;
 
-use in_process::{local, start};
+use in_process::{anybody, local, start};
 use support::{edge_to, json_lines, run, start_cloud, text};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -164,6 +167,7 @@ async fn outcomes(
 ) -> Vec<(u8, usize, Bytes)> {
     let mut edge = Edge::connect(
         cloud,
+        &anybody(),
         Route::default(),
         stream,
         Protection::default(),
@@ -385,20 +389,23 @@ async fn a_step_that_was_not_agreed_on_is_counted_and_answered_by_nothing() {
     let config = stream(&ladder).config().unwrap();
     let session = path.open(config, None, events).await.unwrap();
 
-    let client = quic::client(local(), quic::Tuning::default()).unwrap();
-    let connection = quic::connect(&client, cloud).await.unwrap();
-    let (mut send, mut receive) = connection.open_bi().await.unwrap();
-    let open = Open::new(agreed, session.connection().value());
-    control::send(&mut send, &Message::Open(open))
-        .await
-        .unwrap();
-    let Message::Accept(accept) = control::receive(&mut receive).await.unwrap() else {
+    let client = quic::client(local(), quic::Tuning::default(), &anybody()).unwrap();
+    let (connection, _) = quic::connect(&client, cloud, &anybody()).await.unwrap();
+    let (mut send, receive) = connection.open_bi().await.unwrap();
+    let mut receive = ControlReader::new(receive);
+    let capabilities = Capabilities::new(0b1111, Ciphers::ALL, Features::default());
+    let hello = Hello::new(capabilities);
+    write(&mut send, &hello.into()).await.unwrap();
+    let open = Open::new(SessionNumber(1), agreed, session.connection().value());
+    write(&mut send, &open.into()).await.unwrap();
+    let Message::Welcome(_) = receive.next().await.unwrap() else {
         panic!("refused");
     };
-    let mut peer = cloud;
-    peer.set_port(accept.data_port);
+    let Message::Accept(accept) = receive.next().await.unwrap() else {
+        panic!("refused");
+    };
     let remote = ConnectionId::new(accept.connection);
-    session.attach(remote, Some(peer)).await.unwrap();
+    session.attach(remote, Some(cloud)).await.unwrap();
 
     for (frame, step) in [(0, 3), (1, 1), (2, 0)] {
         let format = ladder.format(step).unwrap();

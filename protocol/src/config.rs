@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::interleave::Interleaving;
+use crate::protection::{Cipher, Protection};
 use crate::rate::RateControl;
 use crate::redundancy::Redundancy;
 use crate::wire::{self, ConnectionId, InterleaverKind, MAX_DATAGRAM};
@@ -57,6 +58,14 @@ pub struct Config {
     pub ecn: bool,
     /// Tensors that may wait to be sent, 1 to 1,024; default 8. Each keeps its coded bytes.
     pub send_queue: usize,
+    /// What protects datagrams; default plain.
+    pub protection: Protection,
+    /// Datagrams that a key seals before this endpoint goes to the next, 1 to 2^23 − 2^16; default
+    /// 2^23 − 2^20. It waits until the peer has confirmed the key, and a session that comes to 2^23 ends.
+    pub key_packets: u64,
+    /// Datagrams that may fail to open, over all keys, before the session ends; default what the
+    /// [`Cipher`] allows, which is also the most.
+    pub failed_openings: Option<u64>,
     /// Bounds on what the peer can make this endpoint keep.
     pub limits: Limits,
 }
@@ -143,6 +152,21 @@ pub enum ConfigError {
     /// A rate is out of range, or the bounds of an adaptive one are out of order.
     #[error("rate of {0} bit/s; it must be 10 kbit/s to 100 Gbit/s, and least <= start <= most")]
     Rate(u64),
+    /// The number of datagrams that a key seals is out of range.
+    #[error("{0} datagrams of one key; it must be 1 to 2^23 - 2^16")]
+    KeyPackets(u64),
+    /// No datagram may fail to open.
+    #[error("at least one datagram must be allowed to fail to open")]
+    FailedOpenings,
+    /// Both directions have the same secret, so that what is sent could be sent back.
+    #[error("the secrets of both directions are the same; export one for each")]
+    SymmetricSecrets,
+    /// A session has a secret of another: packet numbers begin anew, so that keys would be used twice.
+    #[error("a secret of the session before; export new ones for each session")]
+    SecretsReused,
+    /// Datagrams were exchanged before the session was to be protected.
+    #[error("a session that has begun cannot be protected any more")]
+    Begun,
     /// A limit is out of range.
     #[error("limit `{name}` of {value}; it must be 1 to {most}")]
     Limit {
@@ -163,6 +187,8 @@ impl Config {
 
     /// The most steps of a ladder.
     pub const MAX_STEPS: u8 = wire::Coding::MAX_STEPS;
+    /// The most datagrams that a key seals before the next is due.
+    pub const MOST_KEY_PACKETS: u64 = Cipher::MOST_SEALED - (1 << 16);
     /// The most tensors that a source block spans.
     pub const MAX_SPAN: u8 = wire::MAX_SPAN;
 
@@ -185,6 +211,9 @@ impl Config {
             rate: RateControl::Off,
             ecn: false,
             send_queue: 8,
+            protection: Protection::Plain,
+            key_packets: Self::MOST_KEY_PACKETS - (1 << 20) + (1 << 16),
+            failed_openings: None,
             limits: Limits::default(),
         }
     }
@@ -221,6 +250,7 @@ impl Config {
         if let Some(rate) = self.rate.invalid() {
             return Err(ConfigError::Rate(rate));
         }
+        self.validate_protection()?;
         let limits = &self.limits;
         for (name, value, most) in [
             ("send_queue", self.send_queue, 1_024),
@@ -239,6 +269,21 @@ impl Config {
 }
 
 impl Config {
+    fn validate_protection(&self) -> Result<(), ConfigError> {
+        if self.key_packets == 0 || self.key_packets > Self::MOST_KEY_PACKETS {
+            return Err(ConfigError::KeyPackets(self.key_packets));
+        }
+        if self.failed_openings == Some(0) {
+            return Err(ConfigError::FailedOpenings);
+        }
+        match &self.protection {
+            Protection::Protected(secrets) if secrets.is_symmetric() => {
+                Err(ConfigError::SymmetricSecrets)
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn validate_priority(&self) -> Result<(), ConfigError> {
         let slices = usize::from(self.slices);
         if let Some(importance) = &self.importance

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::paths::PathId;
 use crate::time::Time;
-use crate::wire::{FrameNumber, NoticeReason, ResultStatus, TensorId};
+use crate::wire::{CloseCode, FrameNumber, NoticeReason, ResultStatus, TensorId};
 
 /// How a tensor ended at its receiver (wire-format.md, section 8.2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -217,6 +218,21 @@ impl ReceivedResult {
     }
 }
 
+/// Why a session ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum EndReason {
+    /// Our caller closed it.
+    Local(CloseCode),
+    /// The peer closed it (only in protected mode).
+    Peer(CloseCode),
+    /// As many datagrams failed to open as the cipher allows: someone forges.
+    FailedOpenings,
+    /// A key has sealed as many datagrams as it may, and the peer confirmed none of them, so that it could
+    /// not be changed.
+    KeyUsedUp,
+}
+
 /// What happened. Poll until there is no more after every call that changes a session.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
@@ -260,6 +276,16 @@ pub enum Event {
     },
     /// The peer was heard of again, and sending goes on as on a new path.
     CircuitClosed,
+    /// The peer has moved to another address, which is validated: datagrams go there from now on.
+    PathChanged {
+        /// The new path.
+        path: PathId,
+        /// Whether only the port differs; otherwise what was known of delay and rate is forgotten.
+        same_host: bool,
+    },
+    /// The session has ended, once: it takes nothing any more, and sends no more than CLOSE. Tensors in
+    /// progress still meet their end at their deadlines.
+    Ended(EndReason),
     /// The peer reports how a tensor of ours ended there.
     Delivery {
         /// The tensor.

@@ -1,12 +1,16 @@
 //! Bodies of the fuzz targets. They compile with the crate, and unit tests replay the corpora.
 
 mod datagram;
+mod demultiplex;
 mod fec;
 mod ops;
+mod protected;
 
 pub use datagram::datagram;
+pub use demultiplex::demultiplex;
 pub use fec::fec_roundtrip;
 pub use ops::session_ops;
+pub use protected::protected_ops;
 
 use bytes::Bytes;
 
@@ -105,8 +109,18 @@ mod tests {
     }
 
     #[test]
+    fn corpus_of_joined_datagrams() {
+        replay("demultiplex", demultiplex);
+    }
+
+    #[test]
     fn corpus_of_session_operations() {
         replay("session_ops", session_ops);
+    }
+
+    #[test]
+    fn corpus_of_protected_operations() {
+        replay("protected_ops", protected_ops);
     }
 
     #[test]
@@ -121,8 +135,18 @@ mod tests {
         }
 
         #[test]
+        fn any_joined_datagrams(data in prop::collection::vec(any::<u8>(), 0..400)) {
+            demultiplex(&data);
+        }
+
+        #[test]
         fn any_operations(data in prop::collection::vec(any::<u8>(), 0..600)) {
             session_ops(&data);
+        }
+
+        #[test]
+        fn any_protected_operations(data in prop::collection::vec(any::<u8>(), 0..600)) {
+            protected_ops(&data);
         }
 
         #[test]

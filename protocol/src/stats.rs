@@ -24,6 +24,16 @@ pub struct Stats {
     pub packets_marked: u64,
     /// Times that the circuit breaker opened: the peer was not heard of.
     pub circuit_breaks: u64,
+    /// Times that this endpoint went to the next key for what it sends.
+    pub key_updates: u64,
+    /// Times that the peer did.
+    pub peer_key_updates: u64,
+    /// PATH_CHALLENGEs sent.
+    pub path_challenges: u64,
+    /// Paths that the peer was shown to be at.
+    pub paths_validated: u64,
+    /// Paths that did not answer in time.
+    pub paths_abandoned: u64,
     /// Frames that the caller skipped.
     pub frames_skipped: u64,
     /// Notices given up before they were said three times: too many waited.
@@ -93,7 +103,10 @@ pub struct Refused {
     pub version: u64,
     /// Another session.
     pub connection: u64,
-    /// Damaged or forged.
+    /// The session had ended.
+    pub ended: u64,
+    /// Damaged or forged: in protected mode whatever the peer did not seal for this direction of this
+    /// session, which counts towards the limit of its cipher.
     pub integrity: u64,
     /// A packet number seen before or too old.
     pub replay: u64,
@@ -110,6 +123,7 @@ impl Refused {
             Refusal::Form => &mut self.form,
             Refusal::Version => &mut self.version,
             Refusal::Connection => &mut self.connection,
+            Refusal::Ended => &mut self.ended,
             Refusal::Integrity => &mut self.integrity,
             Refusal::Replay => &mut self.replay,
             Refusal::Type => &mut self.unknown_type,
@@ -124,6 +138,7 @@ impl Refused {
             + self.form
             + self.version
             + self.connection
+            + self.ended
             + self.integrity
             + self.replay
             + self.unknown_type

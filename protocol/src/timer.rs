@@ -23,10 +23,14 @@ pub enum Timer {
     Result,
     /// When to ask for FEEDBACK, for a sample of the round-trip time.
     Ping,
+    /// When to challenge a new path again, or to give it up.
+    Path,
+    /// When to repeat that the session has ended.
+    Close,
 }
 
 impl Timer {
-    const COUNT: usize = 8;
+    const COUNT: usize = 10;
 }
 
 /// When each timer expires.
@@ -51,6 +55,8 @@ impl TimerTable {
             Timer::Circuit,
             Timer::Result,
             Timer::Ping,
+            Timer::Path,
+            Timer::Close,
         ];
         let set = ALL.into_iter().zip(self.expires);
         set.filter_map(|(timer, at)| Some((at?, timer)))

@@ -10,7 +10,7 @@ use crate::time::Time;
 const PARTS: u32 = 10;
 
 /// The least sample of a sliding window, in bounded memory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct WindowedMin {
     part: Duration,
     /// Start and least of each part, newest last.

@@ -147,19 +147,20 @@ impl Pair {
         self.cloud_clock.local(self.now)
     }
 
-    /// The earliest arrival or timeout of either side. Sessions ping, so there always is one.
+    /// The earliest arrival or timeout of either side. Sessions ping, so there always is one until both
+    /// have ended; then it is never.
     pub fn next_wake(&self) -> Time {
         let timeout = |session: &Session, clock: Clock| {
-            let (at, _) = session.poll_timeout().expect("a session always pings");
-            clock.global(at)
+            session.poll_timeout().map(|(at, _)| clock.global(at))
         };
         let timeouts = [
             timeout(&self.edge, self.edge_clock),
             timeout(&self.cloud, self.cloud_clock),
         ];
         let arrivals = [self.up.next_arrival(), self.down.next_arrival()];
-        let earliest = timeouts.into_iter().chain(arrivals.into_iter().flatten());
-        earliest.min().unwrap().max(self.now)
+        let earliest = timeouts.into_iter().chain(arrivals).flatten();
+        let never = Time::from_micros(u64::MAX);
+        earliest.min().unwrap_or(never).max(self.now)
     }
 
     /// Jumps to the earliest arrival or timeout and does what is due then.

@@ -88,6 +88,11 @@ pub fn fec<T: DeserializeOwned>(name: &str) -> T {
     parse(&folder("fec").join(name))
 }
 
+/// One file of the vectors of protected mode.
+pub fn protection<T: DeserializeOwned>(name: &str) -> T {
+    parse(&folder("protection").join(name))
+}
+
 fn folder(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../spec/vectors")

@@ -15,31 +15,35 @@ use tensorwire_endpoints::capture::{self, Recorder, Role};
 use tensorwire_endpoints::carrier::Carrier;
 use tensorwire_endpoints::classifier::{ClassifierOpener, Concealment, advice};
 use tensorwire_endpoints::clock::Clock;
-use tensorwire_endpoints::cloud::{Cloud, CloudConfig, CloudNotice};
+use tensorwire_endpoints::cloud::{Cloud, CloudConfig, CloudNotice, Policy};
 use tensorwire_endpoints::datapath::PathStats;
 use tensorwire_endpoints::lab::output::write_file;
-use tensorwire_endpoints::options::ModelOptions;
+use tensorwire_endpoints::model::{Keep, LEAST_GAIN};
+use tensorwire_endpoints::options::{
+    CloudIdentityOptions, ModelOptions, PolicyOptions, ScheduleOptions, UploadOptions,
+};
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::stand_in::handler::{Ledger, StandInOpener};
 use tensorwire_endpoints::stand_in::report::SessionReport;
+use tensorwire_endpoints::vet;
 use tensorwire_protocol::wire::ConnectionId;
 
 /// Receives feature tensors, fills what was lost, finishes the inference, sends results back.
 #[derive(Parser, Debug)]
 #[command(name = "tw-cloud", version, after_help = EXAMPLES)]
 struct Options {
-    /// Address of the control connections (QUIC over UDP)
+    /// Address to listen at: one UDP port for everything, and with the carrier tcp the TCP port of the same
+    /// number
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4433")]
     listen: SocketAddr,
-    /// Address of the data path (plain UDP, and TCP at the same port) [default: the port after --listen]
-    #[arg(long, value_name = "ADDR")]
-    data: Option<SocketAddr>,
     /// Carriers that edges may choose from, with commas between [default: all]
     #[arg(long, value_enum, value_name = "NAMES", value_delimiter = ',', default_values_t = Carrier::ALL, hide_default_value = true)]
     carriers: Vec<Carrier>,
     /// Let datagrams that are due at once leave in one system call (generic segmentation offload)
     #[arg(long)]
     gso: bool,
+    #[command(flatten)]
+    identity: CloudIdentityOptions,
     #[command(flatten)]
     model: ModelOptions,
     /// Side-information bundle, made by `tw-lab calibrate` [default: the built-in one, if it fits]
@@ -54,13 +58,15 @@ struct Options {
     /// [default: no limit]
     #[arg(long, value_name = "MS", value_parser = parse_budget)]
     conceal_budget_ms: Option<Duration>,
-    /// Take a session's datagrams from any host, not only from the one that asked for it (for a link
-    /// emulator on a third host)
-    #[arg(long)]
-    any_source: bool,
-    /// Sessions at a time, 1 to 256
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
+    /// Sessions at a time, 1 to 16384
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=16_384))]
     sessions: u16,
+    #[command(flatten)]
+    policy: PolicyOptions,
+    #[command(flatten)]
+    uploads: UploadOptions,
+    #[command(flatten)]
+    schedule: ScheduleOptions,
     /// Load no model: serve edges that were started with --stand-in, and no others, to measure the
     /// network
     #[arg(long, conflicts_with_all = ["model", "description", "split", "bundle", "conceal", "conceal_budget_ms"])]
@@ -83,10 +89,16 @@ Examples:
       serves the built-in Fashion-MNIST model on 127.0.0.1:4433
   tw-cloud --listen 0.0.0.0:4433 --model m.onnx --description m.toml --bundle m.twb --conceal lmmse
       serves a model of your own on every interface
+  tw-cloud --listen 0.0.0.0:4433 --allow models.txt --cache-dir /var/cache/tensorwire
+      serves the models that the file lists, as edges bring them
+  tw-cloud --listen 0.0.0.0:4433 --tokens tokens
+      lets in only edges that know a token (`tw-lab token cam-3 >> tokens` makes one)
   tw-cloud --pcap cloud.pcapng
       captures what it receives and sends, for `tw-lab replay cloud.pcapng`
 
-Exit status: 0 after Ctrl-C, 1 on failure, 2 on wrong usage.";
+Ctrl-C or SIGTERM ends it once its edges are done, or the grace is over; a second one at once.
+
+Exit status: 0 after Ctrl-C, 1 on failure, 2 on wrong usage, 130 after a second Ctrl-C.";
 
 fn parse_budget(text: &str) -> Result<Duration, String> {
     let ms: f64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
@@ -97,61 +109,66 @@ fn parse_budget(text: &str) -> Result<Duration, String> {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = vet::child_process() {
+        return code;
+    }
     shutdown::report(run(Options::parse()))
 }
 
 #[tokio::main]
 async fn run(options: Options) -> Result<()> {
+    let (identity, from) = options.identity.identity()?;
+    if options.identity.print_pin {
+        println!("{}", identity.fingerprint());
+        return Ok(());
+    }
     let stop = Stop::listen();
     let model = if options.stand_in {
         None
     } else {
         Some(Serving::prepare(&options)?)
     };
-    let mut data = options.listen;
-    data.set_port(if data.port() == 0 {
-        0
-    } else {
-        data.port().wrapping_add(1)
-    });
     let config = CloudConfig {
         listen: options.listen,
-        data: options.data.unwrap_or(data),
         carriers: options.carriers.iter().copied().collect(),
         gso: options.gso,
         sessions: usize::from(options.sessions),
-        any_source: options.any_source,
     };
     let clock = Clock::start();
     // Bound first: a second cloud on the same port must not begin the capture of the first anew.
-    let cloud = Cloud::bind(config, clock).await?;
+    let cloud = Cloud::bind(config, identity, clock).await?;
+    let cloud = cloud.with_policy(Policy {
+        upload_bytes: model.as_ref().map_or(0, |serving| serving.upload_limit),
+        ..options.policy.policy()
+    });
+    let cloud = cloud.with_schedule(options.schedule.config())?;
+    let local = cloud.local_addr();
     let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
     if let Some(recorder) = &recorder {
-        cloud
-            .path()
-            .record(recorder.tap(Role::Cloud, cloud.data_addr()));
+        cloud.path().record(recorder.tap(Role::Cloud, local));
     }
 
     match &model {
         Some(serving) => eprintln!("{}", serving.banner),
         None => eprintln!("model       none: a stand-in, to measure the network"),
     }
-    eprintln!("control     {} (QUIC)", cloud.local_addr()?);
-    eprintln!(
-        "certificate self-signed, for development: SHA-256 {}",
-        cloud.fingerprint()
-    );
-    eprintln!(
-        "data        {} (plain UDP: neither encrypted nor authenticated)",
-        cloud.data_addr()
-    );
-    if let Some(address) = cloud.tcp_addr() {
-        eprintln!("data        {address} (plain TCP: not encrypted)");
+    let plain = options.policy.plain;
+    let unprotected = if plain {
+        "; streams that ask for it are neither encrypted nor authenticated"
+    } else {
+        ""
+    };
+    eprintln!("listening   {local} (UDP: QUIC, and TSP with keys from it{unprotected})");
+    if cloud.has_tcp() {
+        let taken = if plain {
+            "not encrypted"
+        } else {
+            "not encrypted, so refused without --plain"
+        };
+        eprintln!("listening   {local} (TCP: {taken})");
     }
+    introduce(&cloud, &from);
     eprintln!("carriers    {}", config.carriers);
-    if !config.listen.ip().is_loopback() || !config.data.ip().is_loopback() {
-        eprintln!("warning     anyone who reaches these addresses can stream to this cloud");
-    }
     eprintln!("Ctrl-C ends.");
 
     let (notices, mut inbox) = Cloud::notices();
@@ -183,19 +200,44 @@ async fn run(options: Options) -> Result<()> {
         write_file(path, &serde_json::to_vec(&sessions)?)?;
     }
     eprintln!(
-        "{} sessions, {} refused; {} tensors; {} datagrams that named no session",
+        "{} sessions, {} refused; {} tensors; {} datagrams that named no session, {} of QUIC dropped",
         totals.sessions,
         totals.refused,
         totals.tensors,
-        path.strays()
+        path.strays(),
+        path.port_stats().quic_dropped
     );
     capture::finish(recorder)
+}
+
+/// Says who the cloud is, whom it lets in, and how edges connect.
+fn introduce(cloud: &Cloud, from: &str) {
+    let (identity, address) = (cloud.identity(), cloud.local_addr());
+    eprintln!("certificate {from}");
+    let host = if address.ip().is_unspecified() {
+        format!("HOST:{}", address.port())
+    } else {
+        address.to_string()
+    };
+    eprintln!(
+        "edges       tw-edge --connect {host} --pin {}",
+        identity.fingerprint()
+    );
+    eprintln!("lets in     {}", identity.lets_in());
+    if identity.lets_anybody_in() && !address.ip().is_loopback() {
+        eprintln!(
+            "warning     anybody who reaches this address can stream to this cloud; --tokens, --client-ca or \
+             --client-pin say who may"
+        );
+    }
 }
 
 /// A model to serve.
 struct Serving {
     opener: ClassifierOpener,
     banner: String,
+    /// The largest upload, bytes.
+    upload_limit: u64,
 }
 
 impl Serving {
@@ -208,15 +250,26 @@ impl Serving {
         concealment
             .concealer(loaded.shape()?.as_tuple(), None, bundle)
             .map_err(|error| anyhow::anyhow!(advice(&error)))?;
+        let taken = options.uploads.uploads()?;
+        let allowed = options.uploads.allowed(&loaded, side.as_ref())?;
         let banner = format!(
-            "model       {} ({})\nconcealment {}",
+            "model       {} ({})\nconcealment {}\nuploads     {}",
             loaded.description.name,
             loaded.model.digest(),
-            options.conceal
+            options.conceal,
+            taken.banner
         );
+        let opener = ClassifierOpener::new(loaded.model, side, concealment);
         Ok(Self {
-            opener: ClassifierOpener::new(loaded.model, side, concealment),
+            opener: opener
+                .with_allowed(allowed)
+                .with_uploads(taken.uploads)
+                .with_batch(
+                    usize::from(options.schedule.batch),
+                    Keep::Gaining(LEAST_GAIN),
+                ),
             banner,
+            upload_limit: taken.limit,
         })
     }
 }
@@ -298,9 +351,11 @@ fn log(notice: &CloudNotice) {
             peer,
             carrier,
             stream,
+            name,
         } => eprintln!(
-            "session {:06x} opened by {peer} over {}: `{}` {}×{}×{}, deadline {} ms, MSS {}",
+            "session {:06x} opened by {} over {}: `{}` {}×{}×{}, deadline {} ms, MSS {}",
             connection.value(),
+            who(*peer, name.as_deref()),
             carrier.name(),
             stream.split,
             stream.channels,
@@ -309,7 +364,9 @@ fn log(notice: &CloudNotice) {
             stream.deadline_ms,
             stream.mss
         ),
-        CloudNotice::Refused { peer, reason } => eprintln!("refused {peer}: {reason}"),
+        CloudNotice::Refused { peer, reason, name } => {
+            eprintln!("refused {}: {reason}", who(*peer, name.as_deref()))
+        }
         CloudNotice::Closed {
             connection,
             stats,
@@ -322,6 +379,11 @@ fn log(notice: &CloudNotice) {
         }
         _ => {}
     }
+}
+
+/// An edge, by its name if it has one.
+fn who(peer: SocketAddr, name: Option<&str>) -> String {
+    name.map_or_else(|| peer.to_string(), |name| format!("{name} ({peer})"))
 }
 
 fn log_stats(stats: &PathStats) {

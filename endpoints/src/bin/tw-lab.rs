@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tensorwire_endpoints::lab::{
-    calibrate, conceal, demo, experiment, inspect, link, plan_split, quality, recovery, replay,
-    report, split, trace,
+    calibrate, conceal, demo, experiment, flood, inspect, link, load, plan_split, quality,
+    recovery, replay, report, schedule, split, token, trace,
 };
 use tensorwire_endpoints::shutdown;
 
@@ -21,8 +21,10 @@ struct Options {
 #[derive(Subcommand, Debug)]
 enum Command {
     Demo(demo::Options),
+    Flood(flood::Options),
     Inspect(inspect::Options),
     Link(link::Options),
+    Load(load::Options),
     Calibrate(calibrate::Options),
     Conceal(conceal::Options),
     Quality(quality::Options),
@@ -32,7 +34,9 @@ enum Command {
     Replay(replay::Options),
     Report(report::ReportOptions),
     Run(experiment::Options),
+    Schedule(schedule::Options),
     Split(split::Options),
+    Token(token::Options),
     Trace(trace::Options),
 }
 
@@ -46,6 +50,8 @@ Examples:
       what the methods of concealment are worth, on the built-in images
   tw-lab quality --coder jpeg --plot curve.svg
       what bytes buy
+  tw-lab token cam-3 >> tokens
+      a token by which an edge is let in, and the line for its cloud
   tw-lab run docs/experiments/quantisation.toml --out quantisation.jsonl
       one experiment; tw-lab report makes a page of it
   tw-lab plan-split --rate 20mbit --rtt 40
@@ -64,8 +70,10 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> Result<()> {
     match command {
         Command::Demo(options) => demo::run(options),
+        Command::Flood(options) => flood::run(options),
         Command::Inspect(options) => inspect::run(options),
         Command::Link(options) => link::run(options),
+        Command::Load(options) => load::run(options),
         Command::Calibrate(options) => calibrate::run(options),
         Command::Conceal(options) => conceal::run(options),
         Command::Quality(options) => quality::run(options),
@@ -75,7 +83,9 @@ fn run(command: &Command) -> Result<()> {
         Command::Plot(options) => report::plot(options),
         Command::Report(options) => report::report(options),
         Command::Run(options) => experiment::run(options),
+        Command::Schedule(options) => schedule::run(options),
         Command::Split(options) => split::run(options),
+        Command::Token(options) => token::run(options),
         Command::Trace(options) => trace::run(options),
     }
 }

@@ -30,7 +30,7 @@ impl Actor {
         let (sender, commands) = mpsc::channel(COMMANDS);
         let ended = Arc::new(OnceLock::new());
         let id = config.local_connection;
-        let handle = SessionHandle::new(id, sender, clock, Arc::clone(&ended));
+        let handle = SessionHandle::of_actor(id, sender, clock, Arc::clone(&ended));
         let session = StreamSession::new(role, config, clock.now());
         let actor = Self {
             session,
@@ -47,18 +47,18 @@ impl Actor {
         let now = self.clock.now();
         match command {
             // The caller may have gone, here and below.
-            Some(Command::Tensor(_, tensor, reply)) => {
+            Some(Command::Tensor(tensor, reply)) => {
                 let _ = reply.send(self.session.send_tensor(now, tensor));
             }
-            Some(Command::Result(_, result, reply)) => {
-                self.application.answered(result.compute);
+            Some(Command::Result(result, occupied, reply)) => {
+                self.application.answered(occupied);
                 let _ = reply.send(self.session.send_result(result));
             }
-            Some(Command::Skip(_, reason, first, count)) => {
+            Some(Command::Skip(reason, first, count)) => {
                 self.session.skip_frames(reason, first, count);
             }
-            Some(Command::Limit(_, tensors)) => self.application.limit(tensors),
-            Some(Command::Outlook(_, reply)) => {
+            Some(Command::Limit(tensors)) => self.application.limit(tensors),
+            Some(Command::Outlook(reply)) => {
                 let outlook = Outlook {
                     path: self.session.path(),
                     load: self.session.peer_load(),
@@ -66,22 +66,14 @@ impl Actor {
                 };
                 let _ = reply.send(outlook);
             }
-            Some(Command::Stats(_, reply)) => {
+            Some(Command::Stats(reply)) => {
                 let _ = reply.send(self.stats());
             }
-            Some(Command::End(_, reply)) => {
+            Some(Command::End(reply)) => {
                 let _ = reply.send(self.stats());
                 return false;
             }
-            Some(Command::Close(_)) | None => return false,
-            // For sessions on a data path.
-            Some(
-                Command::Open { .. }
-                | Command::Attach(..)
-                | Command::AttachQuic(..)
-                | Command::Datagram(..)
-                | Command::Room(..),
-            ) => {}
+            Some(Command::Close) | None => return false,
         }
         true
     }

@@ -77,6 +77,21 @@ impl Carriers {
     /// Every carrier.
     pub const ALL: Self = Self(0b1111);
 
+    /// A bit for each: bit n for the carrier with the number n.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// Those of which a bit is set, as far as this version knows them.
+    #[must_use]
+    pub fn from_bits(bits: u32) -> Self {
+        Carrier::ALL
+            .into_iter()
+            .filter(|carrier| bits & 1 << carrier.code() != 0)
+            .collect()
+    }
+
     /// Whether `carrier` is among them.
     #[must_use]
     pub const fn contains(self, carrier: Carrier) -> bool {
@@ -147,6 +162,7 @@ mod tests {
         assert!(some.contains(Carrier::Tcp) && some.contains(Carrier::Udp));
         assert!(!some.contains(Carrier::QuicStream));
         assert_eq!(some.to_string(), "udp, tcp");
+        assert_eq!(Carriers::from_bits(some.bits() | 1 << 31), some);
         assert_eq!(
             Carrier::ALL.into_iter().collect::<Carriers>(),
             Carriers::ALL

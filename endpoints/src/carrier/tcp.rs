@@ -71,7 +71,7 @@ pub(crate) struct Attach<'a> {
     pub(crate) control: &'a quinn::Connection,
     /// The session's ID at the cloud.
     pub(crate) id: ConnectionId,
-    /// The cloud's TCP port.
+    /// The cloud's TCP port, which has the number of its UDP port.
     pub(crate) address: SocketAddr,
     /// The congestion controller; the kernel's choice if none.
     pub(crate) congestion: Option<Congestion>,
@@ -106,7 +106,10 @@ pub(crate) async fn connect(
         .await
         .unwrap_or_else(|elapsed| Err(elapsed.into()));
     let mut stream = connected.with_context(|| {
-        format!("the cloud's data port {address} does not answer; is TCP let through to it?")
+        format!(
+            "nobody answers at {address} over TCP; is TCP let through to the cloud? (A relay of UDP, as \
+             `tw-lab link` is one, has no TCP port.)"
+        )
     })?;
     prepare(&stream)?;
     let id = id.value().to_be_bytes();
@@ -147,7 +150,6 @@ type Waiting = Arc<Mutex<HashMap<u32, ([u8; SECRET], oneshot::Sender<TcpStream>)
 /// Where edges connect to.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    local: SocketAddr,
     waiting: Waiting,
     accepting: AbortHandle,
 }
@@ -173,27 +175,15 @@ impl Drop for Place {
 }
 
 impl Listener {
-    /// Listens at `address`, or where that port is taken at any port if `else_any`.
+    /// Listens at `address`.
     ///
     /// # Errors
     /// If it cannot be bound.
-    pub(crate) async fn bind(address: SocketAddr, else_any: bool) -> io::Result<Self> {
-        let bound = match TcpListener::bind(address).await {
-            Err(_) if else_any => TcpListener::bind((address.ip(), 0)).await,
-            bound => bound,
-        }?;
-        let local = bound.local_addr()?;
+    pub(crate) async fn bind(address: SocketAddr) -> io::Result<Self> {
+        let bound = TcpListener::bind(address).await?;
         let waiting = Waiting::default();
         let accepting = tokio::spawn(accept(bound, Arc::clone(&waiting))).abort_handle();
-        Ok(Self {
-            local,
-            waiting,
-            accepting,
-        })
-    }
-
-    pub(crate) const fn local_addr(&self) -> SocketAddr {
-        self.local
+        Ok(Self { waiting, accepting })
     }
 
     /// Starts a cloud's session, which the edge at the other end of `control` is to attach to.

@@ -1,366 +1,246 @@
-//! One edge at a cloud: its wish, and the session that comes of it.
+//! A session at a cloud, from its Accept to its end.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, bail};
 use bytes::Bytes;
-use tensorwire_protocol::wire::{ConnectionId, ResultStatus};
-use tensorwire_protocol::{Config, Event, OutgoingResult};
-use tokio::sync::{Semaphore, mpsc};
+use tensorwire_protocol::wire::{ConnectionId, MAX_RESULT_PAYLOAD, ResultStatus};
+use tensorwire_protocol::{Event, OutgoingResult};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use super::{Answer, CloudNotice, Opener, TensorHandler};
-use crate::carrier::{Carrier, Carriers, quic_stream, tcp};
-use crate::control::{self, Accept, ControlError, Message, Open, Refuse, RefuseCode};
-use crate::datapath::{DataPath, SessionHandle};
-use crate::stream::StreamDescription;
+use super::CloudNotice;
+use super::grant::{Granted, Permit};
+use super::schedule::{Answered, Lane, Served};
+use crate::carrier::Carrier;
+use crate::control::{CloseCode, Refuse, RefuseCode, SessionNumber};
+use crate::datapath::{PathEnded, PathStats, SessionHandle};
 
 /// Tensors of a session that may wait for the model; further ones are answered with `Busy`.
-const WAITING_TENSORS: u32 = 8;
+pub(super) const WAITING_TENSORS: u32 = 8;
 /// What else may wait to be told to the handler: an edge that drops frames says so of each.
-const WAITING_EVENTS: usize = 256;
-/// An edge that has not asked for a session after so long is sent away.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
-
+pub(super) const WAITING_EVENTS: usize = 256;
 /// How long an edge's last message may come after the end of its carrier.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
-/// What every session of a cloud shares.
-pub(super) struct Shared<O> {
-    pub(super) opener: Arc<O>,
-    pub(super) path: DataPath,
-    pub(super) tcp: Option<tcp::Listener>,
-    pub(super) carriers: Carriers,
-    pub(super) sessions: Arc<Semaphore>,
-    pub(super) any_source: bool,
-    pub(super) notices: mpsc::Sender<CloudNotice>,
-}
-
-/// The control stream of an edge that has asked for something.
-struct Asked {
-    send: quinn::SendStream,
-    receive: quinn::RecvStream,
-    /// What it asked for, or why that cannot be granted.
-    open: Result<Open, Refuse>,
-}
-
-/// Waits for the first message of an edge.
-async fn asked(connection: &quinn::Connection) -> Result<Asked, ControlError> {
-    let (send, mut receive) = connection
-        .accept_bi()
-        .await
-        .map_err(|error| ControlError::ended(&error))?;
-    let open = match control::receive(&mut receive).await {
-        Ok(Message::Open(open)) => Ok(open),
-        Ok(_) => return Err(ControlError::Unexpected { expected: "Open" }),
-        Err(error @ ControlError::Version(_)) => {
-            Err(Refuse::new(RefuseCode::Version, error.to_string()))
-        }
-        Err(error) => return Err(error),
-    };
-    Ok(Asked {
-        send,
-        receive,
-        open,
-    })
-}
-
-impl<O: Opener> Shared<O> {
-    /// Serves one edge, from its first message to its last.
-    pub(super) async fn serve_edge(&self, connection: &quinn::Connection) {
-        let peer = connection.remote_address();
-        let refused = match tokio::time::timeout(OPEN_TIMEOUT, asked(connection)).await {
-            Ok(Ok(asked)) => match self.negotiate(connection, asked).await {
-                Ok(running) => return running.run(connection, &self.notices).await,
-                Err(reason) => reason,
-            },
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "it asked for no session in time".to_owned(),
-        };
-        connection.close(1_u32.into(), b"no session");
-        self.notify(CloudNotice::Refused {
-            peer,
-            reason: refused,
-        });
-    }
-
-    /// Grants an edge's wish or refuses it, with the reason.
-    async fn negotiate(
-        &self,
-        connection: &quinn::Connection,
-        asked: Asked,
-    ) -> Result<Running, String> {
-        let Asked {
-            mut send,
-            receive,
-            open,
-        } = asked;
-        let peer = connection.remote_address();
-        let granted = match open {
-            Ok(open) => self.grant(open, connection).await,
-            Err(refuse) => Err(refuse),
-        };
-        match granted {
-            Ok(granted) => {
-                let id = granted.session.connection();
-                let carrier = granted.carrier;
-                let port = self.data_port(carrier);
-                let accept = Accept::new(id.value(), port);
-                let accepted = control::send(&mut send, &Message::Accept(accept)).await;
-                accepted.map_err(|error| error.to_string())?;
-                let stream = Box::new(granted.stream.clone());
-                self.notify(CloudNotice::Opened {
-                    connection: id,
-                    peer,
-                    carrier,
-                    stream,
-                });
-                Ok(Running {
-                    granted,
-                    receive,
-                    _send: send,
-                })
-            }
-            Err(refuse) => {
-                let reason = refuse.reason.clone();
-                let told = control::send(&mut send, &Message::Refuse(refuse)).await;
-                if told.is_ok() && send.finish().is_ok() {
-                    // So that the end of the connection does not overtake the message.
-                    let _ = tokio::time::timeout(OPEN_TIMEOUT, send.stopped()).await;
-                }
-                Err(reason)
-            }
-        }
-    }
-
-    /// The port at which edges reach the data path.
-    fn data_port(&self, carrier: Carrier) -> u16 {
-        let tcp = self.tcp.as_ref().filter(|_| carrier == Carrier::Tcp);
-        tcp.map_or_else(|| self.path.local_addr(), tcp::Listener::local_addr)
-            .port()
-    }
-
-    /// The carrier that an edge asks for, if it is offered.
-    fn carrier(&self, open: &Open) -> Result<Carrier, Refuse> {
-        let code = open.carrier.unwrap_or(Carrier::Udp.code());
-        let carrier = Carrier::from_code(code);
-        match carrier.filter(|carrier| self.carriers.contains(*carrier)) {
-            Some(carrier) => Ok(carrier),
-            None => {
-                let (asked, offered) = (
-                    carrier.map_or("an unknown one", Carrier::name),
-                    self.carriers,
-                );
-                let reason = format!("this cloud offers the carriers {offered}, not {asked}");
-                Err(Refuse::new(RefuseCode::Carrier, reason))
-            }
-        }
-    }
-
-    async fn grant(&self, open: Open, control: &quinn::Connection) -> Result<Granted, Refuse> {
-        let describe =
-            |error: &dyn std::fmt::Display| Refuse::new(RefuseCode::Description, error.to_string());
-        let internal =
-            |error: &dyn std::fmt::Display| Refuse::new(RefuseCode::Internal, error.to_string());
-        let permit = Arc::clone(&self.sessions)
-            .try_acquire_owned()
-            .map_err(|_| {
-                Refuse::new(
-                    RefuseCode::Busy,
-                    "this cloud holds as many sessions as it can",
-                )
-            })?;
-        let carrier = self.carrier(&open)?;
-        let Open {
-            stream, connection, ..
-        } = open;
-        let mut config = stream.config().map_err(|error| describe(&error))?;
-        config.remote_connection = ConnectionId::new(connection);
-        if config.remote_connection.value() != connection {
-            return Err(describe(&format!(
-                "connection ID {connection}; it must be below 2^24"
-            )));
-        }
-        // Splitting a model takes long enough to stall the other sessions.
-        let (opener, description) = (Arc::clone(&self.opener), stream.clone());
-        let handler = tokio::task::spawn_blocking(move || opener.open(&description));
-        let handler = handler.await.map_err(|error| internal(&error))??;
-        let (events, inbox) = mpsc::channel(WAITING_EVENTS + WAITING_TENSORS as usize);
-        let session = self
-            .start(carrier, (config, &stream), control, events)
-            .await;
-        let session = session.map_err(|error| internal(&error))?;
-        let limited = session.limit_waiting(WAITING_TENSORS).await;
-        limited.map_err(|error| internal(&error))?;
-        Ok(Granted {
-            carrier,
-            stream,
-            session,
-            handler,
-            events: inbox,
-            permit,
-        })
-    }
-
-    /// Starts the session of an edge on its carrier.
-    async fn start(
-        &self,
-        carrier: Carrier,
-        (config, stream): (Config, &StreamDescription),
-        control: &quinn::Connection,
-        events: mpsc::Sender<Event>,
-    ) -> anyhow::Result<SessionHandle> {
-        let (clock, remote) = (self.path.clock(), config.remote_connection);
-        match carrier {
-            Carrier::Udp => {
-                let peer = control.remote_address().ip().to_canonical();
-                let from = (!self.any_source).then_some(peer);
-                let session = self.path.open(config, from, events).await?;
-                self.path.describe(&session, remote, stream);
-                Ok(session)
-            }
-            Carrier::QuicDatagram => {
-                let most = control.max_datagram_size().unwrap_or(0);
-                if usize::from(config.mss) > most {
-                    bail!("an MSS of {} bytes; QUIC datagrams take {most}", config.mss);
-                }
-                let session = self.path.open(config, None, events).await?;
-                // Before its first datagram, which leaves as soon as there is a way.
-                self.path.describe(&session, remote, stream);
-                session.attach_quic(remote, control.clone()).await?;
-                Ok(session)
-            }
-            Carrier::QuicStream => quic_stream::serve(control.clone(), config, clock, events),
-            Carrier::Tcp => {
-                let listener = self.tcp.as_ref().context("no TCP port")?;
-                listener.serve(control, config, clock, events)
-            }
-        }
-    }
-
-    fn notify(&self, notice: CloudNotice) {
-        // Whoever runs the cloud may be slow or gone; the sessions do not wait for that.
-        let _ = self.notices.try_send(notice);
-    }
-}
-
-/// A session that has been granted.
-struct Granted {
+/// A session at work, in a task of its own.
+pub(super) struct Running {
     carrier: Carrier,
-    stream: StreamDescription,
-    session: SessionHandle,
-    handler: Box<dyn TensorHandler>,
-    events: mpsc::Receiver<Event>,
-    permit: tokio::sync::OwnedSemaphorePermit,
+    session: Arc<SessionHandle>,
+    permit: Permit,
+    /// Tells the task to end, and why.
+    stop: Option<oneshot::Sender<String>>,
 }
 
-/// A session at work.
-struct Running {
-    granted: Granted,
-    receive: quinn::RecvStream,
-    /// Dropping it would finish the stream, which the edge takes for the end.
-    _send: quinn::SendStream,
+/// A session that has ended.
+pub(super) struct Ended {
+    pub(super) number: SessionNumber,
+    id: ConnectionId,
+    /// Everything that it counted, unless the data path went first.
+    stats: Option<Box<PathStats>>,
+    pub(super) code: CloseCode,
+    pub(super) reason: String,
+    /// Whether it was told to end, so that the edge need not hear of it.
+    pub(super) by_edge: bool,
 }
 
 impl Running {
-    /// Answers tensors until the control connection ends.
-    async fn run(mut self, connection: &quinn::Connection, notices: &mpsc::Sender<CloudNotice>) {
+    /// Starts to answer the tensors of a session.
+    pub(super) fn start(
+        number: SessionNumber,
+        granted: Granted,
+        tasks: &mut JoinSet<Ended>,
+    ) -> Self {
         let Granted {
+            carrier,
             session,
-            handler,
+            lane,
             events,
             permit,
+            reservation,
+            counted,
             ..
-        } = self.granted;
-        let id = session.connection();
+        } = granted;
         let session = Arc::new(session);
-        let mut worker = {
-            let (session, runtime) = (Arc::clone(&session), tokio::runtime::Handle::current());
-            tokio::task::spawn_blocking(move || answer_all(handler, events, &session, &runtime))
+        let (stop, stopped) = oneshot::channel();
+        let running = Self {
+            carrier,
+            session: Arc::clone(&session),
+            permit: Arc::clone(&permit),
+            stop: Some(stop),
         };
-        let mut worked = None;
-        let mut last = std::pin::pin!(control::receive(&mut self.receive));
-        let message = tokio::select! {
-            message = &mut last => Some(message),
-            result = &mut worker => {
-                let ended = result.is_ok();
-                worked = Some(result);
-                if ended {
-                    // The edge may have closed all at once, and its last message be under way.
-                    tokio::time::timeout(LAST_WORD, last).await.ok()
-                } else {
-                    None
-                }
-            }
-        };
-        let (failed, reason) = match (message, &worked) {
-            (Some(Ok(Message::Close(close))), _) if close.code == 0 => {
-                (false, "the edge is done".to_owned())
-            }
-            (Some(Ok(Message::Close(close))), _) => {
-                (false, format!("the edge says: {}", close.shown()))
-            }
-            (_, Some(Ok(()))) => (true, session.end_reason().to_owned()),
-            (_, Some(Err(_))) => (true, "the model's thread failed".to_owned()),
-            (Some(Ok(_)), None) => (
-                false,
-                ControlError::Unexpected { expected: "Close" }.to_string(),
-            ),
-            (Some(Err(error)), None) => (false, error.to_string()),
-            (None, None) => (false, "the edge is gone".to_owned()),
-        };
-        // The worker's channel ends with the session.
-        let stats = session.end().await.ok().map(Box::new);
-        if worked.is_none() {
-            let _ = worker.await;
-        }
-        connection.close(
-            u32::from(failed).into(),
-            if failed { b"the cloud failed" } else { b"done" },
-        );
-        // Whoever runs the cloud may be slow or gone.
-        let _ = notices.try_send(CloudNotice::Closed {
-            connection: id,
-            stats,
-            reason,
+        tasks.spawn(async move {
+            let ended = serve(number, session, (lane, events), stopped).await;
+            drop((permit, reservation, counted));
+            ended
         });
-        drop(permit);
+        running
+    }
+
+    /// Tells it to end.
+    pub(super) fn stop(&mut self, reason: String) {
+        if let Some(stop) = self.stop.take() {
+            // It may have ended by itself.
+            let _ = stop.send(reason);
+        }
+    }
+
+    /// Whether it takes its connection for itself.
+    pub(super) const fn takes_connection(&self) -> bool {
+        self.carrier.is_quic()
+    }
+
+    /// Its right to be, for one that replaces it; but not if it shares that with another already.
+    pub(super) fn share_permit(&self) -> Result<Permit, Refuse> {
+        // This, and the one of its task.
+        if Arc::strong_count(&self.permit) > 2 {
+            let reason = "the session to be replaced is itself in the midst of a change";
+            return Err(Refuse::new(RefuseCode::Busy, reason));
+        }
+        Ok(Arc::clone(&self.permit))
+    }
+
+    /// What it has counted so far.
+    pub(super) async fn stats(&self) -> Result<PathStats, PathEnded> {
+        self.session.stats().await
     }
 }
 
-/// Answers the tensors of a session, one after another, until the session ends.
-fn answer_all(
-    mut handler: Box<dyn TensorHandler>,
-    mut events: mpsc::Receiver<Event>,
-    session: &SessionHandle,
-    runtime: &tokio::runtime::Handle,
-) {
-    while let Some(event) = events.blocking_recv() {
-        let Event::Tensor(tensor) = event else {
-            handler.observe(&event);
-            continue;
-        };
-        let start = Instant::now();
-        let Answer { status, payload } = handler.handle(&tensor);
-        let compute = start.elapsed();
-        let result = OutgoingResult {
-            tensor: *tensor.info(),
-            status,
-            compute,
-            payload,
-        };
-        match runtime.block_on(session.send_result(result.clone())) {
-            Ok(Ok(())) => {}
-            Ok(Err(_too_long)) => {
-                let failed = OutgoingResult {
-                    status: ResultStatus::ModelFailed,
-                    payload: Bytes::new(),
-                    ..result
-                };
-                // An empty payload always fits.
-                let _ = runtime.block_on(session.send_result(failed));
-            }
-            Err(_ended) => return,
+impl Ended {
+    /// What whoever runs the cloud hears.
+    pub(super) fn notice(self) -> CloudNotice {
+        CloudNotice::Closed {
+            connection: self.id,
+            stats: self.stats,
+            reason: self.reason,
         }
     }
+}
+
+/// Answers tensors until the session is stopped, or ends by itself.
+async fn serve(
+    number: SessionNumber,
+    session: Arc<SessionHandle>,
+    (lane, events): (Lane, mpsc::Receiver<Event>),
+    mut stopped: oneshot::Receiver<String>,
+) -> Ended {
+    let mut worker = tokio::spawn(answer_all(lane, events, Arc::clone(&session)));
+    let mut worked = None;
+    let told = tokio::select! {
+        reason = &mut stopped => Some(reason),
+        result = &mut worker => {
+            let ended = matches!(result, Ok(Answering::Ended));
+            worked = Some(result);
+            if ended {
+                // The edge may have closed all at once, and its last message be under way.
+                tokio::time::timeout(LAST_WORD, stopped).await.ok()
+            } else {
+                None
+            }
+        }
+    };
+    let by_edge = told.is_some();
+    let (code, reason) = match (told, &worked) {
+        (Some(told), _) => (
+            CloseCode::Done,
+            told.unwrap_or_else(|_| "the edge is gone".to_owned()),
+        ),
+        (None, Some(Ok(Answering::Idle(limit)))) => {
+            let reason = format!("nothing was heard of the edge for {} s", limit.as_secs());
+            (CloseCode::Idle, reason)
+        }
+        (None, Some(Ok(Answering::Failed) | Err(_))) => {
+            let reason = "what answers its tensors failed";
+            (CloseCode::Failed, reason.to_owned())
+        }
+        (None, _) => (CloseCode::Failed, session.end_reason().to_owned()),
+    };
+    // The worker's channel ends with the session.
+    let stats = session.end().await.ok().map(Box::new);
+    if worked.is_none() {
+        let _ = worker.await;
+    }
+    Ended {
+        number,
+        id: session.connection(),
+        stats,
+        code,
+        reason,
+        by_edge,
+    }
+}
+
+/// Why a session's tensors are answered no more.
+enum Answering {
+    /// There are no more.
+    Ended,
+    /// The handler panicked.
+    Failed,
+    /// Nothing came for so long.
+    Idle(Duration),
+}
+
+/// Hands over what happens on a session, and sends the answers, until it ends.
+async fn answer_all(
+    mut lane: Lane,
+    mut events: mpsc::Receiver<Event>,
+    session: Arc<SessionHandle>,
+) -> Answering {
+    let idle = lane.idle_limit();
+    let mut heard = Instant::now();
+    loop {
+        let quiet = async {
+            match idle {
+                Some(limit) => tokio::time::sleep_until(heard + limit).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            served = lane.next() => match served {
+                Some(Served::Answered(answered)) => send(&session, answered).await,
+                Some(Served::Observed) => {}
+                Some(Served::Failed) | None => return Answering::Failed,
+            },
+            event = events.recv(), if lane.unserved() < WAITING_EVENTS => match event {
+                Some(event) => {
+                    if !matches!(event, Event::CircuitOpened { .. }) {
+                        heard = Instant::now();
+                    }
+                    lane.push(event);
+                }
+                None => break,
+            },
+            () = quiet => {
+                if let Some(limit) = idle {
+                    lane.finish().await;
+                    return Answering::Idle(limit);
+                }
+            }
+        }
+    }
+    lane.finish().await;
+    Answering::Ended
+}
+
+/// Sends an answer. If the session has ended, its events will say so.
+async fn send(session: &SessionHandle, answered: Answered) {
+    let Answered {
+        tensor,
+        answer,
+        compute,
+        occupied,
+        ..
+    } = answered;
+    let mut result = OutgoingResult {
+        tensor,
+        status: answer.status,
+        compute,
+        payload: answer.payload,
+    };
+    if result.payload.len() > MAX_RESULT_PAYLOAD {
+        result.status = ResultStatus::ModelFailed;
+        result.payload = Bytes::new();
+    }
+    let _ = session.send_answer(result, occupied).await;
 }

@@ -20,6 +20,8 @@ pub(crate) struct Application {
     /// Events that found the channel full or gone, answered tensors aside.
     dropped: u64,
     busy: u64,
+    /// Tensors that it has answered.
+    answered: u64,
 }
 
 impl Application {
@@ -29,6 +31,7 @@ impl Application {
             load: LoadMeter::default(),
             dropped: 0,
             busy: 0,
+            answered: 0,
         }
     }
 
@@ -57,9 +60,13 @@ impl Application {
         None
     }
 
-    /// It has answered a tensor, for which it took so long.
-    pub(crate) fn answered(&mut self, compute: Duration) {
-        self.load.answered(compute);
+    /// It has answered a tensor, with which it was occupied so long, unless it did not compute it.
+    pub(crate) fn answered(&mut self, occupied: Option<Duration>) {
+        match occupied {
+            Some(_) => self.answered += 1,
+            None => self.busy += 1,
+        }
+        self.load.answered(occupied);
     }
 
     /// Lets only so many tensors wait for it, beside the one at work.
@@ -84,6 +91,8 @@ impl Application {
         PathStats {
             session,
             busy: self.busy,
+            answered: self.answered,
+            load: self.load.told(),
             send_failed,
         }
     }

@@ -1,16 +1,19 @@
 //! TSP datagrams in the datagrams of a QUIC connection (RFC 9221; spec/carriers.md, section 3).
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tensorwire_protocol::wire::ConnectionId;
-use tokio::sync::mpsc;
+use tensorwire_protocol::Time;
+use tensorwire_protocol::wire::Ecn;
 use tokio::task::AbortHandle;
 
-use super::{Command, QuicPath};
+use super::PathEnded;
+use super::hub::Hub;
+use super::seat::{Entry, Seat, Way};
 
-/// While QUIC takes no datagrams, the session's timers are looked at so often at most.
+/// While a session's way takes no datagrams, its timers are looked at so often at most.
 pub(super) const BLOCKED_PAUSE: Duration = Duration::from_millis(1);
 
 /// A QUIC connection that carries a session's datagrams, both ways.
@@ -20,22 +23,36 @@ pub(super) const BLOCKED_PAUSE: Duration = Duration::from_millis(1);
 /// are known.
 #[derive(Debug)]
 pub(super) struct QuicWay {
-    session: ConnectionId,
     connection: quinn::Connection,
-    driver: mpsc::WeakSender<Command>,
+    back: Back,
     reader: AbortHandle,
     blocked: bool,
 }
 
+/// How those that wait for the connection get at the session, which they do not keep.
+#[derive(Clone, Debug)]
+struct Back {
+    hub: Weak<Hub>,
+    seat: Weak<Seat>,
+}
+
+impl Back {
+    fn enter(&self, work: impl FnOnce(&Hub, &mut Entry, Time)) -> Result<(), PathEnded> {
+        let (hub, seat) = (self.hub.upgrade(), self.seat.upgrade());
+        let (hub, seat) = hub.zip(seat).ok_or(PathEnded)?;
+        hub.enter(&seat, |entry, now| work(&hub, entry, now))
+    }
+}
+
 impl QuicWay {
-    /// Starts to hand what arrives to the driver.
-    pub(super) fn start(session: ConnectionId, path: QuicPath) -> Self {
-        let QuicPath { connection, driver } = path;
-        let reader = tokio::spawn(read(session, connection.clone(), driver.clone()));
+    /// Starts to hand what arrives to the session.
+    pub(super) fn start(hub: &Arc<Hub>, seat: &Arc<Seat>, connection: quinn::Connection) -> Self {
+        let (hub, seat) = (Arc::downgrade(hub), Arc::downgrade(seat));
+        let back = Back { hub, seat };
+        let reader = tokio::spawn(read(back.clone(), connection.clone()));
         Self {
-            session,
             connection,
-            driver,
+            back,
             reader: reader.abort_handle(),
             blocked: false,
         }
@@ -58,21 +75,18 @@ impl QuicWay {
             return self.connection.send_datagram(datagram).is_ok();
         }
         self.blocked = true;
-        let (connection, driver, session) =
-            (self.connection.clone(), self.driver.clone(), self.session);
+        let (connection, back) = (self.connection.clone(), self.back.clone());
         tokio::spawn(async move {
             let sent = connection.send_datagram_wait(datagram).await;
-            if let Some(driver) = driver.upgrade() {
-                // The driver may have gone.
-                let _ = driver.send(Command::Room(session, sent)).await;
-            }
+            // The session may have ended.
+            let _ = back.enter(|_, entry, _| {
+                entry.send_failed += u64::from(sent.is_err());
+                if let Some(Way::Quic(way)) = &mut entry.way {
+                    way.blocked = false;
+                }
+            });
         });
         true
-    }
-
-    /// QUIC has room again.
-    pub(super) const fn unblock(&mut self) {
-        self.blocked = false;
     }
 }
 
@@ -82,17 +96,17 @@ impl Drop for QuicWay {
     }
 }
 
-/// Hands datagrams to the driver until the connection or the driver ends.
-async fn read(
-    session: ConnectionId,
-    connection: quinn::Connection,
-    driver: mpsc::WeakSender<Command>,
-) {
+/// Hands datagrams to the session until the connection or the session ends.
+async fn read(back: Back, connection: quinn::Connection) {
+    let peer = connection.remote_address();
     while let Ok(datagram) = connection.read_datagram().await {
-        let Some(driver) = driver.upgrade() else {
-            return;
-        };
-        let handed = driver.send(Command::Datagram(session, datagram)).await;
+        let handed = back.enter(|hub, entry, now| {
+            if let Some(tap) = hub.tap() {
+                tap.received(now, peer, Ecn::NotEct, &datagram);
+            }
+            // Whatever is wrong with it has been counted.
+            let _ = entry.session.handle_datagram(now, &datagram);
+        });
         if handed.is_err() {
             return;
         }

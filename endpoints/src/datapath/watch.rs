@@ -1,38 +1,47 @@
 //! Looking at a session from elsewhere.
 
-use tensorwire_protocol::wire::ConnectionId;
-use tokio::sync::{mpsc, oneshot};
+use std::sync::Weak;
 
-use super::{Command, Outlook, PathEnded, SessionHandle};
+use tokio::sync::mpsc;
+
+use super::handle::{Command, ask};
+use super::hub::Hub;
+use super::seat::{Entry, Seat};
+use super::{Outlook, PathEnded};
 
 /// A view of a session that does not keep it.
 #[derive(Clone, Debug)]
-pub struct SessionWatch {
-    connection: ConnectionId,
-    commands: mpsc::WeakSender<Command>,
-}
+pub struct SessionWatch(View);
 
-impl SessionHandle {
-    /// A view of this session for others, which does not keep it.
-    #[must_use]
-    pub fn watch(&self) -> SessionWatch {
-        SessionWatch {
-            connection: self.connection,
-            commands: self.commands.downgrade(),
-        }
-    }
+/// How a view gets at its session.
+#[derive(Clone, Debug)]
+pub(super) enum View {
+    /// It is on a data path, and anybody may look at it.
+    Seat(Weak<Hub>, Weak<Seat>),
+    /// A task has it, and takes commands.
+    Actor(mpsc::WeakSender<Command>),
 }
 
 impl SessionWatch {
+    pub(super) const fn new(view: View) -> Self {
+        Self(view)
+    }
+
     /// What the session knows of path and peer at the moment.
     ///
     /// # Errors
     /// If the session or its data path has ended.
     pub async fn outlook(&self) -> Result<Outlook, PathEnded> {
-        let commands = self.commands.upgrade().ok_or(PathEnded)?;
-        let (reply, answer) = oneshot::channel();
-        let command = Command::Outlook(self.connection, reply);
-        commands.send(command).await.map_err(|_| PathEnded)?;
-        answer.await.map_err(|_| PathEnded)
+        match &self.0 {
+            View::Seat(hub, seat) => {
+                let (hub, seat) = (hub.upgrade(), seat.upgrade());
+                let (hub, seat) = hub.zip(seat).ok_or(PathEnded)?;
+                hub.look(&seat, Entry::outlook)
+            }
+            View::Actor(commands) => {
+                let commands = commands.upgrade().ok_or(PathEnded)?;
+                ask(&commands, Command::Outlook).await
+            }
+        }
     }
 }

@@ -75,8 +75,8 @@ impl Answers {
     }
 
     /// No more answers come.
-    pub(super) fn end(self, tell: &mut impl FnMut(Outcome)) {
-        let unanswered = self.waiting.into_values();
+    pub(super) fn end(&mut self, tell: &mut impl FnMut(Outcome)) {
+        let unanswered = std::mem::take(&mut self.waiting).into_values();
         unanswered.for_each(|sent| tell(Outcome::Unanswered { sent }));
     }
 }

@@ -14,6 +14,8 @@ use crate::datapath::{Outlook, PathEnded, SessionHandle};
 pub(super) struct Gate {
     admission: Admission,
     deadline: Duration,
+    /// The stream that it decides for.
+    generation: u64,
     /// Frames that are in the making: admitted, neither sent nor given up.
     making: usize,
     next_frame: u64,
@@ -35,6 +37,8 @@ pub(super) struct Making {
     pub(super) captured: Time,
     /// When it was decided that it is made.
     pub(super) decided: Time,
+    /// Which of the edge's streams it belongs to.
+    pub(super) generation: u64,
 }
 
 impl Gate {
@@ -42,6 +46,7 @@ impl Gate {
         Self {
             admission: Admission::new(rule, deadline),
             deadline,
+            generation: 0,
             making: 0,
             next_frame: 0,
         }
@@ -49,6 +54,17 @@ impl Gate {
 
     pub(super) fn set_rule(&mut self, rule: DropRule) {
         self.admission = Admission::new(rule, self.deadline);
+    }
+
+    /// The stream that it decides for.
+    pub(super) const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// From now on it decides for another stream, or on another path: what it knew is of no use.
+    pub(super) fn renew(&mut self, generation: u64, deadline: Duration) {
+        (self.generation, self.deadline) = (generation, deadline);
+        self.set_rule(self.rule());
     }
 
     pub(super) const fn rule(&self) -> DropRule {
@@ -111,7 +127,7 @@ impl Gate {
     /// Hands over the tensor of a frame that was made `made`, if it is not late already.
     pub(super) async fn send(
         &mut self,
-        session: &SessionHandle,
+        (session, deadline): (&SessionHandle, Duration),
         making: Making,
         made: Time,
         encoded: Encoded,
@@ -120,8 +136,11 @@ impl Gate {
         self.give_up();
         let edge_time = made - making.decided;
         let now = session.clock().now();
-        if making.captured + self.deadline <= now {
-            self.admission.wasted(edge_time);
+        let learns = making.generation == self.generation;
+        if making.captured + deadline <= now {
+            if learns {
+                self.admission.wasted(edge_time);
+            }
             return Ok(Err(Unsent::Dropped(DropReason::Deadline)));
         }
         #[expect(
@@ -138,7 +157,9 @@ impl Gate {
         };
         Ok(match session.send_tensor(tensor).await? {
             Ok(id) => {
-                self.admission.sent(now, edge_time, bytes, &outlook.path);
+                if learns {
+                    self.admission.sent(now, edge_time, bytes, &outlook.path);
+                }
                 Ok(id)
             }
             Err(SendError::QueueFull(_)) => Err(Unsent::Dropped(DropReason::Rate)),

@@ -2,9 +2,17 @@
 
 mod answers;
 mod attempt;
+mod change;
+mod connector;
+mod drive;
+mod fleet;
 mod frame;
 mod gate;
+mod leg;
+mod link;
+mod notice;
 mod pipeline;
+mod reconnect;
 mod route;
 mod worker;
 
@@ -12,43 +20,61 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use tensorwire_protocol::admission::DropRule;
 use tensorwire_protocol::wire::{FrameNumber, NoticeReason};
-use tensorwire_protocol::{Event, RateControl, ReceivedResult, Redundancy, ReleaseReason, Time};
+use tensorwire_protocol::{RateControl, ReceivedResult, Redundancy, ReleaseReason, Time};
 use tokio::sync::mpsc;
 
 use crate::capture::Recorder;
 use crate::clock::Clock;
-use crate::control::{self, Close, ControlError, Message};
-use crate::datapath::{PathStats, SessionHandle, SessionWatch};
-use crate::quic;
+use crate::datapath::{PathStats, SessionWatch};
+use crate::identity::{EdgeIdentity, Verified};
 use crate::stream::StreamDescription;
 
+use change::Change;
+use connector::Base;
+use drive::{Drive, Sessions};
 use gate::Gate;
+use leg::{Leg, Legs};
+use link::Link;
+use notice::Notices;
 use pipeline::Pipeline;
-use route::Opening;
 
 pub use attempt::Admitted;
+pub use change::Changer;
+pub use connector::Connector;
+pub use fleet::{Fleet, Member};
 pub use frame::{Captured, Computed, Encoded, FrameSource};
+pub use link::{Blobs, Refused};
+pub use notice::EdgeNotice;
+pub use pipeline::DISCONNECTED;
+pub use reconnect::Reconnect;
 pub use route::Route;
 
 /// Events that may wait for the application.
 const EVENTS: usize = 1_024;
 
-/// A session as the edge sees it.
+/// Changes of the stream that may wait.
+const CHANGES: usize = 4;
+/// What there is to say where there is no session.
+const GONE: &str = "the cloud went away";
+
+/// A session as the edge sees it; over time, one after another.
 #[derive(Debug)]
 pub struct Edge {
-    endpoint: quinn::Endpoint,
-    connection: quinn::Connection,
-    control: quinn::SendStream,
-    _replies: quinn::RecvStream,
-    session: SessionHandle,
-    events: mpsc::Receiver<Event>,
-    deadline: Duration,
+    connector: Connector,
+    base: Base,
+    legs: Legs,
     gate: Gate,
+    clock: Clock,
     /// Frames that may wait between two stages of the pipeline.
     queue: usize,
+    reconnect: Reconnect,
+    changer: Changer,
+    changes: mpsc::Receiver<Change>,
+    notices: Notices,
+    noticed: Option<mpsc::Receiver<EdgeNotice>>,
 }
 
 /// How an edge protects its tensors from losses, and the path from its tensors.
@@ -144,18 +170,20 @@ pub enum Outcome {
 }
 
 impl Edge {
-    /// Opens a session with the cloud at `cloud`, whose tensors take this route.
+    /// Opens a session with the cloud at `cloud`, if it is the right one by `identity`, whose tensors take
+    /// this route.
     ///
     /// # Errors
-    /// If nobody answers, or the cloud refuses: the message says why.
+    /// As [`Connector::connect`].
     pub async fn connect(
         cloud: SocketAddr,
+        identity: &EdgeIdentity,
         route: Route,
         stream: StreamDescription,
         protection: Protection,
         clock: Clock,
     ) -> Result<Self> {
-        Self::connect_recorded(cloud, route, stream, protection, clock, None).await
+        Self::connect_recorded(cloud, identity, route, stream, protection, clock, None).await
     }
 
     /// The same, with the datagrams in a capture, if there is one: of a carrier that has datagrams.
@@ -164,54 +192,60 @@ impl Edge {
     /// As [`connect`](Self::connect).
     pub async fn connect_recorded(
         cloud: SocketAddr,
+        identity: &EdgeIdentity,
         route: Route,
         stream: StreamDescription,
         protection: Protection,
         clock: Clock,
         recorder: Option<&Recorder>,
     ) -> Result<Self> {
-        let mut config = stream.config().context("the stream cannot be")?;
-        config.redundancy = protection.redundancy;
-        config.importance = protection.importance;
-        config.rate = protection.rate;
-        config.ecn = protection.ecn;
-        let deadline = config.deadline;
-        let any: SocketAddr = match cloud {
-            SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
-            SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
-        };
-        route.validate(recorder.is_some())?;
-        let endpoint = quic::client(any, route.tuning())?;
-        let connection = quic::connect(&endpoint, cloud).await?;
-        let (sender, events) = mpsc::channel(EVENTS);
-        let opening = Opening {
-            route,
-            connection: &connection,
-            local: endpoint.local_addr()?,
-            stream,
-            config,
-            events: sender,
+        let identity = identity.clone();
+        Connector::new(vec![cloud], identity, route, stream, protection, clock)
+            .connect(recorder)
+            .await
+    }
+
+    /// An edge with its first session.
+    fn new(connector: Connector, base: Base, link: Link, leg: Leg) -> Self {
+        let (changes, inbox) = mpsc::channel(CHANGES);
+        let (notices, noticed) = Notices::channel();
+        let (deadline, clock) = (leg.deadline, leg.session.clock());
+        let mut legs = Legs::default();
+        legs.add_link(link);
+        legs.succeed(leg);
+        Self {
+            connector,
+            base,
+            legs,
+            gate: Gate::new(DropRule::Off, deadline),
             clock,
-            recorder,
-        };
-        match opening.open().await {
-            Ok((session, (control, replies))) => Ok(Self {
-                endpoint,
-                connection,
-                control,
-                _replies: replies,
-                session,
-                events,
-                deadline,
-                gate: Gate::new(DropRule::Off, deadline),
-                queue: 1,
-            }),
-            Err(error) => {
-                connection.close(1_u32.into(), b"no session");
-                endpoint.wait_idle().await;
-                Err(error)
-            }
+            queue: 1,
+            reconnect: Reconnect::Never,
+            changer: Changer(changes),
+            changes: inbox,
+            notices,
+            noticed: Some(noticed),
         }
+    }
+
+    /// Sets whether the edge tries to come back to a cloud that went away; default
+    /// [`Reconnect::Never`].
+    ///
+    /// While [`stream`](Self::stream) is without a cloud, frames that come at their own pace are captured
+    /// and skipped ([`DISCONNECTED`]); where frames come as the session takes them, none is captured.
+    pub const fn set_reconnect(&mut self, reconnect: Reconnect) {
+        self.reconnect = reconnect;
+    }
+
+    /// What changes the stream while [`stream`](Self::stream) runs.
+    #[must_use]
+    pub fn changer(&self) -> Changer {
+        self.changer.clone()
+    }
+
+    /// What happens to the sessions, for whoever wants to know; to be had once.
+    pub const fn notices(&mut self) -> Option<mpsc::Receiver<EdgeNotice>> {
+        self.noticed.take()
     }
 
     /// Sets how it is decided which frames are worth computing, and how many may wait between two stages
@@ -233,7 +267,7 @@ impl Edge {
     /// meet their end.
     ///
     /// # Errors
-    /// If the cloud goes away.
+    /// If the cloud goes away, and does not come back in the time of [`Reconnect`].
     pub async fn stream(
         &mut self,
         source: Arc<dyn FrameSource>,
@@ -241,76 +275,76 @@ impl Edge {
         stop: impl Future<Output = ()>,
         mut tell: impl FnMut(Outcome),
     ) -> Result<()> {
-        let (session, sizes) = (&self.session, (self.queue, self.deadline));
-        let mut pipeline = Pipeline::new(session, &mut self.gate, source, pace, sizes);
-        let peer = (&mut self.events, &self.connection);
-        let streamed = drive(&mut pipeline, peer, stop, &mut tell).await;
+        let notices = self.notices.clone();
+        let mut pipeline = Pipeline::new(
+            (&mut self.legs, &mut self.gate),
+            source,
+            pace,
+            self.queue,
+            (self.clock, notices.clone()),
+        );
+        let sessions = Sessions {
+            connector: &mut self.connector,
+            base: &self.base,
+            reconnect: self.reconnect,
+            notices,
+            changes: &mut self.changes,
+        };
+        let streamed = Drive::new(&mut pipeline, sessions)
+            .run(stop, &mut tell)
+            .await;
         pipeline.end(&mut tell);
         streamed
     }
 
-    /// A view of the session, for whoever wants to know of its path while it streams.
-    #[must_use]
-    pub fn watch(&self) -> SessionWatch {
-        self.session.watch()
+    /// A view of the present session, for whoever wants to know of its path while it streams.
+    ///
+    /// # Errors
+    /// If there is none at present.
+    pub fn watch(&self) -> Result<SessionWatch> {
+        Ok(self.current()?.session.watch())
     }
 
-    /// Everything the session has counted.
+    /// Everything that the present session has counted, or else the last one.
     ///
     /// # Errors
     /// If the data path has ended.
     pub async fn stats(&self) -> Result<PathStats> {
-        Ok(self.session.stats().await?)
+        match &self.legs.current {
+            Some(leg) => Ok(leg.session.stats().await?),
+            None => self.past_stats().last().copied().context(GONE),
+        }
     }
 
-    /// Ends the session in good order.
-    pub async fn close(mut self) {
-        self.session.close().await;
-        // The cloud may have gone first.
-        let _ = control::send(&mut self.control, &Message::Close(Close::done())).await;
-        let _ = self.control.finish();
-        let wait = tokio::time::timeout(Duration::from_secs(1), self.connection.closed());
-        let _ = wait.await;
-        self.connection.close(0_u32.into(), b"done");
-        self.endpoint.wait_idle().await;
+    /// What sessions counted that have ended, oldest first, the last 64 of them.
+    #[must_use]
+    pub fn past_stats(&self) -> &[PathStats] {
+        self.legs.past()
     }
-}
 
-/// Keeps every stage at work until the stream is done.
-async fn drive(
-    pipeline: &mut Pipeline<'_>,
-    (events, connection): (&mut mpsc::Receiver<Event>, &quinn::Connection),
-    stop: impl Future<Output = ()>,
-    tell: &mut impl FnMut(Outcome),
-) -> Result<()> {
-    let clock = pipeline.clock();
-    let mut stop = std::pin::pin!(stop);
-    loop {
-        pipeline.advance(tell).await?;
-        if pipeline.is_done() {
-            return Ok(());
-        }
-        let (capture_at, ask_again) = (pipeline.capture_at(), pipeline.ask_again());
-        let overdue = pipeline.answers.first_overdue();
-        tokio::select! {
-            event = events.recv() => match event {
-                Some(event) => pipeline.answers.take(event, tell),
-                None => bail!("{}", pipeline.end_reason()),
-            },
-            () = clock.sleep_until(capture_at) => pipeline.capture().await?,
-            done = pipeline.camera.done() => pipeline.captured(done, tell).await?,
-            done = pipeline.model.done() => pipeline.computed(done, tell).await?,
-            done = pipeline.encoder.done() => pipeline.encoded(done, tell).await?,
-            () = clock.sleep_until(ask_again) => {}
-            () = clock.sleep_until(overdue) => pipeline.answers.give_up(tell),
-            () = &mut stop, if !pipeline.ended => pipeline.ended = true,
-            error = connection.closed() => {
-                // Answers that came first are told.
-                while let Ok(event) = events.try_recv() {
-                    pipeline.answers.take(event, tell);
-                }
-                return Err(ControlError::ended(&error)).context("the cloud went away");
-            }
-        }
+    /// The cloud of the present session.
+    ///
+    /// # Errors
+    /// If there is none at present.
+    pub fn cloud(&self) -> Result<SocketAddr> {
+        Ok(self.legs.link().context(GONE)?.cloud)
+    }
+
+    /// Why that cloud is taken for the right one.
+    ///
+    /// # Errors
+    /// If there is none at present.
+    pub fn verified(&self) -> Result<&Verified> {
+        Ok(&self.legs.link().context(GONE)?.verified)
+    }
+
+    fn current(&self) -> Result<&Leg> {
+        self.legs.current.as_ref().context(GONE)
+    }
+
+    /// Ends the sessions in good order.
+    pub async fn close(self) {
+        self.legs.close().await;
+        self.base.endpoint.wait_idle().await;
     }
 }

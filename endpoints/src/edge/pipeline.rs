@@ -8,12 +8,13 @@ use tensorwire_protocol::Time;
 use tensorwire_protocol::admission::{DropReason, DropRule, drained};
 use tensorwire_protocol::wire::{FrameNumber, NoticeReason};
 
-use super::answers::Answers;
 use super::gate::{Gate, Making, Unsent};
+use super::leg::{Leg, Legs};
+use super::notice::{EdgeNotice, Notices};
 use super::worker::{Done, Queue, Worker};
 use super::{Captured, Computed, Encoded, FrameSource, Outcome, Pace, SentTensor};
 use crate::clock::Clock;
-use crate::datapath::{PathEnded, SessionHandle};
+use crate::datapath::{Outlook, PathEnded};
 
 /// A tensor is handed over while what waits before it takes so long at most: a timer of the runtime
 /// comes up to a millisecond late, and the path must not fall idle meanwhile.
@@ -25,11 +26,15 @@ const ASK_AGAIN: Duration = Duration::from_millis(5);
 /// Where frames come only as the session takes them, and it takes none for so long because the deadline
 /// cannot be met or the peer is silent, one is dropped: somebody has to hear why nothing moves.
 const STUCK: Duration = Duration::from_secs(1);
+/// Why frames are skipped while there is no session.
+pub const DISCONNECTED: &str = "disconnected";
 
 /// A frame on its way through the pipeline.
 #[derive(Debug)]
 pub(super) struct Frame {
     number: FrameNumber,
+    /// Which of the edge's streams it belongs to.
+    generation: u64,
     captured: Time,
     /// When it was decided that it is made; none before.
     decided: Option<Time>,
@@ -43,13 +48,15 @@ pub(super) struct Frame {
 
 /// The pipeline, and what became of its frames.
 pub(super) struct Pipeline<'a> {
-    session: &'a SessionHandle,
+    pub(super) legs: &'a mut Legs,
     gate: &'a mut Gate,
+    notices: Notices,
+    /// Whether nothing comes from the cloud.
+    silent: bool,
     source: Arc<dyn FrameSource>,
     /// The number of its first frame.
     first: FrameNumber,
     pace: Pace,
-    deadline: Duration,
     clock: Clock,
     pub(super) camera: Worker<Frame, Option<Captured>>,
     captured: Queue<(Frame, Captured)>,
@@ -57,7 +64,6 @@ pub(super) struct Pipeline<'a> {
     computed: Queue<(Frame, Computed)>,
     pub(super) encoder: Worker<Frame, Encoded>,
     encoded: Queue<(Frame, Encoded)>,
-    pub(super) answers: Answers,
     /// When the next frame is captured.
     capture_at: Time,
     /// When the last frame was captured, or the stream began.
@@ -69,22 +75,22 @@ pub(super) struct Pipeline<'a> {
 
 impl<'a> Pipeline<'a> {
     pub(super) fn new(
-        session: &'a SessionHandle,
-        gate: &'a mut Gate,
+        (legs, gate): (&'a mut Legs, &'a mut Gate),
         source: Arc<dyn FrameSource>,
         pace: Pace,
-        (queue, deadline): (usize, Duration),
+        queue: usize,
+        (clock, notices): (Clock, Notices),
     ) -> Self {
-        let clock = session.clock();
         let (now, threaded) = (clock.now(), !source.is_quick());
         gate.clear();
         Self {
-            session,
+            legs,
             first: gate.next_number(),
             gate,
+            notices,
+            silent: false,
             source,
             pace,
-            deadline,
             clock,
             camera: Worker::idle(threaded),
             captured: Queue::new(queue),
@@ -92,7 +98,6 @@ impl<'a> Pipeline<'a> {
             computed: Queue::new(queue),
             encoder: Worker::idle(threaded),
             encoded: Queue::new(queue),
-            answers: Answers::new(clock, deadline),
             capture_at: now,
             last_capture: now,
             ask_again: None,
@@ -104,14 +109,49 @@ impl<'a> Pipeline<'a> {
         self.clock
     }
 
-    /// Why the session ended, once its events have.
-    pub(super) fn end_reason(&self) -> &str {
-        self.session.end_reason()
+    /// The stream that frames belong to that are captured now.
+    pub(super) const fn generation(&self) -> u64 {
+        self.gate.generation()
+    }
+
+    /// The stream goes on with this session, after a time without one.
+    pub(super) fn resume(&mut self, leg: Leg) {
+        self.gate.renew(leg.generation, leg.deadline);
+        self.silent = false;
+        self.legs.succeed(leg);
+    }
+
+    /// Frames that are captured from now on are of another stream, which this session carries, and come
+    /// from `source`, if it is another; the first of them.
+    pub(super) fn change(&mut self, leg: Leg, source: Option<Arc<dyn FrameSource>>) -> FrameNumber {
+        if let Some(source) = source {
+            self.source = source;
+        }
+        self.resume(leg);
+        self.gate.next_number()
+    }
+
+    /// Closes the sessions that have nothing more to wait for.
+    pub(super) async fn retire(&mut self, tell: &mut impl FnMut(Outcome)) {
+        if self.legs.retiring.is_empty() {
+            return;
+        }
+        let captured = self.captured.iter().map(|(frame, _)| frame);
+        let computed = self.computed.iter().map(|(frame, _)| frame);
+        let encoded = self.encoded.iter().map(|(frame, _)| frame);
+        let at_work = [self.camera.kept(), self.model.kept(), self.encoder.kept()];
+        let waiting = captured.chain(computed).chain(encoded);
+        let held: Vec<u64> = waiting
+            .chain(at_work.into_iter().flatten())
+            .map(|frame| frame.generation)
+            .collect();
+        let holds = |generation| held.contains(&generation);
+        self.legs.retire(self.clock.now(), holds, tell).await;
     }
 
     /// Whether every frame has met its end.
     pub(super) fn is_done(&self) -> bool {
-        self.ended && self.in_it() == 0 && self.answers.len() == 0
+        self.ended && self.in_it() == 0 && self.legs.unanswered() == 0
     }
 
     /// Frames that have been captured, or are being, and are neither sent nor dropped.
@@ -143,7 +183,8 @@ impl<'a> Pipeline<'a> {
         let may = !self.ended
             && self.camera.is_idle()
             && room
-            && self.answers.len() + self.in_it() < self.pace.in_flight;
+            && (self.legs.current.is_some() || !self.on_demand())
+            && self.legs.unanswered() + self.in_it() < self.pace.in_flight;
         may.then_some(self.capture_at)
     }
 
@@ -158,8 +199,10 @@ impl<'a> Pipeline<'a> {
     pub(super) async fn capture(&mut self) -> Result<(), PathEnded> {
         let now = self.clock.now();
         let mut decided = None;
-        if self.on_demand() {
-            let outlook = self.session.outlook().await?;
+        if self.on_demand()
+            && let Some(leg) = &self.legs.current
+        {
+            let outlook = leg.session.outlook().await?;
             let ready = self.gate.ready_at(now, &outlook);
             // What is under way makes room in time; whatever else is the matter may last.
             let silent = outlook.path.silent;
@@ -181,6 +224,7 @@ impl<'a> Pipeline<'a> {
         let number = self.gate.number();
         let frame = Frame {
             number,
+            generation: self.gate.generation(),
             captured: now,
             decided,
             name: String::new(),
@@ -272,11 +316,15 @@ impl<'a> Pipeline<'a> {
         tell: &mut impl FnMut(Outcome),
     ) -> Result<(), PathEnded> {
         self.hand_over(tell).await?;
-        if self.encoder.is_idle()
+        while self.encoder.is_idle()
             && !(self.keeps_all() && self.encoded.is_full())
             && let Some((frame, computed)) = self.computed.pop()
         {
-            let outlook = self.session.outlook().await?;
+            let Some(leg) = self.legs.taking(frame.generation) else {
+                self.lose(frame, tell);
+                continue;
+            };
+            let outlook = leg.session.outlook().await?;
             let (now, interval) = (self.clock.now(), self.pace.interval);
             let budget = self.gate.budget(now, frame.captured, interval, &outlook);
             let encode = move || computed.encode(budget);
@@ -286,8 +334,13 @@ impl<'a> Pipeline<'a> {
             && !(self.keeps_all() && self.computed.is_full())
             && let Some((mut frame, captured)) = self.captured.pop()
         {
+            let Some(leg) = self.legs.taking(frame.generation) else {
+                self.lose(frame, tell);
+                continue;
+            };
             if frame.decided.is_none() {
-                let outlook = self.session.outlook().await?;
+                let outlook = leg.session.outlook().await?;
+                self.heed(&outlook);
                 let now = self.clock.now();
                 if let Err(reason) = self.gate.admit(now, frame.captured, &outlook) {
                     self.drop_frame(frame, reason, tell).await?;
@@ -301,18 +354,69 @@ impl<'a> Pipeline<'a> {
         Ok(())
     }
 
+    /// Says when the cloud falls silent, and when it is heard again.
+    fn heed(&mut self, outlook: &Outlook) {
+        let silent = outlook.path.silent;
+        if silent != self.silent {
+            self.silent = silent;
+            self.notices.tell(if silent {
+                EdgeNotice::Silent
+            } else {
+                EdgeNotice::Heard
+            });
+        }
+    }
+
+    /// There is no session for a frame.
+    fn lose(&mut self, frame: Frame, tell: &mut impl FnMut(Outcome)) {
+        if frame.decided.is_some() {
+            self.gate.give_up();
+        }
+        // A cloud to come begins with the first frame that it gets.
+        tell(Outcome::Skipped {
+            frame: frame.number,
+            notice: NoticeReason::FrameApplication,
+            reason: DISCONNECTED.to_owned(),
+        });
+    }
+
+    /// Takes what a stage made at once; whether one did. Waiting for everything else that may happen costs
+    /// more than a quick stage.
+    pub(super) async fn pass_on(
+        &mut self,
+        tell: &mut impl FnMut(Outcome),
+    ) -> Result<bool, PathEnded> {
+        if let Some(done) = self.encoder.done_here() {
+            self.encoded(done, tell).await?;
+        } else if let Some(done) = self.model.done_here() {
+            self.computed(done, tell).await?;
+        } else if let Some(done) = self.camera.done_here() {
+            self.captured(done, tell).await?;
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
     /// Hands tensors to the session: at once where all are kept, otherwise as soon as it has nearly sent
     /// what it has, so that a newer one can take the place of one that would wait there.
     async fn hand_over(&mut self, tell: &mut impl FnMut(Outcome)) -> Result<(), PathEnded> {
         while let Some((first, _)) = self.encoded.first() {
+            let generation = first.generation;
+            let Some(leg) = self.legs.taking(generation) else {
+                if let Some((frame, _)) = self.encoded.pop() {
+                    self.lose(frame, tell);
+                }
+                continue;
+            };
             let now = self.clock.now();
             if self.ask_again.is_some_and(|at| at > now) {
                 break;
             }
-            let outlook = self.session.outlook().await?;
+            let outlook = leg.session.outlook().await?;
             let waits = drained(&outlook.path);
             let busy = waits > EARLY || outlook.path.silent;
-            if busy && !self.keeps_all() && now < first.captured + self.deadline {
+            if busy && !self.keeps_all() && now < first.captured + leg.deadline {
                 self.ask_again = Some(now + (waits.saturating_sub(EARLY)).clamp(SOON, ASK_AGAIN));
                 break;
             }
@@ -323,10 +427,17 @@ impl<'a> Pipeline<'a> {
                 frame: frame.number,
                 captured: frame.captured,
                 decided: frame.decided.unwrap_or(frame.captured),
+                generation,
             };
             let (step, bytes) = (encoded.step, encoded.slices.bytes());
             let sent = (self.gate)
-                .send(self.session, making, frame.made, encoded, &outlook)
+                .send(
+                    (&leg.session, leg.deadline),
+                    making,
+                    frame.made,
+                    encoded,
+                    &outlook,
+                )
                 .await?;
             match sent {
                 Ok(id) => {
@@ -341,15 +452,17 @@ impl<'a> Pipeline<'a> {
                         model: frame.model,
                         encode: frame.encode,
                     };
-                    self.answers.expect(id, sent);
+                    if let Some(leg) = self.legs.taking_mut(generation) {
+                        leg.answers.expect(id, sent);
+                    }
                 }
                 Err(Unsent::Dropped(reason)) => {
                     let (notice, words) = (reason.notice(), reason.name().to_owned());
-                    skip(self.session, frame.number, notice, words, tell).await?;
+                    skip(Some(leg), frame.number, notice, words, tell).await?;
                 }
                 Err(Unsent::Refused(error)) => {
                     let (notice, words) = (NoticeReason::FrameApplication, error.to_string());
-                    skip(self.session, frame.number, notice, words, tell).await?;
+                    skip(Some(leg), frame.number, notice, words, tell).await?;
                 }
             }
         }
@@ -377,8 +490,8 @@ impl<'a> Pipeline<'a> {
         if frame.decided.is_some() {
             self.gate.give_up();
         }
-        let words = reason.name().to_owned();
-        skip(self.session, frame.number, reason.notice(), words, tell).await
+        let (words, leg) = (reason.name().to_owned(), self.legs.taking(frame.generation));
+        skip(leg, frame.number, reason.notice(), words, tell).await
     }
 
     async fn fail(
@@ -391,7 +504,8 @@ impl<'a> Pipeline<'a> {
             self.gate.give_up();
         }
         let (notice, words) = (NoticeReason::FrameApplication, format!("{error:#}"));
-        skip(self.session, frame.number, notice, words, tell).await
+        let leg = self.legs.taking(frame.generation);
+        skip(leg, frame.number, notice, words, tell).await
     }
 
     /// The stream ends before its frames have: each is told all the same.
@@ -413,13 +527,15 @@ impl<'a> Pipeline<'a> {
                 reason: "the stream ended before it was sent".to_owned(),
             });
         }
-        self.answers.end(tell);
+        for leg in self.legs.current.iter_mut().chain(&mut self.legs.retiring) {
+            leg.answers.end(tell);
+        }
     }
 }
 
 /// A frame is not sent.
 async fn skip(
-    session: &SessionHandle,
+    leg: Option<&Leg>,
     frame: FrameNumber,
     notice: NoticeReason,
     reason: String,
@@ -430,5 +546,8 @@ async fn skip(
         notice,
         reason,
     });
-    session.skip_frames(notice, frame, 1).await
+    match leg {
+        Some(leg) => leg.session.skip_frames(notice, frame, 1).await,
+        None => Ok(()),
+    }
 }

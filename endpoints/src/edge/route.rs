@@ -1,6 +1,5 @@
 //! The way of an edge's tensors to the cloud, and how a session on it is opened.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -8,19 +7,16 @@ use tensorwire_protocol::wire::ConnectionId;
 use tensorwire_protocol::{Config, Event};
 use tokio::sync::mpsc;
 
-use crate::capture::{Recorder, Role};
+use super::link::Desk;
 use crate::carrier::tcp::{self, Attach};
 use crate::carrier::{Carrier, Congestion, quic_stream};
 use crate::clock::Clock;
-use crate::control::{self, Accept, ControlError, Message, Open};
-use crate::datapath::{DataPath, SessionHandle};
+use crate::control::{Accept, Cipher, Open, SessionNumber};
+use crate::datapath::{DataPath, SessionHandle, SessionNames, Side, export};
 use crate::quic::Tuning;
 use crate::stream::StreamDescription;
 
-/// The control exchange may take so long: the cloud may have to load a model.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The way of an edge's tensors to the cloud; default UDP, to where the cloud says.
+/// The way of an edge's tensors to the cloud; default UDP.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(
     clippy::exhaustive_structs,
@@ -31,15 +27,13 @@ pub struct Route {
     pub carrier: Carrier,
     /// The congestion controller of QUIC or TCP; what quinn or the kernel choose if none.
     pub congestion: Option<Congestion>,
-    /// Where UDP or TCP go instead of where the cloud says (to a link emulator, say).
-    pub data: Option<SocketAddr>,
     /// Whether datagrams that are due at once may leave in one system call (generic segmentation
     /// offload).
     pub gso: bool,
+    /// Whether UDP goes unprotected: anyone on the way can then read and forge tensors and results. For
+    /// laboratories.
+    pub plain: bool,
 }
-
-/// Both halves of the control stream.
-pub(super) type Control = (quinn::SendStream, quinn::RecvStream);
 
 impl Route {
     /// Checks that the parts of the route go together, and with a capture of its datagrams, if they are
@@ -55,17 +49,15 @@ impl Route {
                 carrier.name()
             );
         }
+        if captured && carrier == Carrier::Udp && !self.plain {
+            bail!(
+                "a capture of protected datagrams shows nothing; to capture, stream unprotected (--plain)"
+            );
+        }
         if self.congestion.is_some() && carrier == Carrier::Udp {
             bail!(
                 "TSP over UDP has a rate control of its own; cubic and bbr are for quic-datagram, \
                  quic-stream and tcp"
-            );
-        }
-        if self.data.is_some() && carrier.is_quic() {
-            bail!(
-                "{} travels on the control connection; another address for the data path is for udp and \
-                 tcp",
-                carrier.name()
             );
         }
         Ok(())
@@ -82,21 +74,24 @@ impl Route {
     }
 }
 
-/// A session that is to be opened on a control connection that has just been made.
+/// A session that is to be opened on a control connection.
 pub(super) struct Opening<'a> {
     pub(super) route: Route,
-    pub(super) connection: &'a quinn::Connection,
-    /// This end of the control connection.
-    pub(super) local: SocketAddr,
+    pub(super) desk: &'a Desk,
+    /// Where TSP runs.
+    pub(super) path: Option<&'a DataPath>,
     pub(super) stream: StreamDescription,
     pub(super) config: Config,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) clock: Clock,
-    pub(super) recorder: Option<&'a Recorder>,
+    /// Time between frames, if it is known.
+    pub(super) interval: Option<Duration>,
+    /// The session that this one takes the place of.
+    pub(super) replaces: Option<SessionNumber>,
 }
 
 impl Opening<'_> {
-    pub(super) async fn open(mut self) -> Result<(SessionHandle, Control)> {
+    pub(super) async fn open(mut self) -> Result<(SessionNumber, SessionHandle)> {
         match self.route.carrier {
             Carrier::Udp | Carrier::QuicDatagram => self.open_tsp().await,
             Carrier::QuicStream | Carrier::Tcp => self.open_streams().await,
@@ -104,89 +99,88 @@ impl Opening<'_> {
     }
 
     /// A session of TSP. The cloud has to know its ID.
-    async fn open_tsp(&mut self) -> Result<(SessionHandle, Control)> {
+    async fn open_tsp(&mut self) -> Result<(SessionNumber, SessionHandle)> {
+        let connection = &self.desk.connection;
+        let path = self.path.context("there is no data path")?;
         let in_quic = self.route.carrier == Carrier::QuicDatagram;
-        let path = if in_quic {
-            let most = self.connection.max_datagram_size();
+        if in_quic {
+            let most = connection.max_datagram_size();
             let most = most.context("the cloud takes no QUIC datagrams")?;
             let mss = self.config.mss.min(u16::try_from(most).unwrap_or(u16::MAX));
             (self.config.mss, self.stream.mss) = (mss, mss);
-            DataPath::without_socket(self.clock)
-        } else {
-            let any: SocketAddr = match self.connection.remote_address() {
-                SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
-                SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
-            };
-            let path = DataPath::bind_with(any, self.clock, self.route.gso).await;
-            path.context("cannot open a UDP socket")?
-        };
-        if let Some(recorder) = self.recorder {
-            let local = if in_quic {
-                self.local
-            } else {
-                path.local_addr()
-            };
-            path.record(recorder.tap(Role::Edge, local));
         }
         let config = self.config.clone();
+        let cipher = if in_quic {
+            Cipher::Plain
+        } else {
+            self.cipher()?
+        };
         let session = path.open(config, None, self.events.clone()).await?;
-        let (control, accept) = self.negotiate(session.connection().value()).await?;
+        let (edge, cipher_of) = (session.connection(), cipher.of_sessions());
+        let accept = self.negotiate(edge.value(), cipher).await?;
         let remote = ConnectionId::new(accept.connection);
         path.describe(&session, remote, &self.stream);
         if in_quic {
-            session.attach_quic(remote, self.connection.clone()).await?;
+            session.attach_quic(remote, connection.clone()).await?;
         } else {
-            let peer = self.data(&accept);
+            let peer = connection.remote_address();
+            if let Some(cipher) = cipher_of {
+                let names = SessionNames {
+                    cloud: remote,
+                    edge,
+                    number: accept.session,
+                };
+                let secrets = export(connection, cipher, names, Side::Edge)?;
+                session.protect(secrets, Some(peer)).await??;
+            }
             session.attach(remote, Some(peer)).await?;
         }
-        Ok((session, control))
+        Ok((accept.session, session))
     }
 
     /// A session on reliable streams, which start when it is granted.
-    async fn open_streams(&self) -> Result<(SessionHandle, Control)> {
-        let (control, accept) = self.negotiate(0).await?;
+    async fn open_streams(&self) -> Result<(SessionNumber, SessionHandle)> {
+        let accept = self.negotiate(0, Cipher::Plain).await?;
         let (config, events, clock) = (self.config.clone(), self.events.clone(), self.clock);
+        let connection = &self.desk.connection;
         let session = if self.route.carrier == Carrier::Tcp {
             let attach = Attach {
-                control: self.connection,
+                control: connection,
                 id: ConnectionId::new(accept.connection),
-                address: self.data(&accept),
+                address: connection.remote_address(),
                 congestion: self.route.congestion,
             };
             tcp::connect(attach, config, clock, events).await?
         } else {
-            quic_stream::connect(self.connection.clone(), config, clock, events)
+            quic_stream::connect(connection.clone(), config, clock, events)
         };
-        Ok((session, control))
+        Ok((accept.session, session))
     }
 
-    /// Where the data path goes.
-    fn data(&self, accept: &Accept) -> SocketAddr {
-        let mut cloud = self.connection.remote_address();
-        cloud.set_port(accept.data_port);
-        self.route.data.unwrap_or(cloud)
+    /// How datagrams over UDP are to be protected.
+    fn cipher(&self) -> Result<Cipher> {
+        if self.route.plain {
+            return Ok(Cipher::Plain);
+        }
+        let offered = self.desk.ciphers;
+        let cipher = offered.first_of(&Cipher::preferred());
+        cipher.with_context(|| {
+            format!("the cloud offers the ciphers {offered}; unprotected is possible with --plain")
+        })
     }
 
     /// Asks for the session; `id` is its connection ID here.
-    async fn negotiate(&self, id: u32) -> Result<(Control, Accept)> {
-        let open = Open::new(self.stream.clone(), id).over(self.route.carrier);
-        let negotiated = tokio::time::timeout(OPEN_TIMEOUT, negotiate(self.connection, open)).await;
-        negotiated.context("the cloud does not answer our request for a session")?
-    }
-}
-
-async fn negotiate(connection: &quinn::Connection, open: Open) -> Result<(Control, Accept)> {
-    let (mut send, mut receive) = connection.open_bi().await?;
-    control::send(&mut send, &Message::Open(open)).await?;
-    match control::receive(&mut receive).await? {
-        Message::Accept(accept) if accept.data_port == 0 || accept.connection > 0x00FF_FFFF => {
-            bail!("the cloud accepts with a port or connection ID that cannot be")
-        }
-        Message::Accept(accept) => Ok(((send, receive), accept)),
-        Message::Refuse(refuse) => bail!("the cloud refuses: {}", refuse.shown()),
-        _ => Err(ControlError::Unexpected {
-            expected: "Accept or Refuse",
-        }
-        .into()),
+    async fn negotiate(&self, id: u32, cipher: Cipher) -> Result<Accept> {
+        let interval = self.interval.map(|interval| interval.as_micros());
+        let interval = interval.and_then(|micros| u32::try_from(micros).ok());
+        let (stream, carrier) = (self.stream.clone(), self.route.carrier.code());
+        let open = |number| {
+            Open::new(number, stream, id)
+                .over(carrier)
+                .protected(cipher)
+                .every(interval.filter(|micros| *micros > 0))
+                .replacing(self.replaces)
+        };
+        self.desk.open(open).await
     }
 }

@@ -42,6 +42,11 @@ impl<T> Queue<T> {
         self.waiting.front()
     }
 
+    /// All of them, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.waiting.iter()
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.waiting.len() >= self.most
     }
@@ -94,6 +99,11 @@ impl<K, T: Send + 'static> Worker<K, T> {
         self.job.is_none()
     }
 
+    /// What is kept of the frame at work.
+    pub(super) fn kept(&self) -> Option<&K> {
+        self.job.as_ref().map(|(kept, _)| kept)
+    }
+
     /// Starts on a frame. The one before has to be done.
     pub(super) fn start(
         &mut self,
@@ -113,6 +123,15 @@ impl<K, T: Send + 'static> Worker<K, T> {
             Job::Here(took, made)
         };
         self.job = Some((kept, job));
+    }
+
+    /// What came of the frame at work, where that was done at once.
+    pub(super) fn done_here(&mut self) -> Option<Done<K, T>> {
+        let here = |job: &mut (K, Job<T>)| matches!(job.1, Job::Here(..));
+        match self.job.take_if(here)? {
+            (kept, Job::Here(took, made)) => Some(Done { kept, took, made }),
+            (_, Job::Thread(_)) => None,
+        }
     }
 
     /// Waits for the frame at work; for ever if there is none. Nothing is lost if the wait is given up.

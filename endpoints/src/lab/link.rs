@@ -105,16 +105,16 @@ impl PathOptions {
 
 /// Relay datagrams between processes through an emulated bad link, both ways.
 ///
-/// Start it between edge and cloud: `tw-edge --data` sends the data path to it, the control connection
-/// goes straight to the cloud. Ctrl-C ends it and prints what became of the datagrams.
+/// Start it between edge and cloud: `tw-edge --connect` goes to it, QUIC and TSP alike (not TCP). Ctrl-C
+/// ends it and prints what became of the datagrams.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Options {
-    /// Where the edge sends its datagrams
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4435")]
-    listen: SocketAddr,
-    /// The cloud's data address
+    /// Where the edge connects to
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4434")]
+    listen: SocketAddr,
+    /// The cloud's address
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4433")]
     to: SocketAddr,
     /// Share of datagrams lost, 0 to 1
     #[arg(long, default_value_t = 0.05)]
@@ -187,7 +187,13 @@ pub async fn run(options: &Options) -> Result<()> {
         () = stop.requested() => {}
     }
     let stats = *stats.lock().unwrap_or_else(PoisonError::into_inner);
-    print(table(&[("to the cloud", stats.up), ("to the edge", stats.down)]).to_string())?;
+    let rows = [
+        ("to the cloud, TSP", stats.up.tsp),
+        ("to the cloud, QUIC", stats.up.quic),
+        ("to the edge, TSP", stats.down.tsp),
+        ("to the edge, QUIC", stats.down.quic),
+    ];
+    print(table(&rows).to_string())?;
     capture::finish(recorder)
 }
 

@@ -5,7 +5,9 @@
 //! - [`calibrate`] makes bundles; [`split`] lists where a model can be split.
 //! - [`conceal`] measures concealment, [`quality`] the coders, both on tensors without a network.
 //! - [`replay`] runs a receiver on a capture; [`inspect`] prints what is in one.
+//! - [`token`] makes tokens for edges.
 //! - [`recovery`] measures parity and retransmission, in virtual time.
+//! - [`schedule`] measures the workers of a cloud, with and without runs of several tensors.
 //! - [`evaluate`] runs a split model over images for them, [`parallel`] on every core; [`tally`]
 //!   counts what it got right, [`rising`] smooths what can only rise, [`loss`] draws what is missing, [`motion`] makes the image before.
 //! - [`table`], [`plot`] and [`output`]: what people and programs get to read; [`resume`] keeps the
@@ -17,8 +19,10 @@ pub mod demo;
 pub mod evaluate;
 pub mod experiment;
 pub mod figure;
+pub mod flood;
 pub mod inspect;
 pub mod link;
+pub mod load;
 pub mod loss;
 pub mod motion;
 pub mod output;
@@ -31,7 +35,9 @@ pub mod replay;
 pub mod report;
 pub mod resume;
 pub mod rising;
+pub mod schedule;
 pub mod split;
 pub mod table;
 pub mod tally;
+pub mod token;
 pub mod trace;

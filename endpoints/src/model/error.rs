@@ -39,6 +39,22 @@ pub enum ModelError {
         /// The first tensor that lies elsewhere.
         tensor: String,
     },
+    /// A stranger's model holds a graph inside a node, whose cost nobody can know before it runs.
+    #[error(
+        "the model has a graph inside its operator `{operator}`; its cost could not be bounded"
+    )]
+    Subgraph {
+        /// The first such operator.
+        operator: String,
+    },
+    /// A stranger's model makes a tensor whose size depends on the values that come.
+    #[error(
+        "the size of the model's tensor `{tensor}` depends on what it is given; its cost could not be bounded"
+    )]
+    UnknownSize {
+        /// The node that makes it.
+        tensor: String,
+    },
     /// The model uses operators that the inference engine lacks.
     #[error("the model uses operators that tract does not know: {operators}")]
     UnsupportedOperators {
@@ -104,6 +120,14 @@ pub enum ModelError {
         expected: Dimensions,
         /// What was given.
         found: (usize, usize, usize),
+    },
+    /// The caller gave more or fewer tensors than a run takes.
+    #[error("a run takes {expected} tensors at once, these are {found}")]
+    Batch {
+        /// What it takes.
+        expected: usize,
+        /// What was given.
+        found: usize,
     },
     /// The scores hold NaN or infinity: the features were not finite, or the weights are broken.
     #[error("the model's scores are not finite")]

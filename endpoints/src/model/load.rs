@@ -3,14 +3,14 @@
 use std::collections::{BTreeSet, HashMap};
 
 use tract_onnx::Onnx;
-use tract_onnx::pb::tensor_proto::DataLocation;
 use tract_onnx::pb::{GraphProto, ModelProto};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::internal::DimLike;
 
 use super::guard::guarded;
-use super::{Dimensions, ModelError};
+use super::outside::{NoFiles, external_tensor, subgraph};
+use super::{Dimensions, ModelError, Origin};
 
 /// Largest side of an input image, in pixels.
 const MAX_SIDE: usize = 4096;
@@ -23,18 +23,42 @@ pub(super) struct Loaded {
     pub(super) classes: usize,
     /// ONNX operator by the name of each tensor that it makes.
     pub(super) operators: HashMap<String, String>,
+    /// The graph as it stands in the file, from which others than batch 1 are made: what is computed
+    /// from the batch is a constant in `graph`. They share the weights.
+    parsed: InferenceModel,
 }
 
-pub(super) fn load(mut bytes: &[u8]) -> Result<Loaded, ModelError> {
-    let onnx = onnx()
+/// A graph of a fixed batch, prepared as [`Loaded::graph`] is.
+pub(super) struct Prepared {
+    pub(super) graph: InferenceModel,
+    pub(super) input: Dimensions,
+    pub(super) classes: usize,
+}
+
+impl Loaded {
+    /// The same graph for so many images at once.
+    pub(super) fn batched(&self, batch: usize) -> Result<Prepared, ModelError> {
+        prepare(self.parsed.clone(), &self.operators, batch)
+    }
+}
+
+pub(super) fn load(mut bytes: &[u8], origin: Origin) -> Result<Loaded, ModelError> {
+    let mut onnx = onnx()
         // What exporters note about inner tensors may speak of other batch sizes.
         .with_ignore_value_info(true);
+    onnx.provider = Arc::new(NoFiles);
     let proto = guarded("decoded", || onnx.proto_model_for_read(&mut bytes)).map_err(|error| {
         ModelError::NotOnnx {
             reason: error.to_string(),
         }
     })?;
     let graph = check_graph(&onnx, &proto)?;
+    if origin == Origin::Upload
+        && let Some(operator) = subgraph(graph)
+    {
+        let operator = operator.to_owned();
+        return Err(ModelError::Subgraph { operator });
+    }
     let operators = operators(graph);
 
     let parsed = guarded("parsed", || onnx.parse(&proto, None))?;
@@ -43,22 +67,41 @@ pub(super) fn load(mut bytes: &[u8]) -> Result<Loaded, ModelError> {
             reason: format!("nothing makes the tensor `{name}`"),
         });
     }
-    let mut graph = parsed.model;
-    let input = fix_input(&mut graph)?;
+    let parsed = parsed.model;
+    let Prepared {
+        graph,
+        input,
+        classes,
+    } = prepare(parsed.clone(), &operators, 1)?;
+    Ok(Loaded {
+        graph,
+        input,
+        classes,
+        operators,
+        parsed,
+    })
+}
+
+/// Fixes the batch, infers every shape, and folds what is constant then.
+fn prepare(
+    mut graph: InferenceModel,
+    operators: &HashMap<String, String>,
+    batch: usize,
+) -> Result<Prepared, ModelError> {
+    let input = fix_input(&mut graph, batch)?;
     tell_apart(&mut graph);
-    skip_final_softmax(&mut graph, &operators);
+    skip_final_softmax(&mut graph, operators);
     let graph = guarded("analysed", || {
         let mut graph = graph.into_compact()?;
         graph.analyse(false)?;
         fold_constants(&mut graph)?;
         graph.into_compact()
     })?;
-    let classes = check_output(&graph)?;
-    Ok(Loaded {
+    let classes = check_output(&graph, batch)?;
+    Ok(Prepared {
         graph,
         input,
         classes,
-        operators,
     })
 }
 
@@ -84,15 +127,9 @@ fn check_graph<'a>(onnx: &Onnx, proto: &'a ModelProto) -> Result<&'a GraphProto,
         let operators = unknown.into_iter().collect::<Vec<_>>().join(", ");
         return Err(ModelError::UnsupportedOperators { operators });
     }
-    let external = Some(DataLocation::External as i32);
-    if let Some(tensor) = graph
-        .initializer
-        .iter()
-        .find(|tensor| tensor.data_location == external)
-    {
-        return Err(ModelError::ExternalData {
-            tensor: tensor.name.clone(),
-        });
+    if let Some(tensor) = external_tensor(graph) {
+        let tensor = tensor.to_owned();
+        return Err(ModelError::ExternalData { tensor });
     }
     match graph.output.as_slice() {
         [output]
@@ -124,8 +161,8 @@ fn operators(graph: &GraphProto) -> HashMap<String, String> {
     graph.node.iter().flat_map(made).collect()
 }
 
-/// Checks the input and sets its batch to 1.
-fn fix_input(graph: &mut InferenceModel) -> Result<Dimensions, ModelError> {
+/// Checks the input and sets its batch.
+fn fix_input(graph: &mut InferenceModel, size: usize) -> Result<Dimensions, ModelError> {
     let refused = |found: String| ModelError::Input { found };
     let [input] = *graph.inputs else {
         return Err(refused(format!("there are {} inputs", graph.inputs.len())));
@@ -143,7 +180,7 @@ fn fix_input(graph: &mut InferenceModel) -> Result<Dimensions, ModelError> {
     if batch.is_some_and(|n| n != 1) || !sides.contains(&height) || !sides.contains(&width) {
         return Err(found());
     }
-    let fact = InferenceFact::dt_shape(f32::datum_type(), [1, channels, height, width]);
+    let fact = InferenceFact::dt_shape(f32::datum_type(), [size, channels, height, width]);
     guarded("analysed", || graph.set_outlet_fact(input, fact))?;
     Ok(Dimensions {
         channels,
@@ -233,7 +270,7 @@ pub(super) fn f32_shape(graph: &InferenceModel, outlet: OutletId) -> Option<Vec<
     is_f32.then(|| shape.to_vec())
 }
 
-fn check_output(graph: &InferenceModel) -> Result<usize, ModelError> {
+fn check_output(graph: &InferenceModel, batch: usize) -> Result<usize, ModelError> {
     let fact = match *graph.outputs {
         [output] => guarded("analysed", || graph.outlet_fact(output).cloned())?,
         _ => {
@@ -247,7 +284,9 @@ fn check_output(graph: &InferenceModel) -> Result<usize, ModelError> {
         .first()
         .and_then(|output| f32_shape(graph, *output));
     match shape.as_deref() {
-        Some([1, classes, rest @ ..]) if *classes >= 2 && rest.iter().all(|axis| *axis == 1) => {
+        Some([found, classes, rest @ ..])
+            if *found == batch && *classes >= 2 && rest.iter().all(|axis| *axis == 1) =>
+        {
             Ok(*classes)
         }
         _ => Err(ModelError::Output {

@@ -18,17 +18,21 @@
 //! # Ok::<(), tensorwire_endpoints::model::ModelError>(())
 //! ```
 
+mod batch;
 mod cost;
 mod cut;
 mod error;
+mod gain;
 mod guard;
 mod load;
+mod outside;
 mod part;
 mod scores;
 mod shape;
+mod shared;
 mod split;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::fs::File;
@@ -42,10 +46,13 @@ use self::part::Ends;
 use self::split::Splits;
 use crate::digest::Digest;
 
+pub use self::batch::BatchModel;
 pub use self::error::ModelError;
+pub use self::gain::Gain;
 pub use self::part::{CloudModel, EdgeModel, WholeModel};
 pub use self::scores::{softmax, top_k};
 pub use self::shape::Dimensions;
+pub use self::shared::{BATCH_SIZES, Keep, LEAST_GAIN, Learnt, SharedModel};
 pub use self::split::SplitPoint;
 
 /// Largest model file that is loaded, in bytes: 1 GiB.
@@ -60,6 +67,16 @@ pub struct Model {
     loaded: Loaded,
     splits: Splits,
     digest: Digest,
+    origin: Origin,
+}
+
+/// Whose a model is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// Ours: it may do what it likes.
+    Own,
+    /// A stranger's: what it costs has to be known before it runs.
+    Upload,
 }
 
 impl Model {
@@ -82,6 +99,19 @@ impl Model {
     /// Damaged models are refused. A model made to be harmful can still ask for more memory or time
     /// than there is: load what you trust that far.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ModelError> {
+        Self::load(bytes, Origin::Own)
+    }
+
+    /// Reads the bytes of an ONNX file that a stranger sent and that was vetted (see [`vet`](crate::vet)).
+    ///
+    /// What such a model costs must not depend on the tensors that come, or what was measured when it was
+    /// vetted would mean nothing: one with graphs inside (`If`, `Scan`) is refused here, and one with a tensor
+    /// whose size is unknown when a part is made.
+    pub fn from_upload(bytes: &[u8]) -> Result<Self, ModelError> {
+        Self::load(bytes, Origin::Upload)
+    }
+
+    fn load(bytes: &[u8], origin: Origin) -> Result<Self, ModelError> {
         let length = bytes.len() as u64;
         if length > MAX_MODEL_BYTES {
             return Err(ModelError::TooLarge {
@@ -89,12 +119,13 @@ impl Model {
                 limit: MAX_MODEL_BYTES,
             });
         }
-        let loaded = load::load(bytes)?;
+        let loaded = load::load(bytes, origin)?;
         let splits = Splits::find(&loaded)?;
         Ok(Self {
             loaded,
             splits,
             digest: Digest::of(bytes),
+            origin,
         })
     }
 
@@ -139,21 +170,40 @@ impl Model {
     pub fn cloud(&self, split: &str) -> Result<CloudModel, ModelError> {
         let (outlet, point) = self.splits.get(split)?;
         let mut graph = self.loaded.graph.clone();
-        let input_shape = f32_shape(&graph, outlet).unwrap_or_default();
-        guard::guarded("split", || {
-            let fact = InferenceFact::dt_shape(f32::datum_type(), &*input_shape);
-            let source = graph.add_source(format!("split.{}", point.name), fact)?;
-            redirect(&mut graph, outlet, source)?;
-            graph.set_input_outlets(&[source])
-        })?;
+        let input_shape = after(&mut graph, outlet, point)?;
         CloudModel::new(
             graph,
             Ends {
                 input: point.shape,
                 input_shape,
+                bounded: self.origin == Origin::Upload,
             },
             self.classes(),
         )
+    }
+
+    /// Makes the part from `size` tensors `split` at once to the scores of each. Fails as
+    /// [`split_point`](Self::split_point) does, and for a model that cannot compute several images at
+    /// once: exporters may have written a batch of 1 into the file.
+    ///
+    /// Costs as much as [`cloud`](Self::cloud), and once more the analysis of the whole file. The
+    /// weights are packed once more.
+    pub fn cloud_batch(&self, split: &str, size: usize) -> Result<BatchModel, ModelError> {
+        let (_, point) = self.splits.get(split)?;
+        let prepared = self.loaded.batched(size)?;
+        let mut graph = prepared.graph;
+        let outlet = split::named(&graph, &point.name).ok_or_else(|| ModelError::NotASplit {
+            name: point.name.clone(),
+            reason: "it is another tensor where several images are computed at once",
+            near: vec![],
+        })?;
+        let input_shape = after(&mut graph, outlet, point)?;
+        let ends = Ends {
+            input: point.shape,
+            input_shape,
+            bounded: self.origin == Origin::Upload,
+        };
+        BatchModel::new(graph, ends, self.classes(), size)
     }
 
     /// Makes the model in one piece, from the image to the scores.
@@ -166,8 +216,25 @@ impl Model {
         Ends {
             input,
             input_shape: vec![1, input.channels, input.height, input.width],
+            bounded: self.origin == Origin::Upload,
         }
     }
+}
+
+/// Cuts off what comes before a tensor, and gives the tensor's shape in the graph.
+fn after(
+    graph: &mut InferenceModel,
+    outlet: OutletId,
+    point: &SplitPoint,
+) -> Result<Vec<usize>, ModelError> {
+    let shape = f32_shape(graph, outlet).unwrap_or_default();
+    guard::guarded("split", || {
+        let fact = InferenceFact::dt_shape(f32::datum_type(), &*shape);
+        let source = graph.add_source(format!("split.{}", point.name), fact)?;
+        redirect(graph, outlet, source)?;
+        graph.set_input_outlets(&[source])
+    })?;
+    Ok(shape)
 }
 
 impl fmt::Debug for Model {

@@ -135,6 +135,8 @@ impl WholeModel {
 pub(super) struct Ends {
     pub(super) input: Dimensions,
     pub(super) input_shape: Vec<usize>,
+    /// Whether every tensor has to be of a known size, so that all runs cost alike.
+    pub(super) bounded: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -147,10 +149,12 @@ struct Part {
 impl Part {
     /// Optimises a graph that has been cut. Costs tens to hundreds of milliseconds.
     fn new(graph: InferenceModel, ends: Ends) -> Result<Self, ModelError> {
-        let Ends { input, input_shape } = ends;
-        let plan = guarded("optimised", || {
-            graph.into_compact()?.into_optimized()?.into_runnable()
-        })?;
+        let Ends {
+            input,
+            input_shape,
+            bounded,
+        } = ends;
+        let plan = plan(graph, bounded)?;
         Ok(Self {
             plan,
             input,
@@ -195,5 +199,31 @@ impl Part {
         } else {
             Err(ModelError::NotFinite)
         }
+    }
+}
+
+/// Optimises a graph that has been cut; all its tensors have to be of known sizes if it is `bounded`.
+pub(super) fn plan(
+    graph: InferenceModel,
+    bounded: bool,
+) -> Result<Arc<TypedRunnableModel>, ModelError> {
+    let graph = guarded("optimised", || graph.into_compact()?.into_optimized())?;
+    if bounded {
+        check_sizes(&graph)?;
+    }
+    guarded("optimised", || graph.into_runnable())
+}
+
+/// Checks that the size of every tensor is known before any comes.
+fn check_sizes(graph: &TypedModel) -> Result<(), ModelError> {
+    let unknown = graph.nodes.iter().find(|node| {
+        let mut outlets = node.outputs.iter();
+        outlets.any(|outlet| outlet.fact.shape.as_concrete().is_none())
+    });
+    match unknown {
+        Some(node) => Err(ModelError::UnknownSize {
+            tensor: node.name.clone(),
+        }),
+        None => Ok(()),
     }
 }

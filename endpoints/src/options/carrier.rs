@@ -1,7 +1,5 @@
 //! What carries tensors: options.
 
-use std::net::SocketAddr;
-
 use clap::Args;
 
 use crate::carrier::{Carrier, Congestion};
@@ -21,17 +19,21 @@ pub struct CarrierOptions {
     /// work, but the network sees a burst, and netem takes it for one packet
     #[arg(long)]
     pub gso: bool,
+    /// Stream over UDP without protection: anyone on the way can read and forge tensors and results. For
+    /// laboratories; the cloud has to be started with it, too
+    #[arg(long)]
+    pub plain: bool,
 }
 
 impl CarrierOptions {
-    /// The route that these options ask for; UDP and TCP go to `data` where it is given.
+    /// The route that these options ask for.
     #[must_use]
-    pub const fn route(&self, data: Option<SocketAddr>) -> Route {
+    pub const fn route(&self) -> Route {
         Route {
             carrier: self.carrier,
             congestion: self.congestion,
-            data,
             gso: self.gso,
+            plain: self.plain,
         }
     }
 }

@@ -2,11 +2,15 @@
 
 mod carrier;
 mod codec;
+mod identity;
 mod importance;
+mod policy;
 mod quality;
 mod rate;
 mod recovery;
+mod schedule;
 mod stream;
+mod upload;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,20 +30,26 @@ use crate::model::{Dimensions, Model};
 pub use carrier::CarrierOptions;
 pub(crate) use codec::parse_clip;
 pub use codec::{CodecOptions, CoderName, MapName, slice_bytes};
+pub use identity::{CloudIdentityOptions, EdgeIdentityOptions, verified_words};
+pub use policy::PolicyOptions;
 pub(crate) use quality::{JPEG_LEVELS, LEVELS, QUALITIES};
 pub use quality::{QualityOptions, describe};
 pub use rate::{DropRuleName, RateName, RateOptions, parse_rate};
 pub use recovery::{Fec, ParityOptions, RecoveryOptions};
 pub(crate) use recovery::{curve as accuracy_curve, parse_ratio};
+pub use schedule::ScheduleOptions;
 pub use stream::{InterleaverName, StreamOptions, interval, parse_fps};
+pub use upload::{OfferOptions, TakenUploads, UploadOptions};
 
 /// Which model, and where it is split.
 #[derive(Args, Clone, Debug)]
 pub struct ModelOptions {
     /// ONNX classifier [default: the built-in Fashion-MNIST model]
-    #[arg(long, value_name = "FILE", requires = "description")]
+    #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
-    /// Model description (TOML): input size, mean, std, labels
+    /// Model description (TOML): input size, mean, std, labels [default: the file beside the model with
+    /// the ending .toml; where there is none, pixels are scaled to 0..1, and classes are called by their
+    /// numbers]
     #[arg(long, value_name = "FILE", requires = "model")]
     pub description: Option<PathBuf>,
     /// Tensor at which the model is split [default: the description's; `tw-lab split` lists them]
@@ -74,6 +84,10 @@ pub struct LoadedModel {
     pub split: String,
     /// Whether it is the built-in one.
     pub embedded: bool,
+    /// Its file, if it is not built in.
+    pub path: Option<PathBuf>,
+    /// Whether the description is a guess, since there was none.
+    pub guessed: bool,
 }
 
 impl ModelOptions {
@@ -82,13 +96,28 @@ impl ModelOptions {
     /// # Errors
     /// If a file is missing or not what it should be, or the model has no such split.
     pub fn load(&self) -> Result<LoadedModel> {
-        let (model, description, embedded) = match (&self.model, &self.description) {
-            (Some(model), Some(description)) => (
-                Model::from_file(model)?,
-                Description::from_file(description)?,
-                false,
-            ),
-            _ => (embedded::model()?, embedded::description()?, true),
+        let Some(path) = &self.model else {
+            return self.finish(embedded::model()?, Some(embedded::description()?));
+        };
+        let beside = path.with_extension("toml");
+        let described = match &self.description {
+            Some(description) => Some(Description::from_file(description)?),
+            None if beside.exists() => Some(Description::from_file(beside)?),
+            None => None,
+        };
+        self.finish(Model::from_file(path)?, described)
+    }
+
+    /// Checks that what belongs to the model fits it.
+    fn finish(&self, model: Model, described: Option<Description>) -> Result<LoadedModel> {
+        let guessed = described.is_none();
+        let description = match (described, &self.model) {
+            (Some(description), _) => description,
+            (None, path) => {
+                let name = path.as_deref().and_then(Path::file_name);
+                let name = name.map(|name| name.to_string_lossy());
+                Description::plain(name.unwrap_or_default(), &model)
+            }
         };
         description.check(&model)?;
         let split = self
@@ -105,7 +134,9 @@ impl ModelOptions {
             model: Arc::new(model),
             description,
             split,
-            embedded,
+            embedded: self.model.is_none(),
+            path: self.model.clone(),
+            guessed,
         })
     }
 }

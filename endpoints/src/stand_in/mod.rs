@@ -54,6 +54,14 @@ pub fn format(bytes: u32) -> Result<Format> {
     Ok(Format::new(shape, quantiser, map, Coder::Raw)?)
 }
 
+/// A tensor of `bytes` bytes, captured now.
+///
+/// # Errors
+/// If it has more bytes than the wire format carries.
+pub fn tensor(bytes: u32) -> Result<Slices> {
+    content::tensor(usize::try_from(bytes)?, monotonic())
+}
+
 /// The description of a stream of such tensors, with a name that no other has.
 ///
 /// # Errors

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tensorwire_endpoints::carrier::Carriers;
 use tensorwire_endpoints::clock::Clock;
 use tensorwire_endpoints::cloud::{Cloud, CloudConfig, CloudNotice, Opener};
+use tensorwire_endpoints::identity::{CloudIdentity, EdgeIdentity, Trust};
 use tokio::sync::{mpsc, oneshot};
 
 /// Any port of this machine.
@@ -13,21 +14,38 @@ pub(crate) fn local() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
 }
 
-/// Starts a cloud that offers every carrier: its control address, what it tells, and what ends it when
+/// A cloud at this address that offers every carrier.
+pub(crate) const fn config(listen: SocketAddr) -> CloudConfig {
+    CloudConfig {
+        listen,
+        carriers: Carriers::ALL,
+        gso: false,
+        sessions: 4,
+    }
+}
+
+/// An edge of a test that is not about who connects.
+pub(crate) fn anybody() -> EdgeIdentity {
+    EdgeIdentity::new(Trust::Any)
+}
+
+/// Starts a cloud that offers every carrier: its address, what it tells, and what ends it when
 /// used or dropped.
 pub(crate) async fn start<O: Opener>(
     opener: O,
 ) -> (SocketAddr, mpsc::Receiver<CloudNotice>, oneshot::Sender<()>) {
-    let config = CloudConfig {
-        listen: local(),
-        data: local(),
-        carriers: Carriers::ALL,
-        gso: false,
-        sessions: 4,
-        any_source: false,
-    };
-    let cloud = Cloud::bind(config, Clock::start()).await.unwrap();
-    let address = cloud.local_addr().unwrap();
+    start_as(opener, CloudIdentity::for_this_run().unwrap()).await
+}
+
+/// The same with a cloud that is, and lets in, whom `identity` says.
+pub(crate) async fn start_as<O: Opener>(
+    opener: O,
+    identity: CloudIdentity,
+) -> (SocketAddr, mpsc::Receiver<CloudNotice>, oneshot::Sender<()>) {
+    let cloud = Cloud::bind(config(local()), identity, Clock::start())
+        .await
+        .unwrap();
+    let address = cloud.local_addr();
     let (notices, inbox) = Cloud::notices();
     let (stop, stopped) = oneshot::channel();
     tokio::spawn(cloud.serve(Arc::new(opener), notices, async {

@@ -31,6 +31,8 @@ pub(crate) fn lab() -> Command {
 fn command(path: &str) -> Command {
     let mut command = Command::new(path);
     command
+        // What the programs of one run remember is not the user's.
+        .env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -83,9 +85,14 @@ impl Running {
         line.unwrap_or_else(|| panic!("no line with `{text}`:\n{}", self.seen.join("\n")))
     }
 
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends SIGINT, as Ctrl-C does.
     pub(crate) fn interrupt(&self) {
-        let pid = self.child.id().to_string();
+        let pid = self.id().to_string();
         let sent = Command::new("kill")
             .args(["-INT", &pid])
             .status()
@@ -118,7 +125,7 @@ pub(crate) fn start_cloud(arguments: &[&str]) -> (Running, String) {
     let mut command = cloud();
     command.args(["--listen", "127.0.0.1:0"]).args(arguments);
     let mut cloud = Running::start(command);
-    let line = cloud.wait_for("control ");
+    let line = cloud.wait_for("listening ");
     let address = line
         .split_whitespace()
         .nth(1)

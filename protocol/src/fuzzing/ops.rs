@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::protected::Guarded;
 use super::{Input, assert_bounded, drain, slices};
 use crate::wire::{Ecn, FrameNumber, InterleaverKind, NoticeReason, ResultStatus, seal};
 use crate::{
@@ -24,23 +25,17 @@ const STEPS: u8 = 3;
 /// If a tensor ends twice or not at all, a slice is not what was sent although no forged datagram
 /// went in, a result comes twice, or a session breaks its limits or spins.
 pub fn session_ops(data: &[u8]) {
-    let mut input = Input(data);
-    let Some(mut world) = World::new(&mut input) else {
-        return;
-    };
-    while !input.is_empty() {
-        world.step(&mut input);
-        world.settle();
-    }
-    world.finish();
+    World::run(&mut Input(data), None);
 }
 
-struct World {
-    edge: Session,
-    cloud: Session,
-    now: Time,
-    up: Vec<Vec<u8>>,
-    down: Vec<Vec<u8>>,
+pub(super) struct World {
+    pub(super) edge: Session,
+    pub(super) cloud: Session,
+    pub(super) now: Time,
+    pub(super) up: Vec<Vec<u8>>,
+    pub(super) down: Vec<Vec<u8>>,
+    /// Of protected sessions, and what chose them.
+    pub(super) guarded: Option<(Guarded, u8)>,
     frame: u64,
     /// Step and slices of each tensor.
     sent: BTreeMap<u64, (u8, Slices)>,
@@ -53,7 +48,18 @@ struct World {
 }
 
 impl World {
-    fn new(input: &mut Input<'_>) -> Option<Self> {
+    pub(super) fn run(input: &mut Input<'_>, guarded: Option<(Guarded, u8)>) {
+        let Some(mut world) = Self::new(input, guarded) else {
+            return;
+        };
+        while !input.is_empty() {
+            world.step(input);
+            world.settle();
+        }
+        world.finish();
+    }
+
+    fn new(input: &mut Input<'_>, guarded: Option<(Guarded, u8)>) -> Option<Self> {
         let slices = 1 + u16::from(input.byte()) % 64;
         let mut config = Config::new(slices);
         config.mss = 576 + 8 * u16::from(input.byte());
@@ -96,12 +102,17 @@ impl World {
         config.ecn = repair & 0xF == 15;
         config.retransmission = repair & 0x40 != 0;
         config.span = if repair & 0x80 != 0 { 3 } else { 1 };
+        let (edge, cloud) = match &guarded {
+            Some((guarded, choice)) => guarded.protect(&config, *choice),
+            None => (config.clone(), config),
+        };
         Some(Self {
-            edge: Session::new(config.clone(), now).ok()?,
-            cloud: Session::new(config, now).ok()?,
+            edge: Session::new(edge, now).ok()?,
+            cloud: Session::new(cloud, now).ok()?,
             now,
             up: Vec::new(),
             down: Vec::new(),
+            guarded,
             frame: 0,
             sent: BTreeMap::new(),
             ended: BTreeMap::new(),
@@ -112,7 +123,8 @@ impl World {
     }
 
     fn step(&mut self, input: &mut Input<'_>) {
-        match input.byte() % 12 {
+        let operations = if self.guarded.is_some() { 16 } else { 12 };
+        match input.byte() % operations {
             0 | 1 => self.send(input),
             2 => self.wait(Duration::from_micros(input.below(65_536) as u64 * 4)),
             3 => {
@@ -122,28 +134,31 @@ impl World {
                     } else {
                         Ecn::NotEct
                     };
-                    let _ = self.cloud.handle_marked(self.now, ecn, &datagram);
+                    let _ = self.hand(true, ecn, &datagram);
                 }
             }
             4 => {
                 for datagram in std::mem::take(&mut self.down) {
-                    let _ = self.edge.handle_datagram(self.now, &datagram);
+                    let _ = self.hand(false, Ecn::NotEct, &datagram);
                 }
             }
-            5 => self.deliver(input, |datagram, _| Some(datagram)),
-            6 => self.deliver(input, |_, _| None),
+            5 => self.deliver(input, |_, _| true),
+            6 => self.deliver(input, |datagram, _| {
+                datagram.clear();
+                false
+            }),
             7 => {
                 let which = input.below(self.up.len());
                 if let Some(copy) = self.up.get(which).cloned() {
                     self.up.push(copy);
                 }
             }
-            8 => self.deliver(input, |mut datagram, input| {
+            8 => self.deliver(input, |datagram, input| {
                 let bit = input.below(datagram.len() * 8);
                 if let Some(byte) = datagram.get_mut(bit / 8) {
                     *byte ^= 1 << (bit % 8);
                 }
-                Some(datagram)
+                false
             }),
             9 => self.forge(input),
             10 => {
@@ -153,7 +168,8 @@ impl World {
                     .skip_frames(reason, FrameNumber(self.frame), count);
                 self.frame += count;
             }
-            _ => self.answer(input),
+            11 => self.answer(input),
+            guarded => self.guarded_step(input, guarded - 12),
         }
     }
 
@@ -187,30 +203,34 @@ impl World {
         self.cloud.handle_timeout(self.now);
     }
 
-    /// Takes one datagram out of either direction, and hands over what is made of it.
+    /// Takes one datagram out of either direction, and hands over what is made of it, if anything; `change`
+    /// tells whether it is still what it was.
     fn deliver(
         &mut self,
         input: &mut Input<'_>,
-        change: impl Fn(Vec<u8>, &mut Input<'_>) -> Option<Vec<u8>>,
+        change: impl Fn(&mut Vec<u8>, &mut Input<'_>) -> bool,
     ) {
         let upwards = input.byte() & 1 == 0;
-        let (way, session) = if upwards {
-            (&mut self.up, &mut self.cloud)
+        let way = if upwards {
+            &mut self.up
         } else {
-            (&mut self.down, &mut self.edge)
+            &mut self.down
         };
         if way.is_empty() {
             return;
         }
-        let datagram = way.swap_remove(input.below(way.len()));
-        if let Some(changed) = change(datagram, input) {
-            let _ = session.handle_datagram(self.now, &changed);
+        let mut datagram = way.swap_remove(input.below(way.len()));
+        let genuine = change(&mut datagram, input);
+        if !datagram.is_empty() {
+            let taken = self.hand(upwards, Ecn::NotEct, &datagram);
+            let believed = taken.is_ok() && !genuine && self.guarded.is_some();
+            assert!(!believed, "a changed datagram was accepted");
         }
     }
 
-    /// Changes some bytes of a datagram, or makes one up, with a trailer that fits.
+    /// Changes some bytes of a datagram, or makes one up, with a trailer that fits; in protected mode only
+    /// if the keys are known.
     fn forge(&mut self, input: &mut Input<'_>) {
-        self.forged = true;
         let which = input.below(self.up.len() + 1);
         let mut datagram = self.up.get(which).cloned().unwrap_or_else(|| {
             let mut head = vec![0x90 | (input.byte() % 9), 0, 0, 0, 0, 0, 0, 0, input.byte()];
@@ -218,21 +238,39 @@ impl World {
             head.extend_from_slice(&[0; 4]);
             head
         });
-        datagram.truncate(datagram.len().saturating_sub(4));
-        for _ in 0..1 + input.byte() % 3 {
-            let at = 1 + input.below(40);
-            let value = input.byte();
-            if let Some(byte) = datagram.get_mut(at) {
-                *byte = value;
+        let mut change = |datagram: &mut Vec<u8>| {
+            for _ in 0..1 + input.byte() % 3 {
+                let at = 1 + input.below(40);
+                let value = input.byte();
+                if let Some(byte) = datagram.get_mut(at) {
+                    *byte = value;
+                }
             }
-        }
-        seal(&mut datagram);
-        let session = if input.byte() & 1 == 0 {
-            &mut self.cloud
-        } else {
-            &mut self.edge
         };
-        let _ = session.handle_datagram(self.now, &datagram);
+        let before = datagram.clone();
+        let sealed = match &self.guarded {
+            None => {
+                datagram.truncate(datagram.len().saturating_sub(4));
+                change(&mut datagram);
+                seal(&mut datagram);
+                self.forged = true;
+                true
+            }
+            Some((guarded, _)) => match guarded.reseal(&datagram, true, &mut change) {
+                Some(resealed) => {
+                    datagram = resealed;
+                    self.forged = true;
+                    true
+                }
+                None => {
+                    change(&mut datagram);
+                    datagram == before
+                }
+            },
+        };
+        let upwards = input.byte() & 1 == 0;
+        let taken = self.hand(upwards, Ecn::NotEct, &datagram);
+        assert!(sealed || taken.is_err(), "a forged datagram was accepted");
     }
 
     fn answer(&mut self, input: &mut Input<'_>) {

@@ -111,6 +111,29 @@ impl Controller {
         }
     }
 
+    /// The same for a session that goes on where this one is, with what is known of the path.
+    pub(crate) fn following(&self, config: &Config) -> Self {
+        let new = Self::new(config);
+        let window = match (&self.window, config.rate) {
+            (Some(window), RateControl::Adaptive(bounds)) => {
+                Some(window.following(bounds, new.packet as f64))
+            }
+            _ => new.window,
+        };
+        Self {
+            delay: self.delay.clone(),
+            dispersion: self.dispersion.following(),
+            losses: self.losses.clone(),
+            shortest: self.shortest.clone(),
+            emptied: self.emptied,
+            window,
+            base: self.base,
+            queue: self.queue,
+            last_sent: self.last_sent,
+            ..new
+        }
+    }
+
     /// Whether anything bounds what is sent.
     pub(crate) fn is_on(&self) -> bool {
         self.control != RateControl::Off

@@ -24,7 +24,7 @@ struct Seen {
 }
 
 /// One-way delays of packets, up to a constant: the two clocks have nothing in common.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Delay {
     base: WindowedMin,
     recent: VecDeque<Seen>,

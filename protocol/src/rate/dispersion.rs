@@ -48,6 +48,16 @@ pub(super) struct Dispersion {
 }
 
 impl Dispersion {
+    /// What is known of the bottleneck, for packets that are numbered anew.
+    pub(super) fn following(&self) -> Self {
+        Self {
+            rate: self.rate,
+            began: self.began,
+            fell: self.fell,
+            ..Self::default()
+        }
+    }
+
     /// Bits a second, IP and UDP headers included; none before a train has told.
     pub(super) const fn rate(&self) -> Option<f64> {
         self.rate

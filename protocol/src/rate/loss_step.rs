@@ -8,7 +8,7 @@ const CHARGE: f64 = 0.15;
 const EXCESS: f64 = 30.0;
 
 /// Finds steps of loss: a cumulative sum of losses over what is tolerated (Page, 1954).
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct LossStep {
     excess: f64,
 }

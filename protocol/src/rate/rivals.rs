@@ -30,7 +30,7 @@ const FULL: Duration = Duration::from_millis(10);
 const NEARLY_EMPTY: f64 = 0.1;
 
 /// Finds rivals, and competes with them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Rivals {
     /// 1/δ.
     queued: f64,

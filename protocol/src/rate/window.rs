@@ -73,7 +73,7 @@ enum Direction {
 }
 
 /// The bytes that may be in flight.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Window {
     bounds: AdaptiveRate,
     packet: f64,
@@ -109,6 +109,15 @@ impl Window {
             delivered: None,
             backed_off: None,
             rivals: Rivals::default(),
+        }
+    }
+
+    /// The same between other bounds, for packets of another size.
+    pub(super) fn following(&self, bounds: AdaptiveRate, packet: f64) -> Self {
+        Self {
+            bounds,
+            packet,
+            ..self.clone()
         }
     }
 

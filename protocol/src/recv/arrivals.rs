@@ -41,6 +41,11 @@ impl PacketArrivals {
         }
     }
 
+    /// The least number that passes the check once `number` is recorded.
+    pub(crate) fn oldest_after(&self, number: u64) -> u64 {
+        self.end.max(number + 1).saturating_sub(WINDOW)
+    }
+
     /// Records the arrival of a number that passed the check.
     pub(crate) fn record(&mut self, number: u64, now: Time, ecn: Ecn) {
         if number >= self.end {

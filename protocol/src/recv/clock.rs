@@ -14,7 +14,7 @@ const WINDOW: Duration = Duration::from_secs(5);
 /// one-way delay; half the least round-trip time is taken for that delay. The error is at most half
 /// the round-trip time (if the path is wholly asymmetric), plus the least queueing delay of the
 /// window, plus the drift within it. Wall clocks play no part.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ClockMap {
     /// Arrival − time of sending, microseconds.
     offsets: WindowedMin,

@@ -9,7 +9,7 @@ use crate::stats::Stats;
 use crate::time::Time;
 use crate::wire::{
     FeedbackWriter, HEADER_LEN, Load, MAX_PACKET_REPORTS, MAX_RELEASE_REPORTS, MessageType,
-    PacketReport, ReleaseReport, TRAILER_ROOM, put_header, seal,
+    PacketReport, ReleaseReport, TRAILER_ROOM, put_header,
 };
 
 /// Longest wait of a packet for its report.
@@ -106,7 +106,7 @@ impl FeedbackState {
         self.due
     }
 
-    /// Writes a report, header to trailer, into `out`.
+    /// Writes a report, header and body, into `out`.
     pub(crate) fn write(
         &mut self,
         now: Time,
@@ -154,7 +154,6 @@ impl FeedbackState {
             }),
             self.releases.iter().map(|(report, _)| *report),
         );
-        seal(out);
         self.releases.retain_mut(|(_, left)| {
             *left -= 1;
             *left > 0

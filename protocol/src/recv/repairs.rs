@@ -24,7 +24,8 @@ const MOST: usize = 1_024;
 /// all packets and one of the first, for each.
 const MOST_OF_ONE: usize = 4;
 
-/// Dropped blocks whose memory is kept for those to come, and the most bytes of each: 1 MiB in all.
+/// Dropped blocks whose memory is kept for those to come, and the most bytes of each: 1 MiB in all, and as
+/// much again in blocks that have such memory and do not count it.
 const SPARE: usize = 16;
 const SPARE_BYTES: usize = 1 << 16;
 
@@ -106,6 +107,8 @@ pub(super) struct Block {
     /// Rows of the generator matrix, and their symbols one after another.
     pub(super) rows: Vec<u8>,
     pub(super) symbols: Vec<u8>,
+    /// Bytes of room in these that an earlier block left.
+    lent: usize,
 }
 
 /// A source packet that was computed.
@@ -179,18 +182,33 @@ pub(crate) struct Repairs {
 
 /// Memory of blocks that were dropped: rows and symbols. A stream then allocates none for its blocks.
 #[derive(Debug, Default)]
-struct Spare(Vec<(Vec<u8>, Vec<u8>)>);
+struct Spare {
+    kept: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Bytes with blocks that live.
+    lent: usize,
+}
 
 impl Spare {
-    fn take(&mut self) -> (Vec<u8>, Vec<u8>) {
-        self.0.pop().unwrap_or_default()
+    /// Rows and symbols for a block, and how many bytes of room they have.
+    fn take(&mut self) -> (Vec<u8>, Vec<u8>, usize) {
+        if self.lent > (SPARE - 1) * SPARE_BYTES {
+            return (Vec::new(), Vec::new(), 0);
+        }
+        let (rows, symbols) = self.kept.pop().unwrap_or_default();
+        let room = rows.capacity() + symbols.capacity();
+        self.lent += room;
+        (rows, symbols, room)
     }
 
-    fn keep(&mut self, mut rows: Vec<u8>, mut symbols: Vec<u8>) {
-        if self.0.len() < SPARE && rows.capacity() + symbols.capacity() <= SPARE_BYTES {
+    /// Keeps what a block leaves.
+    fn keep(&mut self, block: &mut Block) {
+        self.lent -= block.lent;
+        let mut rows = mem::take(&mut block.rows);
+        let mut symbols = mem::take(&mut block.symbols);
+        if self.kept.len() < SPARE && rows.capacity() + symbols.capacity() <= SPARE_BYTES {
             rows.clear();
             symbols.clear();
-            self.0.push((rows, symbols));
+            self.kept.push((rows, symbols));
         }
     }
 }
@@ -208,10 +226,10 @@ impl Repairs {
 
     /// Drops a block, and tells how many packets of it were kept.
     fn remove(&mut self, place: usize) -> Option<u64> {
-        let block = self.blocks.remove(place)?;
+        let mut block = self.blocks.remove(place)?;
         self.memory -= block.memory();
         let packets = block.rows.len() as u64;
-        self.spare.keep(block.rows, block.symbols);
+        self.spare.keep(&mut block);
         Some(packets)
     }
 
@@ -228,7 +246,7 @@ impl Repairs {
                 return Stored::TooMany;
             }
             self.memory += size_of::<Block>();
-            let (rows, symbols) = self.spare.take();
+            let (rows, symbols, lent) = self.spare.take();
             self.blocks.push_back(Block {
                 cover,
                 dirty: true,
@@ -236,6 +254,7 @@ impl Repairs {
                 length: repair.symbol.len(),
                 rows,
                 symbols,
+                lent,
             });
         }
         let place = place.unwrap_or(self.blocks.len() - 1);
@@ -283,7 +302,7 @@ impl Repairs {
             let open = (block.cover.oldest()..=block.cover.newest).any(&open);
             if !open {
                 *memory -= block.memory();
-                spare.keep(mem::take(&mut block.rows), mem::take(&mut block.symbols));
+                spare.keep(block);
             }
             open
         });

@@ -287,7 +287,7 @@ impl Flight {
             };
             tensor.dirty = false;
             let last = outlook.rounds(now, tensor.deadline) == 0;
-            let last = last.then_some((outlook.loss.rate, self.redundancy.most()));
+            let last = (last && self.redundancy.most() > 0.0).then_some(outlook.loss);
             tensor.order_repairs(&mut self.urgent, missing, last);
         }
     }

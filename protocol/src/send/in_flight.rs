@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 
-use super::parity::Parity;
+use super::loss::Loss;
+use super::parity::{Parity, Steps};
 use crate::time::Time;
 
 /// Probability of failing that the last round of retransmission may have.
-const LAST_ROUND_FAILS: f64 = 0.01;
+const LAST_ROUND_FAILS: f64 = 0.003;
 
 /// What waits to be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -135,13 +136,14 @@ impl InFlight {
     /// Orders, for every block, as many packets as it is short of: lost source packets, since each of
     /// them is worth something even where the block stays incomplete. `missing` packets of other tensors
     /// use up as many of the REPAIR packets that were sent ahead. `last` tells that there is no
-    /// further round, the loss rate, and the REPAIR packets allowed for each source packet: so many
-    /// are added that the round hardly fails (after Hairpin, NSDI'24).
+    /// further round, and how the path loses: so many REPAIR packets are added that the round hardly
+    /// fails, at most as many as the block has source packets (after Hairpin, NSDI'24). Few tensors come to
+    /// their last round, so that this costs little, however long the bursts.
     pub(super) fn order_repairs(
         &self,
         urgent: &mut VecDeque<Order>,
         missing: usize,
-        last: Option<(f64, f64)>,
+        last: Option<Loss>,
     ) {
         let all = self.sources.len();
         let Some(parity) = self.parity else {
@@ -167,12 +169,8 @@ impl InFlight {
             }
             let chosen = others.chain(protected).take(deficit);
             urgent.extend(chosen.map(|index| source(self.id, index)));
-            if let Some((rate, ratio)) = last {
-                let most = ratio * parity.members(all, number) as f64;
-                let extra = (0..)
-                    .take_while(|extra| f64::from(*extra) < most.max(1.0) && ratio > 0.0)
-                    .find(|extra| fails(deficit, *extra, rate) <= LAST_ROUND_FAILS)
-                    .unwrap_or_else(|| most_of(most, ratio));
+            if let Some(loss) = last {
+                let extra = extra(deficit, parity.members(all, number), loss);
                 #[expect(clippy::cast_possible_truncation, reason = "at most 256 blocks")]
                 let order = Order::Repair {
                     tensor: self.id,
@@ -224,26 +222,24 @@ fn short(alive: [usize; 2], lost: [usize; 2], one_code: bool) -> usize {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "at most twice 64, never below zero"
-)]
-fn most_of(most: f64, ratio: f64) -> u32 {
-    if ratio > 0.0 { most.max(1.0) as u32 } else { 0 }
+/// The fewest packets, `most` at most, with which a round that needs `needed` to arrive fails rarely enough.
+fn extra(needed: usize, most: usize, loss: Loss) -> usize {
+    let path = Steps::new(loss, 1);
+    let mut lost = path.none();
+    for _ in 0..needed {
+        lost = path.one_more(&lost);
+    }
+    let mut extra = 0;
+    while extra < most && fails(&lost, extra) > LAST_ROUND_FAILS {
+        lost = path.one_more(&lost);
+        extra += 1;
+    }
+    extra
 }
 
-/// Probability that more than `extra` of `needed + extra` packets are lost, each with probability
-/// `rate`.
-fn fails(needed: usize, extra: u32, rate: f64) -> f64 {
-    let sent = needed as f64 + f64::from(extra);
-    let (mut probability, mut within) = ((1.0 - rate).powf(sent), 0.0);
-    for lost in 0..=extra {
-        within += probability;
-        let lost = f64::from(lost);
-        probability *= (sent - lost) / (lost + 1.0) * rate / (1.0 - rate).max(1e-9);
-    }
-    1.0 - within
+/// Probability that more than `extra` packets are lost, by the probability of each number of them.
+fn fails(lost: &[[f64; 2]], extra: usize) -> f64 {
+    lost.iter().skip(extra + 1).flatten().sum()
 }
 
 #[cfg(test)]
@@ -259,10 +255,21 @@ mod tests {
     }
 
     #[test]
-    fn a_round_fails_when_more_are_lost_than_added() {
-        assert!((fails(1, 0, 0.1) - 0.1).abs() < 1e-12);
-        assert!((fails(2, 0, 0.1) - 0.19).abs() < 1e-12);
-        assert!((fails(1, 1, 0.1) - 0.01).abs() < 1e-12);
-        assert!((fails(2, 1, 0.1) - (1.0 - 0.729 - 3.0 * 0.081)).abs() < 1e-12);
+    fn a_round_gets_what_makes_it_hardly_fail() {
+        let independent = |rate: f64| Loss {
+            rate,
+            burst: 1.0 / (1.0 - rate),
+        };
+        assert_eq!(extra(3, 12, independent(0.0)), 0);
+        // Two of two are lost with a probability of 0.01, three of three with 0.001.
+        assert_eq!(extra(1, 12, independent(0.1)), 2);
+        assert_eq!(extra(1, 12, independent(0.05)), 1);
+        assert_eq!(extra(2, 1, independent(0.1)), 1, "no more than allowed");
+        // Bursts take longer to outlast than their mean: (3/4)^n.
+        let bursts = Loss {
+            rate: 0.05,
+            burst: 4.0,
+        };
+        assert!(extra(1, 64, bursts) > 4);
     }
 }

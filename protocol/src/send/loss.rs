@@ -68,7 +68,7 @@ impl Counts {
 }
 
 /// Estimates [`Loss`] from the fates of packets, told in the order of their numbers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct LossEstimator {
     slow: Counts,
     fast: Counts,

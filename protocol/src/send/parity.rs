@@ -211,7 +211,7 @@ struct Block {
 }
 
 /// Probabilities where the last packet is lost, and where it is kept.
-type Fate = [f64; 2];
+pub(super) type Fate = [f64; 2];
 
 /// Expected drops.
 #[derive(Clone, Copy, Default)]
@@ -285,7 +285,7 @@ impl Block {
 }
 
 /// The chain of the fates of the packets of a block.
-struct Steps {
+pub(super) struct Steps {
     rate: f64,
     to_bad: f64,
     to_good: f64,
@@ -293,7 +293,7 @@ struct Steps {
 
 impl Steps {
     /// Of a block that has every `blocks`th of the packets of the path.
-    fn new(loss: Loss, blocks: usize) -> Self {
+    pub(super) fn new(loss: Loss, blocks: usize) -> Self {
         let rate = loss.rate.clamp(0.0, 0.999);
         // The chain taken every `blocks` packets: its correlation is a power.
         let correlation = loss
@@ -306,6 +306,11 @@ impl Steps {
         }
     }
 
+    /// Before the first packet, so that it is lost at the mean rate.
+    pub(super) fn none(&self) -> Vec<Fate> {
+        vec![[self.rate, 1.0 - self.rate]]
+    }
+
     /// Where the next packet goes.
     fn step(&self, [lost, kept]: Fate) -> Fate {
         [
@@ -315,7 +320,7 @@ impl Steps {
     }
 
     /// The probability of each number of packets lost, from that of one packet less.
-    fn one_more(&self, before: &[Fate]) -> Vec<Fate> {
+    pub(super) fn one_more(&self, before: &[Fate]) -> Vec<Fate> {
         let mut after = vec![[0.0; 2]; before.len() + 1];
         for (number, &fate) in before.iter().enumerate() {
             let [gone, here] = self.step(fate);
@@ -328,8 +333,7 @@ impl Steps {
     /// The probability of losing so many of the first `sources` packets and so many of the `others` that
     /// follow them, by the one and then the other.
     fn sources(&self, sources: usize, others: usize) -> Vec<Vec<Fate>> {
-        // Before the first packet, so that it is lost at the mean rate.
-        let mut first = vec![[self.rate, 1.0 - self.rate]];
+        let mut first = self.none();
         for _ in 0..sources {
             first = self.one_more(&first);
         }

@@ -4,7 +4,7 @@ use super::flight::Flight;
 use super::sent::Cargo;
 use crate::config::Config;
 use crate::fec;
-use crate::wire::{Message, MessageType, Repair, TRAILER_ROOM, TensorId, put_header, seal};
+use crate::wire::{Message, MessageType, Repair, TRAILER_ROOM, TensorId, put_header};
 
 impl Flight {
     /// Writes a source packet again; none if it is not lost any more.
@@ -26,7 +26,6 @@ impl Flight {
         let remote = config.remote_connection;
         put_header(out, MessageType::Data, flags, remote, packet_number);
         out.extend_from_slice(body);
-        seal(out);
         Some((MessageType::Data, Cargo::Source { tensor: id, index }))
     }
 
@@ -108,9 +107,9 @@ impl Flight {
             },
             symbol: &self.symbol,
         };
-        Message::Repair(repair).encode(out, config.remote_connection, packet_number);
+        Message::Repair(repair).write(out, config.remote_connection, packet_number);
         debug_assert!(
-            out.len() + TRAILER_ROOM - 4 <= usize::from(config.mss),
+            out.len() + TRAILER_ROOM <= usize::from(config.mss),
             "a source packet leaves room for its repair"
         );
         let state = self.tensors.get_mut(place)?.blocks.get_mut(number)?;

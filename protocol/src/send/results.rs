@@ -11,7 +11,7 @@ use crate::stats::Stats;
 use crate::time::{Time, micros};
 use crate::wire::{
     HEADER_LEN, MAX_RESULT_PAYLOAD, MAX_RESULTS, MessageType, ResultEntry, ResultStatus,
-    TRAILER_ROOM, put_header, put_result, seal,
+    TRAILER_ROOM, put_header, put_result,
 };
 
 /// Times that a result is sent in all.
@@ -38,6 +38,9 @@ pub struct OutgoingResult {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResultError {
+    /// The session has ended: nobody waits for the result.
+    #[error("the session has ended")]
+    Ended,
     /// The payload is longer than a RESULT carries, or does not fit into the MSS.
     #[error("a payload of {found} bytes; at most {most} fit")]
     TooLong {
@@ -124,7 +127,7 @@ impl ResultQueue {
         stats.results_expired += (before - self.waiting.len()) as u64;
     }
 
-    /// Writes a packet of the newest results, header to trailer, if one is due.
+    /// Writes a packet of the newest results, header and body, if one is due.
     pub(crate) fn write(
         &mut self,
         now: Time,
@@ -176,7 +179,6 @@ impl ResultQueue {
         if let Some(field) = out.get_mut(count_at) {
             *field = count;
         }
-        seal(out);
         true
     }
 

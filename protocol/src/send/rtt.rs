@@ -12,7 +12,7 @@ const WINDOW: Duration = Duration::from_secs(10);
 const GRANULARITY: Duration = Duration::from_millis(1);
 
 /// Estimates from samples of the round-trip time.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rtt {
     smoothed: Option<Duration>,
     variation: Duration,

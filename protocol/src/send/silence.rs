@@ -36,7 +36,7 @@ pub(crate) struct Newest {
 /// Round trips are no measure: the packets of a tensor leave at once and queue at the bottleneck, so
 /// the last of them come later than the first by many packets' time. From one arrival to the next
 /// it is one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Silence {
     /// Mean time from packet to packet that left at once, microseconds.
     spacing: f64,

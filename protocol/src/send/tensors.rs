@@ -16,7 +16,7 @@ use crate::stats::Stats;
 use crate::time::{Time, micros};
 use crate::wire::{
     Coding, DataHead, FrameNumber, HEADER_LEN, InterleaverKind, MessageType, NoticeReason,
-    TRAILER_ROOM, TensorId, put_fragment, put_header, put_slices, seal,
+    TRAILER_ROOM, TensorId, put_fragment, put_header, put_slices,
 };
 
 /// The longest step of frame numbers that their 16 bits on the wire tell.
@@ -109,6 +109,9 @@ pub struct OutgoingTensor {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
+    /// The session has ended: open another.
+    #[error("the session has ended; open another")]
+    Ended,
     /// The queue is full: the path is slower than the stream. Skip the frame.
     #[error("{0} tensors wait already; skip the frame, or poll for packets more often")]
     QueueFull(usize),
@@ -365,7 +368,7 @@ impl TensorQueue {
         }
     }
 
-    /// Writes the next packet, header to trailer, into `out`. None if none waits.
+    /// Writes the next packet, header and body, into `out`. None if none waits.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "planning bounds packets to 65,536, and `Slices` the slices to 2^24 − 1 bytes"
@@ -434,7 +437,6 @@ impl TensorQueue {
                 put_fragment(out, offset, slice.len() as u32, part);
             }
         }
-        seal(out);
         let importance = self.importance.as_deref();
         let written = Written {
             tensor: queued.id.0,

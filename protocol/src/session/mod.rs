@@ -1,14 +1,20 @@
 //! A session: one stream of tensors one way, results and reports the other.
 
+mod admit;
+mod end;
+mod path;
 mod receive;
+mod timers;
 mod transmit;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::config::{Config, ConfigError};
-use crate::event::Event;
+use crate::event::{EndReason, Event};
 use crate::interleave::Orders;
+use crate::paths::{PathId, Paths};
+use crate::protection::{Guard, Protection};
 use crate::rate::{Arrived, Change, Controller, IP_UDP_HEADER, Path, PeerLoad, Sending};
 use crate::recv::clock::ClockMap;
 use crate::recv::{
@@ -22,9 +28,9 @@ use crate::send::{
 use crate::stats::Stats;
 use crate::time::Time;
 use crate::timer::{Timer, TimerTable};
-use crate::wire::{
-    ConnectionId, Ecn, FrameNumber, Load, MessageType, NoticeReason, Refusal, TensorId,
-};
+use crate::wire::{ConnectionId, Ecn, FrameNumber, Load, MessageType, NoticeReason, TensorId};
+
+use end::Ending;
 
 /// Time between PINGs until the first sample of the round-trip time.
 const PING_FIRST: Duration = Duration::from_millis(100);
@@ -43,6 +49,8 @@ pub struct Transmit {
     pub size: usize,
     /// The ECN codepoint to send it with.
     pub ecn: Ecn,
+    /// Where to: in plain mode always the same.
+    pub path: PathId,
 }
 
 /// One endpoint's half of a session, without sockets, clock or threads.
@@ -59,6 +67,13 @@ pub struct Transmit {
 #[derive(Debug)]
 pub struct Session {
     config: Config,
+    guard: Guard,
+    paths: Paths,
+    /// The first packet that was sent when the path in use was: those before tell nothing of it.
+    path_since: u64,
+    ending: Option<Ending>,
+    /// Datagrams that may not be decrypted where they stand.
+    scratch: Vec<u8>,
     orders: Orders,
     stats: Stats,
     timers: TimerTable,
@@ -73,6 +88,8 @@ pub struct Session {
     rtt: Rtt,
     rate: Controller,
     peer_load: Option<PeerLoad>,
+    /// When the peer told it, by its own clock, microseconds.
+    load_told: Option<i64>,
     /// What the report that is being read tells of for the first time.
     arrived: Vec<Arrived>,
     /// Smoothed time from sending a packet to knowing that it was lost.
@@ -103,7 +120,16 @@ impl Session {
     /// If a field of the configuration is out of range.
     pub fn new(config: Config, now: Time) -> Result<Self, ConfigError> {
         config.validate()?;
+        let secrets = match &config.protection {
+            Protection::Plain => None,
+            Protection::Protected(secrets) => Some(secrets),
+        };
         let mut session = Self {
+            guard: Guard::new(&config),
+            paths: Paths::new(secrets),
+            path_since: 0,
+            ending: None,
+            scratch: Vec::new(),
             orders: Orders::new(config.interleaving, config.slices, config.priority.clone()),
             stats: Stats::default(),
             timers: TimerTable::default(),
@@ -117,6 +143,7 @@ impl Session {
             rtt: Rtt::default(),
             rate: Controller::new(&config),
             peer_load: None,
+            load_told: None,
             arrived: Vec::new(),
             detection: None,
             last_ping: None,
@@ -203,31 +230,6 @@ impl Session {
         self.tensors.live()
     }
 
-    /// Takes a datagram that arrived at `now`, its ECN codepoint not being known. Never fails: a bad one
-    /// is counted and leaves no other trace.
-    ///
-    /// # Errors
-    /// Why the datagram was refused, for logs: the refusal has been counted.
-    pub fn handle_datagram(&mut self, now: Time, datagram: &[u8]) -> Result<(), Refusal> {
-        self.handle_marked(now, Ecn::NotEct, datagram)
-    }
-
-    /// Takes a datagram that arrived at `now` with the ECN codepoint `ecn` in its IP header, which the
-    /// next reports tell the peer.
-    ///
-    /// # Errors
-    /// As [`handle_datagram`](Self::handle_datagram).
-    pub fn handle_marked(&mut self, now: Time, ecn: Ecn, datagram: &[u8]) -> Result<(), Refusal> {
-        self.stats.datagrams_received += 1;
-        self.stats.bytes_received += datagram.len() as u64;
-        let handled = self.take_datagram(now, ecn, datagram);
-        if let Err(refusal) = handled {
-            self.stats.refused.count(refusal);
-        }
-        self.after_change(now);
-        handled
-    }
-
     /// Does what is due at `now`: call it when the time of [`poll_timeout`](Self::poll_timeout) has
     /// come. Early or repeated calls do no harm.
     pub fn handle_timeout(&mut self, now: Time) {
@@ -236,24 +238,32 @@ impl Session {
         if tensors.take_passed(now, &scope.prospect) {
             self.feedback.hurry(now, Duration::ZERO);
         }
-        self.flight.expire(now);
-        self.give_up_unreported(now);
-        let change = self.rate.expire(now, self.rtt.timeout());
-        self.circuit_changed(change);
-        self.results.expire(now, &mut self.stats);
+        if self.ending.is_none() {
+            self.flight.expire(now);
+            self.give_up_unreported(now);
+            let change = self.rate.expire(now, self.rtt.timeout());
+            self.circuit_changed(change);
+            self.results.expire(now, &mut self.stats);
+            if self.paths.expire(now) {
+                self.stats.paths_abandoned += 1;
+            }
+        }
         self.after_change(now);
     }
 
     /// Accepts a tensor for sending and gives it the next number.
     ///
     /// # Errors
-    /// If the queue is full, or the tensor does not fit the stream. It then has no number, and the
+    /// If the queue is full, the tensor does not fit the stream, or the session has ended. It then has no number, and the
     /// caller should tell the cloud with [`skip_frames`](Self::skip_frames).
     pub fn send_tensor(
         &mut self,
         now: Time,
         tensor: OutgoingTensor,
     ) -> Result<TensorId, SendError> {
+        if self.ending.is_some() {
+            return Err(SendError::Ended);
+        }
         self.queue.abandon_late(now, &mut self.stats);
         let id = self.queue.push(tensor, &mut self.orders)?;
         self.stats.tensors_sent += 1;
@@ -271,8 +281,11 @@ impl Session {
     /// most.
     ///
     /// # Errors
-    /// If the payload is too long.
+    /// If the payload is too long, or the session has ended.
     pub fn send_result(&mut self, now: Time, result: OutgoingResult) -> Result<(), ResultError> {
+        if self.ending.is_some() {
+            return Err(ResultError::Ended);
+        }
         self.results.push(now, result, &mut self.stats)?;
         self.set_timers(now);
         Ok(())
@@ -293,14 +306,23 @@ impl Session {
     #[must_use]
     pub fn poll_transmit(&mut self, now: Time, buffer: &mut Vec<u8>) -> Option<Transmit> {
         buffer.clear();
+        if self.ending.is_none() && self.guard.cannot_seal() {
+            self.end(now, EndReason::KeyUsedUp);
+            self.set_timers(now);
+        }
         self.queue.abandon_late(now, &mut self.stats);
-        let (kind, cargo) = self.write(now, buffer)?;
+        let (kind, cargo, path) = self.write_anywhere(now, buffer)?;
+        if !self.guard.seal(self.sent.next(), buffer) {
+            return None;
+        }
+        self.paths.sent(path, buffer.len());
         self.sent.push(now, cargo, buffer.len() + IP_UDP_HEADER);
         let sending = self.sending(now);
         self.rate
             .sent(&sending, buffer.len(), cargo != Cargo::Other);
         self.stats.datagrams_sent += 1;
         self.stats.bytes_sent += buffer.len() as u64;
+        self.count_updates();
         self.set_timers(now);
         Some(Transmit {
             kind,
@@ -310,6 +332,7 @@ impl Session {
             } else {
                 Ecn::NotEct
             },
+            path,
         })
     }
 
@@ -346,23 +369,6 @@ impl Session {
             prospect,
         };
         (&mut self.tensors, scope)
-    }
-
-    fn set_timers(&mut self, now: Time) {
-        let (tensors, scope) = self.tensors(now);
-        let end = tensors.next_end(now, scope.config, &scope.prospect);
-        let passing = tensors.next_passing(now, &scope.prospect);
-        let loss = self.loss_due();
-        self.timers.set(Timer::Release, end);
-        self.timers.set(Timer::Tail, passing);
-        self.timers.set(Timer::Loss, loss);
-        self.timers.set(Timer::Feedback, self.feedback.due());
-        let pace = self.rate.next();
-        self.timers.set(Timer::Pace, (pace > now).then_some(pace));
-        let circuit = self.rate.circuit_due(self.rtt.timeout());
-        self.timers.set(Timer::Circuit, circuit);
-        self.timers.set(Timer::Result, self.results.due());
-        self.timers.set(Timer::Ping, Some(self.ping_due(now)));
     }
 
     fn circuit_changed(&mut self, change: Option<Change>) {

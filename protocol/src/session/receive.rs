@@ -4,30 +4,30 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::admit::Accepted;
 use super::{NOTICES, Session};
-use crate::event::{Event, ReceivedResult, ReleaseReason, WHOLE_ON_WIRE};
+use crate::event::{EndReason, Event, ReceivedResult, ReleaseReason, WHOLE_ON_WIRE};
 use crate::fec;
 use crate::rate::{Arrived, PeerLoad, Report};
 use crate::recv::{Arrival, Filed, Packet, Recovered};
 use crate::send::{Acknowledged, Cargo, Newest};
 use crate::time::{Time, micros};
 use crate::wire::{
-    self, Ecn, Feedback, FrameNumber, Header, Message, MessageType, Notice, PacketReport, Refusal,
-    Repair, Results, TensorId, extend,
+    Ecn, Feedback, FrameNumber, Header, Message, MessageType, Notice, PacketReport, Repair,
+    Results, TensorId, extend,
 };
 
 impl Session {
-    pub(super) fn take_datagram(
+    pub(super) fn take_message(
         &mut self,
-        now: Time,
-        ecn: Ecn,
-        datagram: &[u8],
-    ) -> Result<(), Refusal> {
-        let (header, body) = wire::open(datagram, Some(self.config.local_connection))?;
-        let number = self.arrivals.check(header.packet_number)?;
-        let message = Message::decode(&header, body)?;
+        arrival: &Accepted,
+        header: &Header,
+        body: &[u8],
+        message: Message<'_>,
+    ) {
+        let (now, number) = (arrival.now, arrival.number);
         let gap = number > self.arrivals.end();
-        self.arrivals.record(number, now, ecn);
+        self.arrivals.record(number, now, arrival.ecn);
         self.passing.arrived(now, number, &self.arrivals);
         if message.kind().elicits_feedback() {
             // A PING that leaves a gap asks what became of the packets before it, which a report at once
@@ -66,11 +66,16 @@ impl Session {
                 self.clock.observe(now, ping.report_timestamp);
             }
             Message::Padding(_) => {}
-            Message::PathChallenge(_) | Message::PathResponse(_) | Message::Close(_) => {
+            // In plain mode nothing proves who sent them.
+            Message::PathChallenge(_) | Message::PathResponse(_) | Message::Close(_)
+                if !self.guard.is_protected() =>
+            {
                 self.stats.ignored += 1;
             }
+            Message::PathChallenge(data) => self.paths.challenged(arrival.from, data),
+            Message::PathResponse(data) => self.path_answered(data),
+            Message::Close(close) => self.end(now, EndReason::Peer(close.code)),
         }
-        Ok(())
     }
 
     /// A gap before a packet that is waited for is reported as soon as it is no reordering.
@@ -215,11 +220,15 @@ impl Session {
 
     fn take_feedback(&mut self, now: Time, feedback: &Feedback<'_>) {
         self.clock.observe(now, feedback.report_timestamp);
-        if let Some(load) = feedback.load {
+        let made = self.rate.peer_time(feedback.report_timestamp);
+        // A report may be overtaken by a newer one.
+        if let Some(load) = feedback.load
+            && self.load_told.is_none_or(|told| told <= made)
+        {
+            self.load_told = Some(made);
             self.peer_load = Some(PeerLoad { load, at: now });
         }
         let begin = extend(u64::from(feedback.begin), 32, self.sent.next());
-        let at = self.rate.peer_time(feedback.report_timestamp);
         let in_flight = self.sent.in_flight();
         self.arrived.clear();
         let mut before: Option<(Acknowledged, Duration)> = None;
@@ -236,15 +245,16 @@ impl Session {
             let Some(packet) = self.sent.acknowledge(number) else {
                 continue;
             };
+            self.guard.arrived(number);
             self.results.acknowledge(number);
             self.flight.arrived(&packet);
             self.stats.packets_marked += u64::from(ecn == Ecn::Ce);
-            if packet.cargo != Cargo::Other {
+            if packet.cargo != Cargo::Other && number >= self.path_since {
                 self.arrived.push(Arrived {
                     number,
                     sent: packet.at,
                     size: packet.size,
-                    arrival: age.map(|age| at.saturating_sub_unsigned(micros(age))),
+                    arrival: age.map(|age| made.saturating_sub_unsigned(micros(age))),
                     ecn,
                 });
             }
@@ -257,7 +267,7 @@ impl Session {
             }
             before = Some((packet, age));
         }
-        if let Some((packet, age)) = before {
+        if let Some((packet, age)) = before.filter(|(packet, _)| packet.number >= self.path_since) {
             self.rtt.sample(now, (now - packet.at).saturating_sub(age));
         }
         let newest = newest.and_then(|(number, age)| {

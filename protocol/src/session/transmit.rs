@@ -3,20 +3,37 @@
 use std::time::Duration;
 
 use super::{PING_FIRST, PING_IDLE, Session};
+use crate::paths::PathId;
 use crate::recv::feedback::MAX_DELAY;
 use crate::send::{Cargo, Newest, Outlook, SentPacket};
 use crate::time::Time;
-use crate::wire::{CRC_LEN, HEADER_LEN, Message, MessageType, Ping};
+use crate::wire::{HEADER_LEN, Message, MessageType, Ping};
 
 impl Session {
-    /// Writes one datagram: reports first, since they are small and others wait for them.
-    pub(super) fn write(&mut self, now: Time, out: &mut Vec<u8>) -> Option<(MessageType, Cargo)> {
-        let number = self.sent.next();
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the wire carries the low bits"
-        )]
-        let low = number as u32;
+    /// Writes one datagram, header and body, and says where it goes: on another path than that in use only
+    /// what validates it.
+    pub(super) fn write_anywhere(
+        &mut self,
+        now: Time,
+        out: &mut Vec<u8>,
+    ) -> Option<(MessageType, Cargo, PathId)> {
+        if self.ending.is_some() {
+            let (kind, path) = self.write_close(now, out)?;
+            return Some((kind, Cargo::Other, path));
+        }
+        if let Some((kind, path)) = self.write_path(now, out) {
+            return Some((kind, Cargo::Other, path));
+        }
+        if !self.paths.allows(usize::from(self.config.mss)) {
+            return None;
+        }
+        let (kind, cargo) = self.write(now, out)?;
+        Some((kind, cargo, self.paths.current()))
+    }
+
+    /// Writes one datagram for the path in use: reports first, since they are small and others wait for them.
+    fn write(&mut self, now: Time, out: &mut Vec<u8>) -> Option<(MessageType, Cargo)> {
+        let (number, low) = (self.sent.next(), self.number());
         if self.feedback.due().is_some_and(|due| due <= now) {
             self.feedback
                 .write(now, &self.arrivals, out, &self.config, low);
@@ -53,8 +70,7 @@ impl Session {
         };
         self.ask = false;
         let outlook = self.outlook();
-        let sealed = out.len().saturating_sub(CRC_LEN);
-        self.flight.sent(now, &written, out.get(..sealed)?, outlook);
+        self.flight.sent(now, &written, out, outlook);
         let cargo = Cargo::Source {
             tensor: written.tensor,
             index: written.index,
@@ -62,13 +78,22 @@ impl Session {
         Some((MessageType::Data, cargo))
     }
 
+    /// The packet number of the next datagram as the wire carries it.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the wire carries the low bits"
+    )]
+    pub(super) const fn number(&self) -> u32 {
+        self.sent.next() as u32
+    }
+
     fn write_ping(&mut self, now: Time, out: &mut Vec<u8>, number: u32) -> (MessageType, Cargo) {
-        let padding = Ping::DATAGRAM - HEADER_LEN - 4 - 4;
+        let padding = Ping::DATAGRAM - HEADER_LEN - 4 - self.guard.trailer();
         let ping = Message::Ping(Ping {
             report_timestamp: now.wire(),
             padding,
         });
-        ping.encode(out, self.config.remote_connection, number);
+        ping.write(out, self.config.remote_connection, number);
         (self.last_ping, self.last_timestamp) = (Some(now), Some(now));
         (MessageType::Ping, Cargo::Other)
     }

@@ -1,6 +1,6 @@
 //! The bytes of TSP version 1, as `spec/wire-format.md` defines them.
 //!
-//! [`open`] checks a datagram from form to integrity and splits off header and body;
+//! [`open`] checks a datagram of plain mode from form to integrity and splits off header and body;
 //! [`Message::decode`] decodes a body wholly or refuses it; [`seal`] appends the trailer. No
 //! function here panics, indexes unchecked or allocates by a number that a peer sent.
 
@@ -10,6 +10,7 @@ pub(crate) mod cursor;
 mod data;
 mod display;
 mod feedback;
+mod form;
 mod lengths;
 mod notice;
 mod number;
@@ -22,6 +23,7 @@ pub use feedback::{
     Arrivals, Ecn, Feedback, Load, MAX_PACKET_REPORTS, MAX_RELEASE_REPORTS, PacketReport,
     ReleaseReport, ReleaseReports,
 };
+pub use form::{Form, datagrams};
 pub use lengths::{MAX_SLICES_IN_PACKET, PackedSlices};
 pub use notice::{Notice, NoticeReason};
 pub use number::{FrameNumber, TensorId, extend};
@@ -49,7 +51,7 @@ const FORM_MASK: u8 = 0b1100_0000;
 const VERSION_1: u8 = 0b0001_0000;
 const VERSION_MASK: u8 = 0b0011_0000;
 const TYPE_MASK: u8 = 0x0F;
-const KEY_PHASE: u8 = 0x80;
+pub(crate) const KEY_PHASE: u8 = 0x80;
 
 /// Why a body could not be decoded: the peer's bytes are at fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -91,7 +93,10 @@ pub enum Refusal {
     /// Names another session.
     #[error("connection")]
     Connection,
-    /// The CRC-32 does not match.
+    /// The session has ended.
+    #[error("ended")]
+    Ended,
+    /// The trailer does not match: CRC-32, or AEAD tag.
     #[error("integrity")]
     Integrity,
     /// Its packet number was seen before, or is too old to tell.
@@ -141,11 +146,11 @@ pub enum MessageType {
     Ping = 0x4,
     /// Fills the path with zeros.
     Padding = 0x5,
-    /// Asks a path for an echo (reserved).
+    /// Asks a path for an echo.
     PathChallenge = 0x6,
-    /// Echoes a challenge (reserved).
+    /// Echoes a challenge.
     PathResponse = 0x7,
-    /// Ends a session (reserved).
+    /// Ends a session.
     Close = 0x8,
 }
 
@@ -191,9 +196,7 @@ pub struct Header {
 
 /// Whether `datagram` is TSP, of any version: what a demultiplexer on a shared port asks first.
 pub fn is_tsp(datagram: &[u8]) -> bool {
-    datagram
-        .first()
-        .is_some_and(|byte| byte & FORM_MASK == FORM)
+    Form::of(datagram) == Form::Tsp
 }
 
 /// The connection ID of a datagram that looks like TSP, unchecked otherwise: what finds its session.
@@ -205,21 +208,17 @@ pub fn connection_of(datagram: &[u8]) -> Option<ConnectionId> {
     is_tsp(datagram).then_some(id)
 }
 
-/// Checks length, form, version, connection (where one is given) and CRC-32 of a plain-mode
-/// datagram, and splits it into header and body.
-///
-/// # Errors
-/// The first check that fails, in the order of wire-format.md, section 2.6.
-pub fn open(datagram: &[u8], connection: Option<ConnectionId>) -> Result<(Header, &[u8]), Refusal> {
-    if datagram.len() > MAX_DATAGRAM {
+/// Checks length, form, version and connection (where one is given) of a datagram with a trailer of
+/// `trailer` bytes, and reads its header.
+pub(crate) fn head(
+    datagram: &[u8],
+    trailer: usize,
+    connection: Option<ConnectionId>,
+) -> Result<Header, Refusal> {
+    if datagram.len() > MAX_DATAGRAM || datagram.len() < HEADER_LEN + trailer {
         return Err(Refusal::Length);
     }
-    let (sealed, crc) = datagram
-        .split_last_chunk::<CRC_LEN>()
-        .ok_or(Refusal::Length)?;
-    let (header, body) = sealed
-        .split_first_chunk::<HEADER_LEN>()
-        .ok_or(Refusal::Length)?;
+    let header = datagram.first_chunk().ok_or(Refusal::Length)?;
     let [first, flags, c0, c1, c2, p0, p1, p2, p3] = *header;
     if first & FORM_MASK != FORM {
         return Err(Refusal::Form);
@@ -236,10 +235,32 @@ pub fn open(datagram: &[u8], connection: Option<ConnectionId>) -> Result<(Header
     if connection.is_some_and(|expected| expected != header.connection) {
         return Err(Refusal::Connection);
     }
-    if crc32fast::hash(sealed) != u32::from_be_bytes(*crc) {
+    Ok(header)
+}
+
+/// What lies between header and trailer; empty if nothing does.
+pub(crate) fn body(datagram: &[u8], trailer: usize) -> &[u8] {
+    let end = datagram.len().saturating_sub(trailer);
+    datagram.get(HEADER_LEN..end).unwrap_or_default()
+}
+
+/// Whether the last four bytes are the CRC-32 of those before.
+pub(crate) fn crc_fits(datagram: &[u8]) -> bool {
+    let parts = datagram.split_last_chunk::<CRC_LEN>();
+    parts.is_some_and(|(sealed, crc)| crc32fast::hash(sealed) == u32::from_be_bytes(*crc))
+}
+
+/// Checks length, form, version, connection (where one is given) and CRC-32 of a plain-mode
+/// datagram, and splits it into header and body.
+///
+/// # Errors
+/// The first check that fails, in the order of wire-format.md, section 2.6.
+pub fn open(datagram: &[u8], connection: Option<ConnectionId>) -> Result<(Header, &[u8]), Refusal> {
+    let header = head(datagram, CRC_LEN, connection)?;
+    if !crc_fits(datagram) {
         return Err(Refusal::Integrity);
     }
-    Ok((header, body))
+    Ok((header, body(datagram, CRC_LEN)))
 }
 
 /// Appends the common header.
@@ -254,6 +275,13 @@ pub(crate) fn put_header(
     out.push(flags);
     out.extend_from_slice(connection.0.to_be_bytes().split_at(1).1);
     out.extend_from_slice(&packet_number.to_be_bytes());
+}
+
+/// Says in the header of the datagram in `out` which of two keys protects it.
+pub(crate) fn set_key_phase(out: &mut [u8], phase: bool) {
+    if let Some(flags) = out.get_mut(1) {
+        *flags = *flags & !KEY_PHASE | if phase { KEY_PHASE } else { 0 };
+    }
 }
 
 /// Appends the plain-mode trailer to the datagram in `out`.
@@ -340,6 +368,12 @@ impl<'a> Message<'a> {
     /// [`Close`] against its 256 bytes.
     pub fn encode(&self, out: &mut Vec<u8>, connection: ConnectionId, packet_number: u32) {
         out.clear();
+        self.write(out, connection, packet_number);
+        seal(out);
+    }
+
+    /// Appends header and body of this message, without a trailer.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, connection: ConnectionId, packet_number: u32) {
         let flags = match self {
             Self::Data(data) => data.flags(),
             Self::Feedback(feedback) => feedback.flags(),
@@ -356,6 +390,5 @@ impl<'a> Message<'a> {
             Self::PathChallenge(data) | Self::PathResponse(data) => data.encode(out),
             Self::Close(close) => close.encode(out),
         }
-        seal(out);
     }
 }

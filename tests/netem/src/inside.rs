@@ -21,6 +21,8 @@ use crate::scenario::FlowKind;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Of what an edge gives its last answers.
 const ANSWERS: Duration = Duration::from_secs(5);
+/// Where captures are written during a run: a file system in memory.
+const CAPTURES: &str = "/run";
 /// Port of the first TCP flow.
 const PORT: u16 = 5_000;
 
@@ -29,6 +31,8 @@ const PORT: u16 = 5_000;
 pub(crate) struct Plan {
     pub(crate) cell: Cell,
     pub(crate) programs: Programs,
+    /// Whether both ends capture.
+    pub(crate) pcap: bool,
     /// A folder of this run alone.
     pub(crate) folder: PathBuf,
 }
@@ -184,9 +188,11 @@ impl Run<'_> {
             cell,
             programs,
             folder,
+            ..
         } = self.plan;
         let json = folder.join("cloud.json");
-        let arguments = programs::cloud(cell, &json);
+        let mut arguments = programs::cloud(cell, &json);
+        arguments.extend(self.capture("tw-cloud"));
         let command = programs::command("cloud", &programs.cloud, &arguments);
         let mut cloud = Program::start("tw-cloud", folder, command)?;
         cloud.wait_for("Ctrl-C ends")?;
@@ -212,6 +218,9 @@ impl Run<'_> {
         let queue = watch.finish()?;
         cloud.signal(Signal::INT);
         cloud.end_well(PATIENCE)?;
+        if self.plan.pcap {
+            self.keep_captures()?;
+        }
         Ok(Record {
             started_us,
             ended_us,
@@ -226,15 +235,39 @@ impl Run<'_> {
         })
     }
 
+    /// The arguments with which a program captures, in memory: a write to the disk takes longer than a
+    /// tensor.
+    fn capture(&self, name: &str) -> impl Iterator<Item = String> {
+        let file = format!("{CAPTURES}/{name}.pcapng");
+        let arguments = self.plan.pcap.then(|| ["--pcap".to_owned(), file]);
+        arguments.into_iter().flatten()
+    }
+
+    /// Takes the captures to where they are kept.
+    fn keep_captures(&self) -> Result<()> {
+        for entry in fs::read_dir(CAPTURES)? {
+            let file = entry?.path();
+            if let Some(name) = file
+                .file_name()
+                .filter(|_| file.extension().is_some_and(|e| e == "pcapng"))
+            {
+                fs::copy(&file, self.plan.folder.join(name)).context("cannot keep a capture")?;
+            }
+        }
+        Ok(())
+    }
+
     /// Starts an edge.
     fn edge(&self, name: &str, frames: Option<u64>) -> Result<(Program, PathBuf)> {
         let Plan {
             cell,
             programs,
             folder,
+            ..
         } = self.plan;
         let json = folder.join(format!("{name}.json"));
-        let arguments = programs::edge(cell, frames, &json);
+        let mut arguments = programs::edge(cell, frames, &json);
+        arguments.extend(self.capture(name));
         let command = programs::command("edge", &programs.edge, &arguments);
         Ok((Program::start(name, folder, command)?, json))
     }
@@ -288,6 +321,7 @@ impl Run<'_> {
             cell,
             programs,
             folder,
+            ..
         } = self.plan;
         let flow = cell.flows.get(number).context("no such flow")?;
         if flow.kind == FlowKind::Tsp {

@@ -18,6 +18,8 @@ use crate::interrupt::Interrupt;
 const SHOWN_LINES: usize = 15;
 /// Beyond what a run should take, it is given so long.
 const GRACE: Duration = Duration::from_secs(180);
+/// The longest that a kernel may take to start and try its netem.
+const ATTEMPT: Duration = Duration::from_secs(60);
 /// Modules of user-mode Linux, below `/usr/lib/uml/modules/VERSION/kernel`.
 const MODULES: [&str; 6] = [
     "drivers/net/veth",
@@ -85,6 +87,20 @@ impl Kernel {
         Ok(Self::Uml)
     }
 
+    /// Finds one and tries it: a kernel that is installed may still not start, or lack a module.
+    pub(crate) fn check(choice: Choice) -> Result<Self> {
+        let kernel = Self::find(choice)?;
+        let folder = tempfile::Builder::new().prefix("tw-netem-").tempdir()?;
+        let done = folder.path().join("done");
+        let attempt = format!(
+            "{{ ip netns add attempt && tc qdisc add dev lo root netem delay 1ms && : >{}; }}",
+            quoted(&done)
+        );
+        let interrupt = Interrupt::listen()?;
+        kernel.obey(&attempt, folder.path(), &done, ATTEMPT, &interrupt)?;
+        Ok(kernel)
+    }
+
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Host => "this kernel",
@@ -96,10 +112,24 @@ impl Kernel {
     pub(crate) fn run(self, plan: &Plan, seconds: f64, interrupt: &Interrupt) -> Result<()> {
         let file = plan.folder.join("plan.json");
         fs::write(&file, serde_json::to_vec(plan)?)?;
-        let init = plan.folder.join("init");
-        fs::write(&init, self.script(&plan.programs.netem, &file))?;
+        let inside = format!("{} inside {}", quoted(&plan.programs.netem), quoted(&file));
+        let patience = Duration::from_secs_f64(seconds) + GRACE;
+        self.obey(&inside, &plan.folder, &plan.record(), patience, interrupt)
+    }
+
+    /// Has a command of the shell done in the kernel, which leaves the file `done`.
+    fn obey(
+        self,
+        inside: &str,
+        folder: &Path,
+        done: &Path,
+        patience: Duration,
+        interrupt: &Interrupt,
+    ) -> Result<()> {
+        let init = folder.join("init");
+        fs::write(&init, self.script(inside))?;
         fs::set_permissions(&init, fs::Permissions::from_mode(0o700))?;
-        let console = plan.folder.join("console.log");
+        let console = folder.join("console.log");
         let mut command = self.command(&init)?;
         command.stdin(Stdio::null());
         command.stdout(File::create(&console)?);
@@ -109,16 +139,12 @@ impl Kernel {
         let mut child = command
             .spawn()
             .with_context(|| format!("cannot start {}", self.name()))?;
-        let ended = wait(
-            &mut child,
-            Duration::from_secs_f64(seconds) + GRACE,
-            interrupt,
-        );
+        let ended = wait(&mut child, patience, interrupt);
         end_group(&mut child);
         match ended? {
             End::Interrupted => bail!("interrupted"),
             End::TooLong => bail!("the run does not end; {}", last_words(&console)),
-            End::Done if !plan.record().is_file() => {
+            End::Done if !done.is_file() => {
                 bail!("the run fails: {}", last_words(&console))
             }
             End::Done => Ok(()),
@@ -155,13 +181,12 @@ impl Kernel {
         }
     }
 
-    /// The first program of a run: prepares what the plan needs, and obeys it.
-    fn script(self, netem: &Path, plan: &Path) -> String {
-        let inside = format!("{} inside {}", quoted(netem), quoted(plan));
+    /// The first program of a run: prepares the network, and obeys `inside`.
+    fn script(self, inside: &str) -> String {
         match self {
             Self::Host => format!(
                 "#!/bin/sh\nmount -t tmpfs tmp /run\nfor m in veth sch_netem sch_tbf sch_codel tcp_bbr; do \
-                 modprobe -q $m; done\nexec {inside}\n"
+                 modprobe -q $m; done\n{inside}\n"
             ),
             Self::Uml => format!(
                 "#!/bin/sh\nexport PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n\
@@ -279,13 +304,8 @@ mod tests {
     #[test]
     fn paths_are_quoted_for_the_shell() {
         assert_eq!(quoted(Path::new("/a b/it's")), r"'/a b/it'\''s'");
-        let script = Kernel::Uml.script(Path::new("/x/tw-netem"), Path::new("/t/plan.json"));
-        assert!(script.contains("'/x/tw-netem' inside '/t/plan.json'\nhalt -f"));
-        assert!(
-            Kernel::Host
-                .script(Path::new("/x"), Path::new("/p"))
-                .ends_with("exec '/x' inside '/p'\n")
-        );
+        assert!(Kernel::Uml.script("'/x' 1").contains("\n'/x' 1\nhalt -f"));
+        assert!(Kernel::Host.script("'/x' 1").ends_with("\n'/x' 1\n"));
     }
 
     #[test]

@@ -42,7 +42,7 @@ struct Options {
 #[derive(Subcommand, Debug)]
 enum Command {
     Run(run::Options),
-    /// Says whether scenarios can run here, and what is missing
+    /// Says whether scenarios can run here, and what is missing; starts the kernel and tries netem
     Check {
         /// Whose netem is to be used
         #[arg(long, value_enum, default_value_t = kernel::Choice::Auto)]
@@ -71,7 +71,7 @@ fn main() -> ExitCode {
     let done = match Options::parse().command {
         Command::Run(options) => options.run(),
         Command::Check { kernel } => {
-            kernel::Kernel::find(kernel).map(|kernel| println!("netem of {}", kernel.name()))
+            kernel::Kernel::check(kernel).map(|kernel| println!("netem of {}", kernel.name()))
         }
         Command::Inside { plan } => inside::run(&plan),
         Command::Source { to, congestion } => flow::source(to, &congestion),

@@ -63,7 +63,8 @@ pub(crate) fn command(namespace: &str, program: &Path, arguments: &[String]) -> 
 /// it is told to end.
 pub(crate) fn edge(cell: &Cell, frames: Option<u64>, json: &Path) -> Vec<String> {
     let stream = &cell.stream;
-    let mut arguments = Vec::new();
+    // Nobody else is in the laboratory, and captures are to show what is in the packets.
+    let mut arguments = vec!["--insecure".to_owned(), "--plain".to_owned()];
     let mut add = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
     add("--connect", CLOUD.to_owned());
     add("--stand-in", stream.bytes.to_string());
@@ -113,6 +114,11 @@ pub(crate) fn cloud(cell: &Cell, json: &Path) -> Vec<String> {
         .map(str::to_owned)
         .to_vec();
     arguments.push(json.display().to_string());
+    // For edges that are plain, and TCP.
+    arguments.push("--plain".to_owned());
+    // Not the one that a user's own cloud shows.
+    let identity = json.with_extension("pem").display().to_string();
+    arguments.extend(["--identity".to_owned(), identity]);
     if let Some(service) = cell.cloud.service_ms.filter(|service| service.0 > 0.0) {
         arguments.extend(["--service-ms".to_owned(), service.0.to_string()]);
     }
@@ -148,7 +154,7 @@ service_ms = 66.6
         let arguments = edge(cell, cell.frames(), Path::new("/tmp/e.json")).join(" ");
         assert_eq!(
             arguments,
-            "--connect 10.77.3.1:4433 --stand-in 12000 --fps 30 --frames 3000 --in-flight 1024 --deadline-ms 35 \
+            "--insecure --connect 10.77.3.1:4433 --stand-in 12000 --fps 30 --frames 3000 --in-flight 1024 --deadline-ms 35 \
              --most-parity 0.4 --carrier tcp --congestion bbr --drop-rule off --json /tmp/e.json --quiet --no-retransmission"
         );
         let arguments = edge(adaptive, None, Path::new("/tmp/e.json")).join(" ");

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -49,6 +49,9 @@ pub(crate) struct Options {
     /// Keep the programs' reports of every run, and what they said, in this folder
     #[arg(long, value_name = "FOLDER")]
     keep: Option<PathBuf>,
+    /// Keep captures of both ends as well (pcapng): `tw-lab inspect` and `tw-lab replay` read them
+    #[arg(long, requires = "keep")]
+    pcap: bool,
     /// Folder of tw-edge and tw-cloud [default: that of this program]
     #[arg(long, value_name = "FOLDER")]
     bin: Option<PathBuf>,
@@ -93,6 +96,9 @@ impl Options {
         if cells.is_empty() {
             bail!("no run is left: no scenario has such a loss");
         }
+        if let Some(json) = self.json.as_ref().filter(|json| json.is_dir()) {
+            bail!("{} is a folder; --json takes a file", json.display());
+        }
         for file in [&self.json, &self.keep].into_iter().flatten() {
             let folder = file
                 .parent()
@@ -107,7 +113,11 @@ impl Options {
             eprintln!("{}: {}", scenario.name, scenario.about);
         }
         eprintln!("{} runs with the netem of {}", cells.len(), kernel.name());
-        let rows = self.measure(&cells, &programs, kernel)?;
+        let (rows, whole) = self.measure(&cells, &programs, kernel)?;
+        // What is measured is not lost where a later run fails.
+        if whole.is_err() && rows.is_empty() {
+            return whole;
+        }
         println!("{}", report::rows(&rows));
         if let Some(windows) = report::windows(&rows) {
             println!("\n{windows}");
@@ -120,11 +130,16 @@ impl Options {
             let text = serde_json::to_vec_pretty(&File { rows: &rows })?;
             fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
         }
-        Ok(())
+        whole
     }
 
-    /// Makes every run, so many at a time; the rows in the order of the cells.
-    fn measure(&self, cells: &[Cell], programs: &Programs, kernel: Kernel) -> Result<Vec<Row>> {
+    /// Makes every run, so many at a time; the rows in the order of the cells, and why there are not more.
+    fn measure(
+        &self,
+        cells: &[Cell],
+        programs: &Programs,
+        kernel: Kernel,
+    ) -> Result<(Vec<Row>, Result<()>)> {
         let interrupt = Interrupt::listen()?;
         let bar = Bar::new(cells, self.jobs.into());
         let next = AtomicUsize::new(0);
@@ -160,12 +175,19 @@ impl Options {
             }
         });
         bar.clear();
-        if interrupt.is_requested() {
-            bail!("interrupted");
+        let mut measured = std::mem::take(&mut *lock());
+        measured.sort_by_key(|(index, _)| *index);
+        let (mut rows, mut whole) = (Vec::new(), Ok(()));
+        for (_, row) in measured {
+            match row {
+                Ok(row) => rows.push(row),
+                Err(error) => whole = whole.and(Err(error)),
+            }
         }
-        let mut rows = std::mem::take(&mut *lock());
-        rows.sort_by_key(|(index, _)| *index);
-        rows.into_iter().map(|(_, row)| row).collect()
+        if interrupt.is_requested() {
+            whole = Err(anyhow!("interrupted"));
+        }
+        Ok((rows, whole))
     }
 
     fn one(
@@ -180,6 +202,7 @@ impl Options {
         let plan = Plan {
             cell: cell.clone(),
             programs: programs.clone(),
+            pcap: self.pcap,
             folder: folder.path().to_owned(),
         };
         let done = kernel.run(&plan, cell.seconds(), interrupt);

@@ -8,11 +8,13 @@ use tensorwire_codec::Classification;
 use tensorwire_endpoints::clock::millis;
 use tensorwire_endpoints::datapath::PathStats;
 use tensorwire_endpoints::description::Description;
-use tensorwire_endpoints::edge::{Outcome, SentTensor};
+use tensorwire_endpoints::edge::{DISCONNECTED, Outcome, SentTensor};
 use tensorwire_endpoints::statistics::Percentiles;
 use tensorwire_protocol::ReceivedResult;
 use tensorwire_protocol::admission::{DropReason, DropRule};
 use tensorwire_protocol::wire::ResultStatus;
+
+use crate::news::Sessions;
 
 /// A line of output.
 #[derive(Serialize, Default)]
@@ -60,7 +62,7 @@ pub(crate) struct Counted<'a> {
     /// Lost on the way or superseded there.
     dropped: usize,
     unanswered: usize,
-    /// Not sent, by reason: rate, deadline, server-busy, superseded, or failed.
+    /// Not sent, by reason: rate, deadline, server-busy, superseded, disconnected, or failed.
     skipped: &'a BTreeMap<&'static str, usize>,
     /// Answered tensors that were whole.
     whole: usize,
@@ -69,6 +71,7 @@ pub(crate) struct Counted<'a> {
     /// Of the coded tensors.
     bytes: usize,
     latency_ms: LatencyMs,
+    sessions: Sessions,
 }
 
 /// From capture to answer.
@@ -149,7 +152,11 @@ impl Report {
                 reason,
             } => {
                 let dropped = DropReason::ALL.iter().find(|r| r.notice() == notice);
-                let name = dropped.map_or("failed", |reason| reason.name());
+                let name = match dropped {
+                    Some(dropped) => dropped.name(),
+                    None if reason == DISCONNECTED => DISCONNECTED,
+                    None => "failed",
+                };
                 *self.skipped.entry(name).or_default() += 1;
                 let line = Line {
                     frame: frame.0,
@@ -246,7 +253,7 @@ impl Report {
         }
     }
 
-    pub(crate) fn counted(&self, rule: DropRule) -> Counted<'_> {
+    pub(crate) fn counted(&self, rule: DropRule, sessions: Sessions) -> Counted<'_> {
         let latencies = Percentiles::of(self.latencies.clone());
         let sent = self.answered + self.failed + self.dropped + self.unanswered;
         Counted {
@@ -266,6 +273,7 @@ impl Report {
                 p95: latencies.at(95.0),
                 p99: latencies.at(99.0),
             },
+            sessions,
         }
     }
 

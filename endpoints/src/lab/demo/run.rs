@@ -22,6 +22,7 @@ use crate::classifier::{ClassifierOpener, Concealment, SideInformation, loss_kin
 use crate::clock::Clock;
 use crate::cloud::{Cloud, CloudConfig};
 use crate::edge::{Edge, FrameSource, Outcome, Pace, Route};
+use crate::identity::{CloudIdentity, EdgeIdentity};
 use crate::images::Dataset;
 use crate::lab::parallel::{in_order, progress};
 use crate::model::{CloudModel, top_k};
@@ -108,18 +109,18 @@ impl<'a> Setting<'a> {
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let cloud = CloudConfig {
             listen: local,
-            data: local,
             carriers: [Carrier::Udp].into_iter().collect(),
             gso: false,
             sessions: 1,
-            any_source: false,
         };
-        let cloud = Cloud::bind(cloud, clock).await?;
-        let (control, data) = (cloud.local_addr()?, cloud.data_addr());
+        let identity = CloudIdentity::for_this_run()?;
+        let pinned = EdgeIdentity::pinned(identity.fingerprint());
+        let cloud = Cloud::bind(cloud, identity, clock).await?;
+        let address = cloud.local_addr();
         if let Some(recorder) = recorder {
-            cloud.path().record(recorder.tap(Role::Cloud, data));
+            cloud.path().record(recorder.tap(Role::Cloud, address));
         }
-        let relay = self.relay(data, losses, run, clock).await?;
+        let relay = self.relay(address, losses, run, clock).await?;
         let through = relay.local_addr()?;
 
         let received = Arc::new(Mutex::new(HashMap::new()));
@@ -141,7 +142,7 @@ impl<'a> Setting<'a> {
             let _ = is_done.await;
         }));
 
-        let outcomes = self.edge(control, through, clock, stop, bar).await;
+        let outcomes = self.edge((through, &pinned), clock, stop, bar).await;
         drop(done);
         serving.await?;
         relay.abort();
@@ -155,22 +156,21 @@ impl<'a> Setting<'a> {
 
     async fn relay(
         &self,
-        data: SocketAddr,
+        cloud: SocketAddr,
         losses: &LossModel,
         run: u64,
         clock: Clock,
     ) -> Result<Relay> {
         let [up, down] = self.options.path.directions(losses, run);
         let front = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Relay::bind(front, data, up, down, clock)
+        Relay::bind(front, cloud, up, down, clock)
             .await
             .context("cannot start the link emulator")
     }
 
     async fn edge(
         &self,
-        control: SocketAddr,
-        data: SocketAddr,
+        (cloud, identity): (SocketAddr, &EdgeIdentity),
         clock: Clock,
         stop: &Stop,
         bar: &ProgressBar,
@@ -188,11 +188,12 @@ impl<'a> Setting<'a> {
         let quality = Quality::fixed(&self.format);
         let source = ImageSource::new(&self.loaded, dataset, quality, side, frames)?;
         let source: Arc<dyn FrameSource> = Arc::new(source);
+        // A capture is to be looked into; this is all one process.
         let route = Route {
-            data: Some(data),
+            plain: self.options.pcap.is_some(),
             ..Route::default()
         };
-        let mut edge = Edge::connect(control, route, stream, protection, clock).await?;
+        let mut edge = Edge::connect(cloud, identity, route, stream, protection, clock).await?;
         let pace = Pace {
             interval: interval(self.options.fps),
             in_flight: IN_FLIGHT,

@@ -2,8 +2,8 @@
 
 use ndarray::{Array3, ArrayView3};
 
-use super::graph::{load, node, residual, with_int};
-use super::{image, largest_difference};
+use super::graph::{node, residual, with_int};
+use super::{image, largest_difference, load};
 use crate::model::*;
 
 fn names(model: &Model) -> Vec<&str> {

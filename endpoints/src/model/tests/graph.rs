@@ -1,6 +1,5 @@
-//! ONNX files made here.
+//! ONNX files made here, also for tests elsewhere.
 
-use prost::Message as _;
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
@@ -9,9 +8,7 @@ use tract_onnx::pb::{
     TensorShapeProto, TypeProto, ValueInfoProto, type_proto,
 };
 
-use crate::model::{Model, ModelError};
-
-pub(super) fn node(operator: &str, inputs: &[&str], output: &str) -> NodeProto {
+pub(crate) fn node(operator: &str, inputs: &[&str], output: &str) -> NodeProto {
     NodeProto {
         op_type: operator.to_owned(),
         name: format!("node_{output}"),
@@ -21,7 +18,7 @@ pub(super) fn node(operator: &str, inputs: &[&str], output: &str) -> NodeProto {
     }
 }
 
-pub(super) fn with_ints(mut node: NodeProto, name: &str, ints: &[i64]) -> NodeProto {
+pub(crate) fn with_ints(mut node: NodeProto, name: &str, ints: &[i64]) -> NodeProto {
     node.attribute.push(AttributeProto {
         name: name.to_owned(),
         r#type: AttributeType::Ints as i32,
@@ -31,7 +28,7 @@ pub(super) fn with_ints(mut node: NodeProto, name: &str, ints: &[i64]) -> NodePr
     node
 }
 
-pub(super) fn with_int(mut node: NodeProto, name: &str, i: i64) -> NodeProto {
+pub(crate) fn with_int(mut node: NodeProto, name: &str, i: i64) -> NodeProto {
     let r#type = AttributeType::Int as i32;
     let name = name.to_owned();
     node.attribute.push(AttributeProto {
@@ -43,7 +40,7 @@ pub(super) fn with_int(mut node: NodeProto, name: &str, i: i64) -> NodeProto {
     node
 }
 
-pub(super) fn conv(input: &str, weights: &str, output: &str) -> NodeProto {
+pub(crate) fn conv(input: &str, weights: &str, output: &str) -> NodeProto {
     with_ints(
         node("Conv", &[input, weights], output),
         "pads",
@@ -52,7 +49,7 @@ pub(super) fn conv(input: &str, weights: &str, output: &str) -> NodeProto {
 }
 
 /// Weights that look random and are always the same.
-pub(super) fn weights(name: &str, shape: &[i64]) -> TensorProto {
+pub(crate) fn weights(name: &str, shape: &[i64]) -> TensorProto {
     let count = shape.iter().product::<i64>();
     let seed = name.bytes().map(i64::from).sum::<i64>();
     TensorProto {
@@ -66,7 +63,7 @@ pub(super) fn weights(name: &str, shape: &[i64]) -> TensorProto {
     }
 }
 
-pub(super) fn indices(name: &str, values: &[i64]) -> TensorProto {
+pub(crate) fn indices(name: &str, values: &[i64]) -> TensorProto {
     TensorProto {
         name: name.to_owned(),
         dims: vec![values.len() as i64],
@@ -77,7 +74,7 @@ pub(super) fn indices(name: &str, values: &[i64]) -> TensorProto {
 }
 
 /// `0` stands for an axis of unknown length.
-pub(super) fn value(name: &str, kind: DataType, shape: &[i64]) -> ValueInfoProto {
+pub(crate) fn value(name: &str, kind: DataType, shape: &[i64]) -> ValueInfoProto {
     let axis = |length: &i64| Dimension {
         value: Some(match length {
             0 => dimension::Value::DimParam("N".to_owned()),
@@ -104,7 +101,7 @@ pub(super) fn value(name: &str, kind: DataType, shape: &[i64]) -> ValueInfoProto
     }
 }
 
-pub(super) fn file(graph: GraphProto) -> ModelProto {
+pub(crate) fn file(graph: GraphProto) -> ModelProto {
     ModelProto {
         ir_version: 8,
         opset_import: vec![OperatorSetIdProto {
@@ -118,7 +115,7 @@ pub(super) fn file(graph: GraphProto) -> ModelProto {
 
 /// stem → relu → two convolutions and a way around them → add_1 → mean → flat → logits → softmax,
 /// with the shape of the flattened tensor computed inside the graph, as exporters do.
-pub(super) fn residual() -> GraphProto {
+pub(crate) fn residual() -> GraphProto {
     GraphProto {
         input: vec![value("image", DataType::Float, &[0, 1, 8, 6])],
         output: vec![value("scores", DataType::Float, &[0, 3])],
@@ -147,8 +144,4 @@ pub(super) fn residual() -> GraphProto {
         ],
         ..GraphProto::default()
     }
-}
-
-pub(super) fn load(graph: GraphProto) -> Result<Model, ModelError> {
-    Model::from_bytes(&file(graph).encode_to_vec())
 }

@@ -1,13 +1,20 @@
 //! Models cut in two, files made here and real ones.
 
+mod batch;
 mod cut;
-mod graph;
+pub(crate) mod graph;
 mod real;
 mod refused;
 
 use ndarray::Array3;
+use prost::Message as _;
+use tract_onnx::pb::GraphProto;
 
-use super::Dimensions;
+use super::{Dimensions, Model, ModelError};
+
+fn load(graph: GraphProto) -> Result<Model, ModelError> {
+    Model::from_bytes(&graph::file(graph).encode_to_vec())
+}
 
 fn image(dimensions: Dimensions) -> Array3<f32> {
     Array3::from_shape_fn(dimensions.as_tuple(), |(c, y, x)| {

@@ -1,11 +1,13 @@
 //! Files that are refused, or run as they are.
 
 use prost::Message as _;
-use tract_onnx::pb::GraphProto;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
+use tract_onnx::pb::{
+    AttributeProto, GraphProto, SparseTensorProto, StringStringEntryProto, TensorProto,
+};
 
-use super::graph::{file, load, residual, value};
-use super::image;
+use super::graph::{file, indices, node, residual, value, with_int, with_ints};
+use super::{image, load};
 use crate::model::*;
 
 #[test]
@@ -113,4 +115,88 @@ fn damaged_files_are_refused_or_run() {
         flipped[bit / 8] ^= 1 << (bit % 8);
         try_it(&flipped);
     }
+}
+
+#[test]
+fn weights_that_lie_elsewhere_are_found_wherever_they_are_named() {
+    let outside = || TensorProto {
+        name: "passwords".to_owned(),
+        data_type: DataType::Float as i32,
+        dims: vec![4],
+        external_data: vec![StringStringEntryProto {
+            key: "location".to_owned(),
+            value: "/etc/passwd".to_owned(),
+        }],
+        ..TensorProto::default()
+    };
+    let attribute = |change: &dyn Fn(&mut AttributeProto)| {
+        let mut attribute = AttributeProto::default();
+        change(&mut attribute);
+        let mut graph = residual();
+        graph.node[1].attribute.push(attribute);
+        graph
+    };
+    let mut weights = residual();
+    weights.initializer.push(outside());
+    let graphs = [
+        weights,
+        attribute(&|attribute| attribute.t = Some(outside())),
+        attribute(&|attribute| attribute.tensors.push(outside())),
+        attribute(&|attribute| {
+            attribute.sparse_tensor = Some(SparseTensorProto {
+                values: Some(outside()),
+                ..SparseTensorProto::default()
+            });
+        }),
+        attribute(&|attribute| {
+            attribute.g = Some(GraphProto {
+                initializer: vec![outside()],
+                ..GraphProto::default()
+            });
+        }),
+    ];
+    for graph in graphs {
+        let error = load(graph).unwrap_err();
+        let named = matches!(&error, ModelError::ExternalData { tensor } if tensor == "passwords");
+        assert!(named, "{error}");
+    }
+}
+
+#[test]
+fn a_stranger_s_model_costs_what_it_cost_before() {
+    let upload = |graph: GraphProto| {
+        let bytes = file(graph).encode_to_vec();
+        Model::from_upload(&bytes).and_then(|model| model.cloud("add_1"))
+    };
+    upload(residual()).unwrap();
+    let mut inner = residual();
+    inner.node[1].attribute.push(AttributeProto {
+        name: "body".to_owned(),
+        g: Some(GraphProto::default()),
+        ..AttributeProto::default()
+    });
+    let error = upload(inner).unwrap_err();
+    assert!(matches!(error, ModelError::Subgraph { .. }), "{error}");
+    // As many products as the largest entry says.
+    let mut dynamic = residual();
+    dynamic.initializer.push(indices("one", &[1]));
+    let most = with_ints(node("ReduceMax", &["flat"], "most"), "axes", &[0, 1]);
+    dynamic.node.splice(
+        11..12,
+        [
+            most,
+            with_int(node("Cast", &["most"], "most_i64"), "to", 7),
+            node("Reshape", &["most_i64", "rest"], "end"),
+            node("Slice", &["flat", "zero", "end", "one"], "some"),
+            node("Slice", &["w_head", "zero", "end", "zero"], "weights"),
+            node("MatMul", &["some", "weights"], "logits"),
+        ],
+    );
+    let error = upload(dynamic).unwrap_err();
+    // Where the engine loses track of the sizes altogether, it does not know that of the scores either.
+    let sizes = matches!(
+        error,
+        ModelError::UnknownSize { .. } | ModelError::Output { .. }
+    );
+    assert!(sizes, "{error}");
 }
