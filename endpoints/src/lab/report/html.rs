@@ -121,7 +121,13 @@ fn table(page: &mut String, sheet: &Sheet, class: &str) -> Result<()> {
             } else {
                 ""
             };
-            write!(page, "<td{class}>{}</td>", escaped(cell))?;
+            let cell = match cell.strip_prefix('-') {
+                Some(figure) if figure.starts_with(|c: char| c.is_ascii_digit()) => {
+                    format!("−{}", escaped(figure))
+                }
+                _ => escaped(cell),
+            };
+            write!(page, "<td{class}>{cell}</td>")?;
         }
         page.push_str("</tr>\n");
     }
