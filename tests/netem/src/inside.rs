@@ -267,6 +267,10 @@ impl Run<'_> {
         } = self.plan;
         let json = folder.join(format!("{name}.json"));
         let mut arguments = programs::edge(cell, frames, &json);
+        if self.plan.pcap && cell.carrier.name != "tcp" {
+            // So that the capture shows what is in the packets.
+            arguments.push("--plain".to_owned());
+        }
         arguments.extend(self.capture(name));
         let command = programs::command("edge", &programs.edge, &arguments);
         Ok((Program::start(name, folder, command)?, json))

@@ -63,8 +63,11 @@ pub(crate) fn command(namespace: &str, program: &Path, arguments: &[String]) -> 
 /// it is told to end.
 pub(crate) fn edge(cell: &Cell, frames: Option<u64>, json: &Path) -> Vec<String> {
     let stream = &cell.stream;
-    // Nobody else is in the laboratory, and captures are to show what is in the packets.
-    let mut arguments = vec!["--insecure".to_owned(), "--plain".to_owned()];
+    // Nobody else is in the laboratory.
+    let mut arguments = vec!["--insecure".to_owned()];
+    if cell.carrier.name == "tcp" {
+        arguments.push("--plain".to_owned());
+    }
     let mut add = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
     add("--connect", CLOUD.to_owned());
     add("--stand-in", stream.bytes.to_string());
@@ -114,7 +117,7 @@ pub(crate) fn cloud(cell: &Cell, json: &Path) -> Vec<String> {
         .map(str::to_owned)
         .to_vec();
     arguments.push(json.display().to_string());
-    // For edges that are plain, and TCP.
+    // For captures, and TCP.
     arguments.push("--plain".to_owned());
     // Not the one that a user's own cloud shows.
     let identity = json.with_extension("pem").display().to_string();
