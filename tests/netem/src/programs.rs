@@ -157,7 +157,7 @@ service_ms = 66.6
         let arguments = edge(cell, cell.frames(), Path::new("/tmp/e.json")).join(" ");
         assert_eq!(
             arguments,
-            "--insecure --connect 10.77.3.1:4433 --stand-in 12000 --fps 30 --frames 3000 --in-flight 1024 --deadline-ms 35 \
+            "--insecure --plain --connect 10.77.3.1:4433 --stand-in 12000 --fps 30 --frames 3000 --in-flight 1024 --deadline-ms 35 \
              --most-parity 0.4 --carrier tcp --congestion bbr --drop-rule off --json /tmp/e.json --quiet --no-retransmission"
         );
         let arguments = edge(adaptive, None, Path::new("/tmp/e.json")).join(" ");
@@ -167,7 +167,7 @@ service_ms = 66.6
         );
         assert_eq!(
             cloud(cell, Path::new("/tmp/c.json")).join(" "),
-            "--listen 10.77.3.1:4433 --stand-in --json /tmp/c.json --service-ms 66.6"
+            "--listen 10.77.3.1:4433 --stand-in --json /tmp/c.json --plain --identity /tmp/c.pem --service-ms 66.6"
         );
     }
 
