@@ -150,7 +150,7 @@ fn finish(staged: Staged, scores: Option<Result<Vec<f32>, ModelError>>, part: Du
         if prepared.is_ok() {
             cost += part;
         }
-        let scores = prepared.and_then(|()| match scores {
+        let scores = prepared.and(match scores {
             Some(Ok(scores)) => Ok(scores),
             _ => Err(ResultStatus::ModelFailed),
         });

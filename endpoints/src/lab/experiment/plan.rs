@@ -131,7 +131,7 @@ impl Plan {
     pub(super) fn from_file(path: &Path) -> Result<Self> {
         let name = path.display();
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
-        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        let folder = path.parent().unwrap_or_else(|| Path::new("")).to_owned();
         Self::parse(&text, folder).with_context(|| format!("the plan {name} cannot be used"))
     }
 

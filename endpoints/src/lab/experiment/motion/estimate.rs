@@ -117,6 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::cast_possible_truncation, reason = "rounds small numbers")]
     fn shifts_are_found() {
         let scene = |c: usize, y: f64, x: f64| {
             ((c as f64 + 1.0) * (0.31 * y + 0.17 * x)).sin() as f32 + (0.23 * x).cos() as f32
