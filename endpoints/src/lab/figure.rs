@@ -16,6 +16,8 @@ const BELOW: f64 = 52.0;
 const LINE: f64 = 20.0;
 /// Mean width of a character of the legend; its widest names are far from this, but never alone in a column.
 const CHARACTER: f64 = 7.4;
+/// Pixels between the points of two curves at the same place.
+const BESIDE: f64 = 2.0;
 /// Marks on an axis, about.
 const MARKS: f64 = 7.0;
 /// Colours that people with a colour vision deficiency tell apart too (Okabe and Ito, 2008).
@@ -152,7 +154,7 @@ impl Figure {
             )?;
         }
         for (number, curve) in self.curves.iter().enumerate() {
-            draw(&mut svg, number, curve, &x, &y)?;
+            draw(&mut svg, (number, self.curves.len()), curve, &x, &y)?;
         }
         let below = self.legend(&mut svg)?;
         Ok((svg, below))
@@ -289,14 +291,19 @@ fn marker((x, y): (f64, f64), number: usize) -> String {
 
 fn draw(
     svg: &mut String,
-    number: usize,
+    (number, curves): (usize, usize),
     curve: &Curve,
     x: &Scale<'_>,
     y: &Scale<'_>,
 ) -> Result<()> {
     let (colour, dash) = (colour(number), dash(number));
     writeln!(svg, "<g><title>{}</title>", escaped(&curve.name))?;
-    let place = |point: &Point| (x.place(point.x), y.place(point.y));
+    // Side by side, so that no interval hides another's.
+    let beside = match curve.style {
+        Style::Joined | Style::Dots => BESIDE * (number as f64 - (curves as f64 - 1.0) / 2.0),
+        Style::Line | Style::Bars => 0.0,
+    };
+    let place = |point: &Point| (x.place(point.x) + beside, y.place(point.y));
     match curve.style {
         Style::Bars => {
             let bottom = y.from;
@@ -330,7 +337,7 @@ fn draw(
             }
             for point in curve.points.iter().filter(|_| curve.style != Style::Line) {
                 if let Some([low, high]) = point.interval {
-                    let (at, low, high) = (x.place(point.x), y.place(low), y.place(high));
+                    let ((at, _), low, high) = (place(point), y.place(low), y.place(high));
                     writeln!(
                         svg,
                         "<path d='M{at:.1} {low:.1}V{high:.1}' stroke='{colour}' stroke-opacity='.5'/>"

@@ -220,6 +220,11 @@ fn every_experiment_runs_and_is_reported() {
             "transforms = ['shift 2,0', 'shift 1,0', 'rotate 5', 'scale 1.1']",
         ),
         (
+            "recovery",
+            "",
+            "losses = ['5%']\nfec = ['off', 'fixed:50%']\nrtt_ms = [10]\ntensors = 60",
+        ),
+        (
             "latency",
             "",
             "coders = ['raw:256:random', 'jpeg:80']\nimages = 4",
@@ -255,13 +260,18 @@ fn every_experiment_runs_and_is_reported() {
     assert!((sum - 1.0).abs() < 1e-9, "{sum}");
     let db = |key: &str, what: &str| row(4, key)[what]["db"].as_f64().unwrap();
     assert!(db("motion add_3 shift 2,0", "known") > db("motion add_3 shift 2,0", "still"));
-    assert!(row(5, "latency client")["bytes_mean"].is_null());
+    let whole = |fec: &str| {
+        let key = format!("recovery add_3 packets 011 loss 0.0500 independent rtt 0010 {fec}");
+        row(5, &key)["whole_share"].as_f64().unwrap()
+    };
+    assert!(whole("fixed:50%") > whole("off"));
+    assert!(row(6, "latency client")["bytes_mean"].is_null());
 
     let svg = folder.file("all.svg");
     let mut plot = vec!["plot"];
     plot.extend(files.iter().map(String::as_str));
     let titles = printed(&[&plot[..], &["--list"]].concat());
-    assert!(titles.lines().count() >= 9, "{titles}");
+    assert!(titles.lines().count() >= 11, "{titles}");
     printed(&[&plot[..], &["--out", &svg]].concat());
     let drawn = fs::read_to_string(&svg).unwrap();
     for name in [

@@ -1,6 +1,7 @@
 //! What the cells of one split share: the parts of the model, and every image at the split.
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 use tensorwire_concealment::ClipRule;
 
 use super::cache::Cache;
@@ -10,6 +11,7 @@ use crate::description::{ChannelOrder, Input};
 use crate::images::{Colour, Image};
 use crate::lab::evaluate::{Evaluation, Subject};
 use crate::lab::parallel::in_order;
+use crate::lab::recovery;
 use crate::model::{WholeModel, top_k};
 use crate::options::{ImageOptions, LoadedModel};
 
@@ -18,6 +20,8 @@ use crate::options::{ImageOptions, LoadedModel};
 pub(super) struct Bench {
     pub(super) evaluation: Evaluation,
     pub(super) subjects: Vec<Subject>,
+    /// What streams share, with the options of their stream.
+    recovery: Option<(recovery::Options, recovery::Bench)>,
 }
 
 impl Bench {
@@ -30,7 +34,7 @@ impl Bench {
             Width::MinMax => ClipRule::MinMax,
         };
         let evaluation = match &plan.kind {
-            Kind::Loss(_) => options.load(rule),
+            Kind::Loss(_) | Kind::Recovery(_) => options.load(rule),
             _ => options.load_for_coders(rule),
         };
         let evaluation = evaluation?.with_cache(cache);
@@ -40,10 +44,29 @@ impl Bench {
             motion = loss.motion;
         }
         let subjects = evaluation.subjects(motion)?;
+        let recovery = match &plan.kind {
+            Kind::Recovery(streams) => {
+                let options = streams.options(plan.evaluation(split), plan.seed())?;
+                let cells = streams.cells(split, &options)?;
+                let cells = cells.iter().map(|(_, cell)| cell);
+                let bench = recovery::Bench::new(&options, &evaluation, &subjects, cells)?;
+                Some((options, bench))
+            }
+            _ => None,
+        };
         Ok(Self {
             evaluation,
             subjects,
+            recovery,
         })
+    }
+
+    /// Streams a cell of `[recovery]`.
+    pub(super) fn recover(&self, cell: &recovery::Cell) -> Result<Value> {
+        let recovery = self.recovery.as_ref();
+        let (options, bench) = recovery.context("this plan has no streams")?;
+        let row = bench.measure(options, &self.evaluation, cell)?;
+        Ok(serde_json::to_value(row)?)
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::bench::{Bench, Pictures};
 use super::plan::{Kind, Plan};
 use super::{latency, loss, motion, quantisation, size};
+use crate::lab::recovery;
 
 /// A cell: what is measured is a pure function of it, its plan and its images, but for times.
 #[derive(Clone, Debug)]
@@ -28,6 +29,7 @@ pub(super) enum Work {
     Loss(Box<loss::Cell>),
     Motion(motion::Cell),
     Latency(latency::Cell),
+    Recovery(Box<recovery::Cell>),
 }
 
 /// What the cells of a split share.
@@ -75,6 +77,7 @@ impl Cell {
             (Work::Motion(cell), Shared::Split(bench), _) => (cell.measure(bench)?, json!({})),
             (Work::Latency(cell), Shared::Split(bench), _) => cell.measure(bench)?,
             (Work::Latency(cell), Shared::Whole(pictures), _) => cell.measure_whole(pictures)?,
+            (Work::Recovery(cell), Shared::Split(bench), _) => (bench.recover(cell)?, json!({})),
             _ => bail!("the cell `{}` does not belong to this plan", self.key),
         };
         if let Some(timing) = timing.as_object_mut() {

@@ -28,7 +28,7 @@ mod quantisation;
 mod run;
 mod shard;
 mod size;
-mod values;
+pub(in crate::lab) mod values;
 
 pub use self::cache::Cache;
 pub(in crate::lab) use self::coding::Coding;

@@ -17,6 +17,7 @@ use super::size::SizePlan;
 use super::values::{Count, Width, by_name};
 use crate::images::Rows;
 use crate::lab::evaluate::EvaluationOptions;
+use crate::lab::recovery::RecoveryPlan;
 use crate::options::{ImageOptions, LoadedModel, ModelOptions};
 
 /// A plan: one experiment, and what it is measured on.
@@ -38,6 +39,7 @@ pub(super) enum Kind {
     Loss(LossPlan),
     Motion(MotionPlan),
     Latency(LatencyPlan),
+    Recovery(Box<RecoveryPlan>),
 }
 
 /// The file as it is written.
@@ -70,6 +72,7 @@ struct PlanFile {
     loss: Option<LossPlan>,
     motion: Option<MotionPlan>,
     latency: Option<LatencyPlan>,
+    recovery: Option<RecoveryPlan>,
 }
 
 /// Rows of a set by name.
@@ -131,7 +134,7 @@ impl Plan {
     pub(super) fn from_file(path: &Path) -> Result<Self> {
         let name = path.display();
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
-        let folder = path.parent().unwrap_or_else(|| Path::new("")).to_owned();
+        let folder = path.parent().map(Path::to_owned).unwrap_or_default();
         Self::parse(&text, folder).with_context(|| format!("the plan {name} cannot be used"))
     }
 
@@ -144,12 +147,13 @@ impl Plan {
             file.loss.take().map(Kind::Loss),
             file.motion.take().map(Kind::Motion),
             file.latency.take().map(Kind::Latency),
+            file.recovery.take().map(Box::new).map(Kind::Recovery),
         ];
         let mut kinds: Vec<Kind> = kinds.into_iter().flatten().collect();
         let (Some(kind), true) = (kinds.pop(), kinds.is_empty()) else {
             bail!(
                 "a plan has one section, which says what is measured: [size], [quantisation], \
-                 [distribution], [loss], [motion] or [latency]"
+                 [distribution], [loss], [motion], [latency] or [recovery]"
             );
         };
         if file.model.is_some() != file.description.is_some() {
@@ -275,6 +279,12 @@ impl Plan {
                     .cells(split)
                     .into_iter()
                     .for_each(|(key, cell)| add(split, key, Work::Latency(cell))),
+                Kind::Recovery(plan) => {
+                    let options = plan.options(self.evaluation(split), self.seed())?;
+                    plan.cells(split, &options)?
+                        .into_iter()
+                        .for_each(|(key, cell)| add(split, key, Work::Recovery(Box::new(cell))));
+                }
             }
         }
         let whole = Pictures::SPLIT;
@@ -319,6 +329,7 @@ impl Kind {
             Self::Loss(_) => "loss",
             Self::Motion(_) => "motion",
             Self::Latency(_) => "latency",
+            Self::Recovery(_) => "recovery",
         }
     }
 
@@ -330,6 +341,7 @@ impl Kind {
             Self::Loss(plan) => &plan.splits,
             Self::Motion(plan) => &plan.splits,
             Self::Latency(plan) => &plan.splits,
+            Self::Recovery(plan) => &plan.splits,
         }
     }
 
@@ -341,6 +353,7 @@ impl Kind {
             Self::Distribution(plan) => plan.shared(),
             Self::Motion(plan) => plan.shared(),
             Self::Latency(plan) => plan.shared(),
+            Self::Recovery(plan) => plan.shared(),
             Self::Quantisation(_) => String::new(),
         }
     }

@@ -11,7 +11,7 @@ macro_rules! limited {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Deserialize)]
         #[serde(try_from = "f64")]
-        pub(super) struct $name(pub(super) $inner);
+        pub(in crate::lab) struct $name(pub(in crate::lab) $inner);
 
         impl TryFrom<f64> for $name {
             type Error = &'static str;
@@ -65,7 +65,7 @@ limited!(
 
 /// Half the width of a clip range.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
-pub(super) enum Width {
+pub(in crate::lab) enum Width {
     /// In standard deviations.
     Sigma(f32),
     /// As wide as the values that were seen.
@@ -83,7 +83,7 @@ impl fmt::Display for Width {
 
 /// Units that are lost in a row.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
-pub(super) enum Burst {
+pub(in crate::lab) enum Burst {
     /// Each is lost or not whatever the one before.
     Independent,
     /// So many on average.
@@ -92,7 +92,7 @@ pub(super) enum Burst {
 
 impl Burst {
     /// The mean, where losses are not independent.
-    pub(super) const fn mean(self) -> Option<f64> {
+    pub(in crate::lab) const fn mean(self) -> Option<f64> {
         match self {
             Self::Independent => None,
             Self::Mean(mean) => Some(mean),
@@ -170,7 +170,7 @@ macro_rules! by_name {
         }
     };
 }
-pub(super) use by_name;
+pub(in crate::lab) use by_name;
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use serde::Deserialize;
 use tensorwire_protocol::link::{LinkConfig, LossModel};
 use tensorwire_protocol::{AccuracyCurve, Config};
 
@@ -53,7 +54,8 @@ impl FromStr for Strategy {
 }
 
 /// What `--fec` asks for.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Deserialize)]
+#[serde(try_from = "String")]
 pub(super) enum Asked {
     One(Strategy),
     /// Every fixed ratio that differs from the others.
@@ -118,7 +120,8 @@ impl fmt::Display for Strategy {
 }
 
 /// The losses of a path, phase after phase.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[serde(try_from = "String")]
 pub(super) struct Losses {
     /// Share of datagrams lost in each phase, each way; phases are equally long.
     pub(super) rates: Vec<f64>,
@@ -168,7 +171,7 @@ impl FromStr for Losses {
 
 /// A path, a stream, and how it is repaired.
 #[derive(Clone, Debug)]
-pub(super) struct Cell {
+pub(in crate::lab) struct Cell {
     pub(super) losses: Losses,
     pub(super) strategy: Strategy,
     pub(super) rtt_ms: u32,

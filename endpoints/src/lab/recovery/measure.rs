@@ -17,7 +17,7 @@ use crate::options::Fec;
 
 /// A line of the table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Row {
+pub(in crate::lab) struct Row {
     pub(super) model: String,
     pub(super) split: String,
     /// Mean share of datagrams lost, and of each phase.

@@ -1,33 +1,36 @@
 //! `tw-lab recovery`: what parity and retransmission are worth.
 
+mod bench;
 mod cell;
 mod closed_form;
 mod measure;
+mod plan;
 mod prepared;
 mod simulate;
 mod table;
 mod thrift;
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use serde::Serialize;
-use tensorwire_concealment::{ClipRule, Concealer, Method};
+use tensorwire_concealment::{ClipRule, Method};
 
-use cell::{Asked, Cell, Common, Losses, Strategy};
-use measure::{Row, measure};
-use prepared::{Images, Prepared};
+use cell::{Asked, Losses, Strategy};
+use measure::Row;
 use thrift::Thrift;
+
+pub(in crate::lab) use bench::Bench;
+pub(in crate::lab) use cell::Cell;
+pub(in crate::lab) use plan::RecoveryPlan;
 
 use super::calibrate::ClipOptions;
 use super::evaluate::EvaluationOptions;
+use super::experiment::pool;
 use super::output::{check_folders, print, write_file};
-use super::parallel::in_order;
 use super::resume::Journal;
-use crate::options::{ParityOptions, accuracy_curve};
+use crate::options::ParityOptions;
 
 /// Measures how many tensors are whole at their deadline, at what cost, and what the others lose.
 ///
@@ -35,7 +38,7 @@ use crate::options::{ParityOptions, accuracy_curve};
 /// seed, whatever the machine. Losses hit both directions. Incomplete tensors are concealed and
 /// classified; a tensor of which nothing arrives counts as wrong. The first tensors of a run, from
 /// which the edge learns the path, do not count.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Options {
     #[command(flatten)]
@@ -163,67 +166,18 @@ pub fn run(options: &Options) -> Result<()> {
     let evaluation = options
         .evaluation
         .load(ClipRule::Sigma(ClipOptions::SIGMA))?;
-    let side = evaluation
-        .parts()
-        .first()
-        .and_then(|part| part.side.clone());
-    let side =
-        side.context("recovery needs a bundle: give --bundle (`tw-lab calibrate` makes one)")?;
     let cells = cells(options)?;
     let missing = cells
         .iter()
         .filter(|cell| !journal.has(&key(options, cell)));
     let missing: Vec<&Cell> = missing.collect();
-    let common = Common {
-        fps: options.fps,
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "checked: 0.001 to 100,000 Mbit/s"
-        )]
-        rate: (options.rate_mbit * 1e6) as u64,
-        most_parity: options.goal.most_parity,
-        target: options.goal.accuracy_target,
-        span: options.goal.span,
-        curve: accuracy_curve(&side),
-        seed: options.seed,
-    };
     if !missing.is_empty() {
-        let images = Images::load(&evaluation, &side.bundle)?;
-        let mut prepared = BTreeMap::new();
-        for cell in &missing {
-            if let Entry::Vacant(place) = prepared.entry(cell.k) {
-                place.insert(Prepared::new(&images, &evaluation, cell.k, 1_200)?);
-            }
-        }
-        let work = |(): &mut (), item: usize| {
-            let cell = missing.get(item).context("there is no such cell")?;
-            let tensors = prepared.get(&cell.k).context("there are no tensors")?;
-            let concealer = || {
-                Concealer::new(
-                    options.method,
-                    evaluation.shape(),
-                    Some(side.bundle.clone()),
-                )
-            };
-            let row = measure(
-                options,
-                cell,
-                &common,
-                &evaluation,
-                &images,
-                tensors,
-                concealer()?,
-            )?;
-            Ok((key(options, cell), row))
-        };
-        in_order(
-            "cells",
-            missing.len(),
-            || Ok(()),
-            work,
-            |(key, row)| journal.add(&key, &row),
-        )?;
+        let subjects = evaluation.subjects(None)?;
+        let bench = Bench::new(options, &evaluation, &subjects, missing.iter().copied())?;
+        let one = |cell: &&Cell| bench.measure(options, &evaluation, cell);
+        pool::measure("cells", None, &missing, one, |cell, row| {
+            journal.add(&key(options, cell), &row)
+        })?;
     }
     let rows: Vec<Row> = cells
         .iter()

@@ -9,7 +9,7 @@ use tensorwire_codec::{
 use tensorwire_concealment::Bundle;
 use tensorwire_protocol::{ReceivedTensor, Slices};
 
-use crate::lab::evaluate::Evaluation;
+use crate::lab::evaluate::{Evaluation, Subject};
 
 /// Levels of the quantiser: a byte an entry.
 const LEVELS: u16 = 256;
@@ -28,13 +28,11 @@ pub(super) struct Images {
 }
 
 impl Images {
-    /// Runs the edge's part on every image.
-    pub(super) fn load(evaluation: &Evaluation, bundle: &Bundle) -> Result<Self> {
-        let images = evaluation.each(
-            || Ok(()),
-            |(), subject| Ok((subject.tensor.clone(), subject.label)),
-        )?;
-        let (tensors, labels): (Vec<_>, Vec<_>) = images.into_iter().unzip();
+    /// The tensors of these images.
+    pub(super) fn of(subjects: &[Subject], bundle: &Bundle) -> Result<Self> {
+        let images = subjects.iter();
+        let images = images.map(|subject| (subject.tensor.clone(), subject.label));
+        let (tensors, labels): (Vec<_>, Vec<_>) = images.unzip();
         let first: &Array3<f32> = tensors.first().context("there are no images")?;
         let clip = bundle.clip();
         Ok(Self {

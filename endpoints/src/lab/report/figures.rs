@@ -18,6 +18,7 @@ pub(super) fn figures(results: &Results) -> Vec<Figure> {
         "loss" => loss(results),
         "motion" => motion(results),
         "latency" => latency(results),
+        "recovery" => recovery(results),
         _ => vec![],
     }
 }
@@ -437,4 +438,60 @@ fn latency(results: &Results) -> Vec<Figure> {
     );
     let (x, y) = (logarithmic("bandwidth, Mbit/s"), logarithmic("time, ms"));
     figure(title, x, y, curves.collect()).into_iter().collect()
+}
+
+/// What a record of a stream says of its path, but for the loss.
+fn path_of(record: &Record) -> String {
+    let burst = match record.number("burst") {
+        // Independent losses have runs of 1 / (1 − p).
+        burst if (burst * (1.0 - record.number("loss")) - 1.0).abs() < 1e-9 => {
+            "independent losses".to_owned()
+        }
+        burst => format!("{burst} lost in a row on average"),
+    };
+    format!(
+        "{} packets a tensor, {burst}, round trip {} ms",
+        record.number("k"),
+        record.number("rtt_ms")
+    )
+}
+
+fn recovery(results: &Results) -> Vec<Figure> {
+    let mut all = vec![];
+    for path in once_each(results.records.iter().map(path_of)) {
+        let of: Vec<&Record> = results
+            .records
+            .iter()
+            .filter(|one| path_of(one) == path)
+            .collect();
+        let ways = once_each(of.iter().map(|one| one.text("fec")));
+        let curves = |point: fn(&Record) -> Point| {
+            let curves = ways.iter().map(|way| {
+                let of = of.iter().filter(|one| one.text("fec") == *way).copied();
+                curve(*way, of, |one| Some(point(one)))
+            });
+            curves.collect::<Vec<_>>()
+        };
+        all.extend(figure(
+            format!("Whole at the deadline: {path}"),
+            axis("datagrams lost each way, %"),
+            axis("tensors whole, % (99.9 % intervals)"),
+            curves(|one| Point {
+                x: 100.0 * one.number("loss"),
+                y: 100.0 * one.number("whole_share"),
+                interval: one.interval("whole_interval").map(percent),
+            }),
+        ));
+        all.extend(figure(
+            format!("Accuracy: {path}"),
+            axis("datagrams lost each way, %"),
+            from_zero("drop of top-1 accuracy, points"),
+            curves(|one| Point {
+                x: 100.0 * one.number("loss"),
+                y: 100.0 * (one.number("top1_clean") - one.number("top1")),
+                interval: one.interval("drop_interval").map(percent),
+            }),
+        ));
+    }
+    all
 }

@@ -22,7 +22,7 @@ h1{font-size:1.6em;line-height:1.2}h2{font-size:1.25em;margin-top:2.2em;border-t
 .scroll{overflow-x:auto;-webkit-overflow-scrolling:touch}\
 figure{margin:1em 0}figure svg{display:block;width:100%;min-width:520px;max-width:720px;height:auto}\
 table{border-collapse:collapse;font-size:.86em;font-variant-numeric:tabular-nums}\
-caption{text-align:left;padding:.4em 0;font-weight:600;max-width:56em}\
+.caption{margin:1.2em 0 .4em;font-size:.9em}\
 th,td{padding:.2em .7em .2em 0;text-align:right;white-space:nowrap;border-bottom:1px solid #e6e6e6;vertical-align:top}\
 th:first-child,td:first-child{text-align:left}.words td,.words th{text-align:left;white-space:normal;min-width:7em}\
 .worse{color:#a00;font-weight:700}dl{font-size:.9em;display:grid;grid-template-columns:max-content 1fr;gap:0 1em}\
@@ -104,11 +104,10 @@ fn experiment(page: &mut String, number: usize, results: &Results) -> Result<()>
 }
 
 fn table(page: &mut String, sheet: &Sheet, class: &str) -> Result<()> {
-    writeln!(page, "<div class='scroll'><table class='{class}'>")?;
+    let caption = escaped(&sheet.caption);
     writeln!(
         page,
-        "<caption>{}</caption><thead><tr>",
-        escaped(&sheet.caption)
+        "<p class='caption'>{caption}.</p>\n<div class='scroll'><table class='{class}'><thead><tr>"
     )?;
     for column in &sheet.columns {
         write!(page, "<th>{}</th>", escaped(column))?;
@@ -122,7 +121,13 @@ fn table(page: &mut String, sheet: &Sheet, class: &str) -> Result<()> {
             } else {
                 ""
             };
-            write!(page, "<td{class}>{}</td>", escaped(cell))?;
+            let cell = match cell.strip_prefix('-') {
+                Some(figure) if figure.starts_with(|c: char| c.is_ascii_digit()) => {
+                    format!("−{}", escaped(figure))
+                }
+                _ => escaped(cell),
+            };
+            write!(page, "<td{class}>{cell}</td>")?;
         }
         page.push_str("</tr>\n");
     }

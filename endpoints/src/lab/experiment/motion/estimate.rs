@@ -119,23 +119,25 @@ mod tests {
     #[test]
     #[expect(clippy::cast_possible_truncation, reason = "rounds small numbers")]
     fn shifts_are_found() {
-        let scene = |c: usize, y: f64, x: f64| {
-            ((c as f64 + 1.0) * (0.31 * y + 0.17 * x)).sin() as f32 + (0.23 * x).cos() as f32
+        let scene = |c: usize, y: f32, x: f32| {
+            ((c as f32 + 1.0) * (0.31 * y + 0.17 * x)).sin() + (0.23 * x).cos()
         };
-        let at = |down: f64, right: f64| {
+        let at = |down: f32, right: f32| {
             Array3::from_shape_fn((3, 12, 10), |(c, y, x)| {
-                scene(c, y as f64 - down, x as f64 - right)
+                scene(c, y as f32 - down, x as f32 - right)
             })
         };
         for shift in [
             (0.0, 0.0),
             (3.0, -2.0),
-            (-5.0, 4.0),
+            (-3.0, 2.5),
             (1.5, 0.0),
             (0.25, -0.75),
         ] {
             let (down, right) = estimate(&at(0.0, 0.0), &at(shift.0, shift.1));
-            let error = (down - shift.0).abs().max((right - shift.1).abs());
+            let error = (down - f64::from(shift.0))
+                .abs()
+                .max((right - f64::from(shift.1)).abs());
             assert!(error <= FINEST, "{shift:?}: {down},{right}");
         }
     }
