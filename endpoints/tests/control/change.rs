@@ -14,7 +14,7 @@ use tensorwire_protocol::wire::ResultStatus;
 use tensorwire_protocol::{AdaptiveRate, Event, Path, RateControl, ReleaseReason, Slices};
 
 use super::bench::{
-    Frames, MS, Naming, PATIENCE, Serving, anybody, connector, large, serve, stream,
+    Frames, MS, Naming, PATIENCE, Serving, anybody, connector, laboratory, large, serve, stream,
 };
 
 const FRAMES: u64 = 120;
@@ -125,7 +125,7 @@ async fn check(mut serving: Serving, through: SocketAddr, carrier: Carrier) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_frame_is_lost_or_late_over_a_change_on_a_far_path() {
     // One session is as many as this cloud has.
-    let serving = serve(Naming::new(Duration::ZERO), Policy::default(), 1).await;
+    let serving = serve(Naming::new(Duration::ZERO), laboratory(), 1).await;
     let through = far(serving.address).await;
     check(serving, through, Carrier::Udp).await;
 }
@@ -133,7 +133,7 @@ async fn no_frame_is_lost_or_late_over_a_change_on_a_far_path() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_other_carriers_change_alike() {
     for carrier in [Carrier::QuicDatagram, Carrier::QuicStream, Carrier::Tcp] {
-        let serving = serve(Naming::new(Duration::ZERO), Policy::default(), 2).await;
+        let serving = serve(Naming::new(Duration::ZERO), laboratory(), 2).await;
         let address = serving.address;
         check(serving, address, carrier).await;
     }
@@ -146,7 +146,7 @@ async fn path(edge: &Edge) -> Path {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rate_does_not_start_anew_at_a_change() {
     const START: u64 = 300_000;
-    let serving = serve(Naming::new(Duration::ZERO), Policy::default(), 4).await;
+    let serving = serve(Naming::new(Duration::ZERO), laboratory(), 4).await;
     let link = LinkConfig {
         delay: 20 * MS,
         rate: Some(8_000_000),
@@ -206,7 +206,7 @@ async fn the_rate_does_not_start_anew_at_a_change() {
 async fn a_change_that_is_refused_changes_nothing() {
     let policy = Policy {
         session_memory: 42 << 20,
-        ..Policy::default()
+        ..laboratory()
     };
     let serving = serve(Naming::new(Duration::ZERO), policy, 4).await;
     let mut edge = connector(serving.address, Carrier::Udp, stream(4, "first"))
@@ -242,7 +242,7 @@ async fn a_change_that_is_refused_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_application_with_a_loop_of_its_own_changes_too() {
-    let serving = serve(Naming::new(Duration::ZERO), Policy::default(), 4).await;
+    let serving = serve(Naming::new(Duration::ZERO), laboratory(), 4).await;
     let mut edge = connector(serving.address, Carrier::Udp, stream(1, "first"))
         .connect(None)
         .await

@@ -1,7 +1,5 @@
 //! The order on a virtual clock: costs are what the test says they are.
 
-#![expect(clippy::cast_possible_truncation, reason = "small numbers made here")]
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 

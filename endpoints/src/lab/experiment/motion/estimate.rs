@@ -117,7 +117,6 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::cast_possible_truncation, reason = "rounds small numbers")]
     fn shifts_are_found() {
         let scene = |c: usize, y: f32, x: f32| {
             ((c as f32 + 1.0) * (0.31 * y + 0.17 * x)).sin() + (0.23 * x).cos()
