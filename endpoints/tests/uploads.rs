@@ -185,7 +185,8 @@ async fn cloud(limits: StoreLimits, memory: u64) -> InProcess {
     let cloud = Cloud::bind(config, identity, Clock::start()).await.unwrap();
     let cloud = cloud.with_policy(Policy {
         upload_bytes: limits.blob,
-        ..Policy::default()
+        // TCP is not encrypted.
+        ..Policy::default().with_plain()
     });
     let address = cloud.local_addr();
     let (notices, mut inbox) = Cloud::notices();
