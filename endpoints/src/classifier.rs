@@ -1,20 +1,21 @@
 //! The cloud's half of a classifier: slices → tensor and mask → concealment → model → best
 //! classes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ndarray::ArrayView3;
 use tensorwire_codec::{Classification, Decoded, Decoder, Format, Ladder, Map};
 use tensorwire_concealment::{Bundle, ConcealError, Concealer, LossKind, Method};
 use tensorwire_protocol::ReceivedTensor;
 use tensorwire_protocol::wire::ResultStatus;
 
-use crate::cloud::{Answer, Opener, Peer, Preparing, TensorHandler};
+use crate::cloud::{Answer, Opener, Peer, Preparing, Stages, TensorHandler};
 use crate::control::{Refuse, RefuseCode};
 use crate::digest::Digest;
-use crate::model::{CloudModel, Model, top_k};
+use crate::model::{Keep, LEAST_GAIN, Model, SharedModel, top_k};
 use crate::stand_in;
 use crate::stream::StreamDescription;
 use crate::upload::models::{Uploaded, needs};
@@ -23,6 +24,9 @@ use crate::vet::Verdict;
 
 /// Classes in a result.
 const TOP: usize = 3;
+/// Parts that are kept while no session uses them, so that an edge that comes again need not wait for its
+/// part to be made anew.
+const RECENT: usize = 2;
 
 /// A bundle, and the digest by which edge and cloud know that they mean the same one.
 #[derive(Clone, Debug)]
@@ -112,9 +116,19 @@ pub struct ClassifierOpener {
     concealment: Concealment,
     allowed: Allowed,
     uploads: Option<Arc<Uploads>>,
-    /// The parts that sessions use now, by model and split: edges choose both, and must not fill memory with
-    /// them.
-    parts: Mutex<HashMap<(Digest, String), Weak<CloudModel>>>,
+    parts: Mutex<Parts>,
+    /// Tensors of several sessions in a run, at most.
+    batch: usize,
+    keep: Keep,
+}
+
+/// Parts of models by model and split.
+#[derive(Default, Debug)]
+struct Parts {
+    /// Those that sessions use now: edges choose model and split, and must not fill memory with them.
+    used: HashMap<(Digest, String), Weak<SharedModel>>,
+    /// The newest, whether used or not; with those that were uploaded, what counts their memory.
+    recent: VecDeque<(Arc<SharedModel>, Option<Arc<Uploaded>>)>,
 }
 
 /// The model of a stream.
@@ -135,6 +149,8 @@ impl ClassifierOpener {
             allowed: Allowed::everything(),
             uploads: None,
             parts: Mutex::default(),
+            batch: 1,
+            keep: Keep::Gaining(LEAST_GAIN),
         }
     }
 
@@ -152,6 +168,16 @@ impl ClassifierOpener {
         self
     }
 
+    /// Lets up to `most` tensors of several sessions run at once, 1 to 8, where that computes more of them
+    /// in the same time; `keep` says how much more. What a split gains is found out in a thread of its own
+    /// when its first session begins. Those of an uploaded model run one at a time,
+    /// as it was vetted. Default: one at a time.
+    #[must_use]
+    pub const fn with_batch(mut self, most: usize, keep: Keep) -> Self {
+        (self.batch, self.keep) = (most, keep);
+        self
+    }
+
     /// Opens a session whose handler is not boxed.
     ///
     /// # Errors
@@ -166,8 +192,8 @@ impl ClassifierOpener {
         }
         let ladder = stream.ladder().map_err(|error| describe(&error))?;
         let format = *ladder.best();
-        let Served { model, uploaded } = self.served(stream)?;
-        let point = model.split_point(&stream.split);
+        let served = self.served(stream)?;
+        let point = served.model.split_point(&stream.split);
         let point = point.map_err(|error| Refuse::new(RefuseCode::Model, error.to_string()))?;
         if point.shape.as_tuple() != format.shape().dim() {
             let reason = format!(
@@ -184,8 +210,12 @@ impl ClassifierOpener {
             .concealment
             .concealer(shape, loss_kind(&format), bundle)
             .map_err(|error| Refuse::new(RefuseCode::Bundle, advice(&error)))?;
-        let cloud = self.part(&model, &stream.split)?;
-        let (uploaded, verdict) = uploaded.unzip();
+        let cloud = self.part(&served, &stream.split)?;
+        // Until there are measurements, what it took when it was tried.
+        if let (Some((_, verdict)), None) = (&served.uploaded, cloud.service()) {
+            cloud.took(verdict.run());
+        }
+        let (uploaded, verdict) = served.uploaded.unzip();
         Ok(Classifier {
             verdict,
             _uploaded: uploaded,
@@ -275,24 +305,56 @@ impl ClassifierOpener {
         }
     }
 
-    /// The cloud's part of a model for a split, made unless a session has it already.
-    fn part(&self, model: &Model, split: &str) -> Result<Arc<CloudModel>, Refuse> {
-        let key = (model.digest(), split.to_owned());
+    /// The cloud's part of a model for a split, made unless a session has it already, or had it lately.
+    fn part(&self, served: &Served, split: &str) -> Result<Arc<SharedModel>, Refuse> {
+        let key = (served.model.digest(), split.to_owned());
         let parts = || self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(part) = parts().get(&key).and_then(Weak::upgrade) {
+        if let Some(part) = parts().used.get(&key).and_then(Weak::upgrade) {
             return Ok(part);
         }
         // Others need not wait for it.
-        let part = model.cloud(split);
+        let part = served.model.cloud(split);
         let part = part.map_err(|error| Refuse::new(RefuseCode::Model, error.to_string()))?;
         let mut parts = parts();
-        parts.retain(|_, part| part.strong_count() > 0);
-        if let Some(first) = parts.get(&key).and_then(Weak::upgrade) {
+        parts.used.retain(|_, part| part.strong_count() > 0);
+        if let Some(first) = parts.used.get(&key).and_then(Weak::upgrade) {
             return Ok(first);
         }
-        let part = Arc::new(part);
-        parts.insert(key, Arc::downgrade(&part));
+        let part = Arc::new(SharedModel::new(part));
+        parts.used.insert(key, Arc::downgrade(&part));
+        if parts.recent.len() == RECENT {
+            parts.recent.pop_front();
+        }
+        let uploaded = served.uploaded.as_ref();
+        let counted = uploaded.map(|(uploaded, _)| Arc::clone(uploaded));
+        parts.recent.push_back((Arc::clone(&part), counted));
+        drop(parts);
+        self.learn(&part, served, split);
         Ok(part)
+    }
+
+    /// Finds out in the background what computing several tensors at once gains.
+    fn learn(&self, part: &Arc<SharedModel>, served: &Served, split: &str) {
+        // What a stranger's graph does with several tensors at once has not been tried.
+        if served.uploaded.is_some() {
+            return;
+        }
+        let (most, keep) = (self.batch, self.keep);
+        if most < 2 {
+            return;
+        }
+        let (model, split, part) = (
+            Arc::clone(&served.model),
+            split.to_owned(),
+            Arc::downgrade(part),
+        );
+        let thread = std::thread::Builder::new().name("tw-batch".to_owned());
+        // Without a thread to spare, tensors run one at a time.
+        let _ = thread.spawn(move || {
+            if let Some(part) = part.upgrade() {
+                part.learn(&model, &split, most, keep);
+            }
+        });
     }
 }
 
@@ -333,7 +395,7 @@ pub struct Classifier {
     decoder: Decoder,
     decoded: Decoded,
     concealer: Concealer,
-    cloud: Arc<CloudModel>,
+    cloud: Arc<SharedModel>,
     verdict: Option<Verdict>,
     /// Keeps the model from being evicted and loaded anew.
     _uploaded: Option<Arc<Uploaded>>,
@@ -388,6 +450,7 @@ impl Classifier {
     /// What failed, as a result status.
     pub fn run(&self) -> Result<Vec<f32>, ResultStatus> {
         self.cloud
+            .single()
             .run(self.decoded.tensor.view())
             .map_err(|_| ResultStatus::ModelFailed)
     }
@@ -421,8 +484,30 @@ impl Classifier {
 
 impl TensorHandler for Classifier {
     fn handle(&mut self, tensor: &ReceivedTensor) -> Answer {
+        let prepared = self.prepare(tensor);
+        Self::answer(prepared.and_then(|()| self.run()))
+    }
+
+    fn stages(&mut self) -> Option<&mut dyn Stages> {
+        Some(self)
+    }
+}
+
+impl Stages for Classifier {
+    fn model(&self) -> &Arc<SharedModel> {
+        &self.cloud
+    }
+
+    fn prepare(&mut self, tensor: &ReceivedTensor) -> Result<(), ResultStatus> {
         self.decode(tensor);
-        let concealed = self.conceal();
-        Self::answer(concealed.and_then(|_| self.run()))
+        self.conceal().map(|_| ())
+    }
+
+    fn features(&self) -> ArrayView3<'_, f32> {
+        self.decoded.tensor.view()
+    }
+
+    fn finish(&mut self, scores: Result<Vec<f32>, ResultStatus>) -> Answer {
+        Self::answer(scores)
     }
 }

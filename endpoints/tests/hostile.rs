@@ -174,7 +174,10 @@ async fn a_handler_that_panics_ends_its_session_only() {
     let CloudNotice::Closed { reason, .. } = next(&mut notices).await else {
         panic!("still open")
     };
-    assert!(reason.contains("thread failed"), "{reason}");
+    assert!(
+        reason.contains("what answers its tensors failed"),
+        "{reason}"
+    );
     assert_eq!(answers(cloud, 64).await.0, 5);
 }
 

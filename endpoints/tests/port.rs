@@ -17,7 +17,7 @@ mod in_process;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -270,35 +270,85 @@ async fn a_flood_of_false_packets_is_counted_and_ends_nothing() {
     assert!(server.path.strays() > stats.strays, "TSP of no session");
 }
 
-/// A link whose far end can be chosen anew, and whose near end is that of one edge.
-async fn switch(to: SocketAddr) -> (SocketAddr, Arc<AtomicU16>) {
-    let [front, back] = [
-        UdpSocket::bind(local()).await.unwrap(),
-        UdpSocket::bind(local()).await.unwrap(),
-    ];
-    let at = front.local_addr().unwrap();
-    let port = Arc::new(AtomicU16::new(to.port()));
-    let chosen = Arc::clone(&port);
-    tokio::spawn(async move {
-        let (mut upward, mut downward) = ([0; 2_000], [0; 2_000]);
-        let mut edge = None;
-        loop {
-            tokio::select! {
-                Ok((len, from)) = front.recv_from(&mut upward) => {
-                    edge = Some(from);
-                    let to = ([127, 0, 0, 1], chosen.load(Ordering::Relaxed));
-                    let _ = back.send_to(&upward[..len], SocketAddr::from(to)).await;
-                }
-                Ok((len, from)) = back.recv_from(&mut downward) => {
-                    // What comes from the cloud that is not chosen does not come.
-                    if let Some(edge) = edge && from.port() == chosen.load(Ordering::Relaxed) {
-                        let _ = front.send_to(&downward[..len], edge).await;
+/// A link for one edge. Which cloud it leads to can be chosen anew, and which address the edge has there.
+#[derive(Default)]
+struct Switch {
+    cloud: AtomicU16,
+    second_address: AtomicBool,
+}
+
+impl Switch {
+    async fn start(to: SocketAddr) -> (SocketAddr, Arc<Self>) {
+        let [front, back, second] = [
+            UdpSocket::bind(local()).await.unwrap(),
+            UdpSocket::bind(local()).await.unwrap(),
+            UdpSocket::bind(local()).await.unwrap(),
+        ];
+        let at = front.local_addr().unwrap();
+        let switch = Arc::new(Self::default());
+        switch.lead_to(to);
+        let this = Arc::clone(&switch);
+        tokio::spawn(async move {
+            let (mut upward, mut downward, mut downward_too) = ([0; 2_000], [0; 2_000], [0; 2_000]);
+            let mut edge = None;
+            loop {
+                let cloud = SocketAddr::from(([127, 0, 0, 1], this.cloud.load(Ordering::Relaxed)));
+                let rebound = this.second_address.load(Ordering::Relaxed);
+                let (len, from) = tokio::select! {
+                    Ok((len, from)) = front.recv_from(&mut upward) => {
+                        edge = Some(from);
+                        let back = if rebound { &second } else { &back };
+                        let _ = back.send_to(&upward[..len], cloud).await;
+                        continue;
                     }
+                    Ok(arrived) = back.recv_from(&mut downward), if !rebound => arrived,
+                    Ok((len, from)) = second.recv_from(&mut downward_too) => {
+                        downward[..len].copy_from_slice(&downward_too[..len]);
+                        (len, from)
+                    }
+                };
+                // What comes from a cloud that is not chosen does not come.
+                if let Some(edge) = edge
+                    && from == cloud
+                {
+                    let _ = front.send_to(&downward[..len], edge).await;
                 }
             }
+        });
+        (at, switch)
+    }
+
+    fn lead_to(&self, cloud: SocketAddr) {
+        self.cloud.store(cloud.port(), Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_survives_a_new_address_of_its_edge() {
+    let (cloud, edge) = identities();
+    let server = Server::start(&cloud).await;
+    let (through, switch) = Switch::start(server.path.local_addr()).await;
+    let (accepted, (_path, _endpoint, connection)) =
+        tokio::join!(server.accept(), connect(through, &edge));
+    let before = accepted.remote_address();
+    switch.second_address.store(true, Ordering::Relaxed);
+    let (mut send, mut heard) = connection.open_bi().await.unwrap();
+    send.write_all(b"from elsewhere").await.unwrap();
+    let (mut answer, mut receive) = patiently(accepted.accept_bi()).await.unwrap();
+    let mut said = [0; 14];
+    patiently(receive.read_exact(&mut said)).await.unwrap();
+    answer.write_all(b"heard").await.unwrap();
+    let mut said = [0; 5];
+    patiently(heard.read_exact(&mut said)).await.unwrap();
+    assert_eq!(&said, b"heard");
+    patiently(async {
+        while accepted.remote_address() == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
-    });
-    (at, port)
+    })
+    .await;
+    let idle = tokio::time::timeout(2 * quic::IDLE, accepted.closed()).await;
+    assert!(idle.is_err(), "{idle:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -307,13 +357,13 @@ async fn a_peer_that_dies_is_noticed_within_two_seconds_of_its_last_packet() {
     let (cloud, edge) = identities();
     let server = Server::start(&cloud).await;
     let nobody = UdpSocket::bind(local()).await.unwrap();
-    let (through, port) = switch(server.path.local_addr()).await;
+    let (through, switch) = Switch::start(server.path.local_addr()).await;
     let (accepted, (_path, _endpoint, connection)) =
         tokio::join!(server.accept(), connect(through, &edge));
     // Silence alone ends nothing.
     let idle = tokio::time::timeout(2 * quic::IDLE, connection.closed()).await;
     assert!(idle.is_err(), "{idle:?}");
-    port.store(nobody.local_addr().unwrap().port(), Ordering::Relaxed);
+    switch.lead_to(nobody.local_addr().unwrap());
     for end in [
         patiently(connection.closed()).await,
         patiently(accepted.closed()).await,
@@ -326,21 +376,21 @@ async fn a_peer_that_dies_is_noticed_within_two_seconds_of_its_last_packet() {
 async fn a_cloud_that_was_started_again_tells_its_edges_so() {
     let (cloud, edge) = identities();
     let before = Server::start(&cloud).await;
-    let (through, port) = switch(before.path.local_addr()).await;
+    let (through, switch) = Switch::start(before.path.local_addr()).await;
     let (_accepted, (_path, _endpoint, connection)) =
         tokio::join!(before.accept(), connect(through, &edge));
     let after = Server::start(&cloud).await;
-    port.store(after.path.local_addr().port(), Ordering::Relaxed);
+    switch.lead_to(after.path.local_addr());
     let end = patiently(connection.closed()).await;
     assert_eq!(end, quinn::ConnectionError::Reset);
 
     // Another cloud cannot say so.
     let (other, _) = identities();
-    let (through, port) = switch(before.path.local_addr()).await;
+    let (through, switch) = Switch::start(before.path.local_addr()).await;
     let (_accepted, (_path, _endpoint, connection)) =
         tokio::join!(before.accept(), connect(through, &edge));
     let other = Server::start(&other).await;
-    port.store(other.path.local_addr().port(), Ordering::Relaxed);
+    switch.lead_to(other.path.local_addr());
     let end = patiently(connection.closed()).await;
     assert_eq!(end, quinn::ConnectionError::TimedOut);
 }

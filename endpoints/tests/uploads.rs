@@ -32,7 +32,7 @@ use tensorwire_endpoints::control::{ControlWriter, Offer, Want};
 use tensorwire_endpoints::digest::Digest;
 use tensorwire_endpoints::edge::{Blobs, Connector, Edge, Protection, Refused, Route};
 use tensorwire_endpoints::embedded;
-use tensorwire_endpoints::identity::{CloudIdentity, EdgeIdentity, Trust};
+use tensorwire_endpoints::identity::{CloudIdentity, EdgeIdentity};
 use tensorwire_endpoints::store::{Store, StoreLimits};
 use tensorwire_endpoints::stream::StreamDescription;
 use tensorwire_endpoints::upload::header::Header;
@@ -158,6 +158,7 @@ fn clouds_say_what_they_do_not_take() {
 
 struct InProcess {
     address: SocketAddr,
+    pin: Digest,
     _cache: tempfile::TempDir,
     _stop: oneshot::Sender<()>,
 }
@@ -165,10 +166,7 @@ struct InProcess {
 async fn cloud(limits: StoreLimits, memory: u64) -> InProcess {
     let cache = tempfile::tempdir().unwrap();
     let store = Store::new(cache.path(), limits);
-    let vetting = VetLimits {
-        memory: 512 << 20,
-        time: Duration::from_secs(20),
-    };
+    let vetting = VetLimits::new(512 << 20, Duration::from_secs(20));
     let vetter = Vetter::with_program(env!("CARGO_BIN_EXE_tw-cloud"), vetting);
     let uploads = Arc::new(Uploads::new(store, vetter, memory));
     let concealment = Concealment::new(Method::Zero);
@@ -183,6 +181,7 @@ async fn cloud(limits: StoreLimits, memory: u64) -> InProcess {
         sessions: 4,
     };
     let identity = CloudIdentity::for_this_run().unwrap();
+    let pin = identity.fingerprint();
     let cloud = Cloud::bind(config, identity, Clock::start()).await.unwrap();
     let cloud = cloud.with_policy(Policy {
         upload_bytes: limits.blob,
@@ -197,6 +196,7 @@ async fn cloud(limits: StoreLimits, memory: u64) -> InProcess {
     }));
     InProcess {
         address,
+        pin,
         _cache: cache,
         _stop: stop,
     }
@@ -218,9 +218,9 @@ async fn open_with(
         ..Route::default()
     };
     let clouds = vec![cloud.address];
-    let (anybody, clock) = (EdgeIdentity::new(Trust::Any), Clock::start());
-    let protection = Protection::default();
-    let connector = Connector::new(clouds, anybody, route, stream, protection, clock);
+    let identity = EdgeIdentity::pinned(cloud.pin);
+    let (protection, clock) = (Protection::default(), Clock::start());
+    let connector = Connector::new(clouds, identity, route, stream, protection, clock);
     connector.with_blobs(blobs).connect(None).await
 }
 

@@ -18,8 +18,9 @@ use tensorwire_endpoints::clock::Clock;
 use tensorwire_endpoints::cloud::{Cloud, CloudConfig, CloudNotice, Policy};
 use tensorwire_endpoints::datapath::PathStats;
 use tensorwire_endpoints::lab::output::write_file;
+use tensorwire_endpoints::model::{Keep, LEAST_GAIN};
 use tensorwire_endpoints::options::{
-    CloudIdentityOptions, ModelOptions, PolicyOptions, UploadOptions,
+    CloudIdentityOptions, ModelOptions, PolicyOptions, ScheduleOptions, UploadOptions,
 };
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::stand_in::handler::{Ledger, StandInOpener};
@@ -64,6 +65,8 @@ struct Options {
     policy: PolicyOptions,
     #[command(flatten)]
     uploads: UploadOptions,
+    #[command(flatten)]
+    schedule: ScheduleOptions,
     /// Load no model: serve edges that were started with --stand-in, and no others, to measure the
     /// network
     #[arg(long, conflicts_with_all = ["model", "description", "split", "bundle", "conceal", "conceal_budget_ms"])]
@@ -138,6 +141,7 @@ async fn run(options: Options) -> Result<()> {
         upload_bytes: model.as_ref().map_or(0, |serving| serving.upload_limit),
         ..options.policy.policy()
     });
+    let cloud = cloud.with_schedule(options.schedule.config())?;
     let local = cloud.local_addr();
     let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
     if let Some(recorder) = &recorder {
@@ -257,7 +261,13 @@ impl Serving {
         );
         let opener = ClassifierOpener::new(loaded.model, side, concealment);
         Ok(Self {
-            opener: opener.with_allowed(allowed).with_uploads(taken.uploads),
+            opener: opener
+                .with_allowed(allowed)
+                .with_uploads(taken.uploads)
+                .with_batch(
+                    usize::from(options.schedule.batch),
+                    Keep::Gaining(LEAST_GAIN),
+                ),
             banner,
             upload_limit: taken.limit,
         })

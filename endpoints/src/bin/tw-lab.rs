@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tensorwire_endpoints::lab::{
     calibrate, conceal, demo, experiment, flood, inspect, link, load, plan_split, quality,
-    recovery, replay, report, split, token, trace,
+    recovery, replay, report, schedule, split, token, trace,
 };
 use tensorwire_endpoints::shutdown;
 
@@ -34,6 +34,7 @@ enum Command {
     Replay(replay::Options),
     Report(report::ReportOptions),
     Run(experiment::Options),
+    Schedule(schedule::Options),
     Split(split::Options),
     Token(token::Options),
     Trace(trace::Options),
@@ -82,6 +83,7 @@ fn run(command: &Command) -> Result<()> {
         Command::Plot(options) => report::plot(options),
         Command::Report(options) => report::report(options),
         Command::Run(options) => experiment::run(options),
+        Command::Schedule(options) => schedule::run(options),
         Command::Split(options) => split::run(options),
         Command::Token(options) => token::run(options),
         Command::Trace(options) => trace::run(options),

@@ -50,8 +50,8 @@ impl Actor {
             Some(Command::Tensor(tensor, reply)) => {
                 let _ = reply.send(self.session.send_tensor(now, tensor));
             }
-            Some(Command::Result(result, reply)) => {
-                self.application.answered(result.compute);
+            Some(Command::Result(result, occupied, reply)) => {
+                self.application.answered(occupied);
                 let _ = reply.send(self.session.send_result(result));
             }
             Some(Command::Skip(reason, first, count)) => {

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tensorwire_protocol::wire::ConnectionId;
@@ -13,8 +14,9 @@ use tokio::task::JoinSet;
 use super::memory::{Memory, Reservation, mebibytes, session_memory};
 use super::peer::Peer;
 use super::policy::Policy;
+use super::schedule::{Lane, Overloaded, Schedule};
 use super::session::{Ended, Running, WAITING_EVENTS, WAITING_TENSORS};
-use super::{CloudNotice, Opener, Phase, TensorHandler};
+use super::{CloudNotice, Opener, Phase};
 use crate::carrier::{Carrier, Carriers, quic_stream, tcp};
 use crate::control::{Cipher, Open, Refuse, RefuseCode, SessionNumber};
 use crate::datapath::{DataPath, SessionHandle, SessionNames, Side, export};
@@ -27,6 +29,7 @@ pub(super) struct Shared<O> {
     pub(super) identity: CloudIdentity,
     pub(super) path: DataPath,
     pub(super) tcp: Option<tcp::Listener>,
+    pub(super) schedule: Schedule,
     pub(super) carriers: Carriers,
     pub(super) sessions: Arc<Semaphore>,
     /// Sessions at present.
@@ -45,7 +48,7 @@ pub(super) struct Granted {
     pub(super) carrier: Carrier,
     pub(super) stream: StreamDescription,
     pub(super) session: SessionHandle,
-    pub(super) handler: Box<dyn TensorHandler>,
+    pub(super) lane: Lane,
     pub(super) events: mpsc::Receiver<Event>,
     pub(super) permit: Permit,
     pub(super) reservation: Reservation,
@@ -178,10 +181,12 @@ impl<O: Opener> Shared<O> {
     ) -> Result<Granted, Refuse> {
         let carrier = self.carrier(&open)?;
         let cipher = self.cipher(&open, carrier)?;
+        let interval = open.interval_us.map(u64::from).map(Duration::from_micros);
         let Open {
             session: number,
             stream,
             connection,
+            replaces,
             ..
         } = open;
         let mut config = stream.config().map_err(|error| describe(&error))?;
@@ -191,7 +196,13 @@ impl<O: Opener> Shared<O> {
         // Splitting a model takes long enough to stall the other sessions.
         let (opener, description) = (Arc::clone(&self.opener), stream.clone());
         let handler = tokio::task::spawn_blocking(move || opener.open(&description));
-        let handler = handler.await.map_err(|error| internal(&error))??;
+        let mut handler = handler.await.map_err(|error| internal(&error))??;
+        // One that takes the place of another asks for no more than there is room for already.
+        if replaces.is_none() {
+            let admitted = self.schedule.admit(&mut *handler, interval);
+            admitted.map_err(|error| overloaded(&error))?;
+        }
+        let lane = self.schedule.open(handler, config.deadline, interval);
         let (events, inbox) = mpsc::channel(WAITING_EVENTS + WAITING_TENSORS as usize);
         let session = self
             .start(
@@ -209,7 +220,7 @@ impl<O: Opener> Shared<O> {
             carrier,
             stream,
             session,
-            handler,
+            lane,
             events: inbox,
             permit,
             reservation,
@@ -271,6 +282,14 @@ impl<O: Opener> Shared<O> {
 
 fn describe(error: &dyn Display) -> Refuse {
     Refuse::new(RefuseCode::Description, error.to_string())
+}
+
+fn overloaded(error: &Overloaded) -> Refuse {
+    let code = match error {
+        Overloaded::Draining => RefuseCode::Draining,
+        _ => RefuseCode::Overloaded,
+    };
+    Refuse::new(code, error.to_string())
 }
 
 fn internal(error: &dyn Display) -> Refuse {

@@ -7,6 +7,7 @@ mod handshakes;
 mod memory;
 mod peer;
 mod policy;
+pub mod schedule;
 mod session;
 
 use std::net::SocketAddr;
@@ -16,9 +17,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use bytes::Bytes;
-use tensorwire_protocol::wire::{ConnectionId, ResultStatus};
-use tensorwire_protocol::{Event, ReceivedTensor};
+use tensorwire_protocol::wire::ConnectionId;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -33,10 +32,12 @@ use crate::stream::StreamDescription;
 use grant::Shared;
 use handshakes::Handshakes;
 use memory::Memory;
+use schedule::{Schedule, ScheduleConfig};
 
 pub use memory::session_memory;
 pub use peer::{Peer, WantError};
 pub use policy::Policy;
+pub use schedule::{Answer, Stages, TensorHandler};
 
 /// Notices that may wait for whoever runs the cloud; further ones are not told.
 const NOTICES: usize = 1_024;
@@ -47,15 +48,8 @@ const CLOSING: Duration = Duration::from_secs(2);
 
 /// How often the system is asked for a port whose number is free for UDP and for TCP.
 const ATTEMPTS: u32 = 16;
-
-/// What becomes of a session's tensors. Called in a thread of its own, one tensor at a time.
-pub trait TensorHandler: Send {
-    /// Answers a released tensor.
-    fn handle(&mut self, tensor: &ReceivedTensor) -> Answer;
-
-    /// Hears what else happens on the session.
-    fn observe(&mut self, _event: &Event) {}
-}
+/// What is wrong where the workers cannot start.
+const NO_THREADS: &str = "the system gives no threads for the model";
 
 /// Decides whether a stream can be served. Shared by all sessions; may block.
 pub trait Opener: Send + Sync + 'static {
@@ -86,19 +80,6 @@ enum Phase {
     Draining(Drain),
     /// It waits no more.
     Closing,
-}
-
-/// A handler's answer to a tensor.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by handlers, field by field"
-)]
-pub struct Answer {
-    /// How it went.
-    pub status: ResultStatus,
-    /// What the edge's application gets, at most 1,024 bytes.
-    pub payload: Bytes,
 }
 
 /// What a cloud tells whoever runs it.
@@ -163,6 +144,7 @@ pub struct Cloud {
     identity: CloudIdentity,
     path: DataPath,
     tcp: Option<tcp::Listener>,
+    schedule: Schedule,
     config: CloudConfig,
     policy: Policy,
 }
@@ -181,11 +163,13 @@ impl Cloud {
         };
         let socket = path.quic_socket().context("no socket for QUIC")?;
         let endpoint = quic::server(socket, tuning, &identity)?;
+        let schedule = Schedule::start(ScheduleConfig::default(), clock);
         Ok(Self {
             endpoint,
             identity,
             path,
             tcp,
+            schedule: schedule.context(NO_THREADS)?,
             config,
             policy: Policy::default(),
         })
@@ -196,6 +180,15 @@ impl Cloud {
     pub fn with_policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
+    }
+
+    /// Computes by this schedule instead of the default one.
+    ///
+    /// # Errors
+    /// If the system gives no threads.
+    pub fn with_schedule(mut self, config: ScheduleConfig) -> Result<Self> {
+        self.schedule = Schedule::start(config, self.path.clock()).context(NO_THREADS)?;
+        Ok(self)
     }
 
     /// The address at which it listens.
@@ -222,6 +215,12 @@ impl Cloud {
         &self.identity
     }
 
+    /// The workers that answer the tensors.
+    #[must_use]
+    pub const fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
     /// A channel for [`serve`](Self::serve) to tell what happens, bounded, since edges make it happen.
     #[must_use]
     pub fn notices() -> (mpsc::Sender<CloudNotice>, mpsc::Receiver<CloudNotice>) {
@@ -230,7 +229,7 @@ impl Cloud {
 
     /// Serves edges until `stop` is ready. Then it drains: it tells its edges, takes no new sessions, and
     /// waits for those that it has to be closed, as long as its [`Policy::grace`] lasts. A caller that
-    /// drops the future instead leaves the threads of running sessions to end by themselves.
+    /// drops the future instead leaves the workers to end by themselves.
     pub async fn serve<O: Opener>(
         self,
         opener: Arc<O>,
@@ -249,6 +248,7 @@ impl Cloud {
             identity: self.identity,
             path: self.path,
             tcp: self.tcp,
+            schedule: self.schedule,
             carriers,
             sessions: Arc::new(Semaphore::new(sessions)),
             count: Arc::new(AtomicUsize::new(0)),

@@ -1,16 +1,18 @@
 //! A session at a cloud, from its Accept to its end.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use tensorwire_protocol::wire::{ConnectionId, ResultStatus};
+use tensorwire_protocol::wire::{ConnectionId, MAX_RESULT_PAYLOAD, ResultStatus};
 use tensorwire_protocol::{Event, OutgoingResult};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
+use super::CloudNotice;
 use super::grant::{Granted, Permit};
-use super::{Answer, CloudNotice, TensorHandler};
+use super::schedule::{Answered, Lane, Served};
 use crate::carrier::Carrier;
 use crate::control::{CloseCode, Refuse, RefuseCode, SessionNumber};
 use crate::datapath::{PathEnded, PathStats, SessionHandle};
@@ -53,7 +55,7 @@ impl Running {
         let Granted {
             carrier,
             session,
-            handler,
+            lane,
             events,
             permit,
             reservation,
@@ -69,7 +71,7 @@ impl Running {
             stop: Some(stop),
         };
         tasks.spawn(async move {
-            let ended = serve(number, session, (handler, events), stopped).await;
+            let ended = serve(number, session, (lane, events), stopped).await;
             drop((permit, reservation, counted));
             ended
         });
@@ -120,18 +122,15 @@ impl Ended {
 async fn serve(
     number: SessionNumber,
     session: Arc<SessionHandle>,
-    (handler, events): (Box<dyn TensorHandler>, mpsc::Receiver<Event>),
+    (lane, events): (Lane, mpsc::Receiver<Event>),
     mut stopped: oneshot::Receiver<String>,
 ) -> Ended {
-    let mut worker = {
-        let (session, runtime) = (Arc::clone(&session), tokio::runtime::Handle::current());
-        tokio::task::spawn_blocking(move || answer_all(handler, events, &session, &runtime))
-    };
+    let mut worker = tokio::spawn(answer_all(lane, events, Arc::clone(&session)));
     let mut worked = None;
     let told = tokio::select! {
         reason = &mut stopped => Some(reason),
         result = &mut worker => {
-            let ended = result.is_ok();
+            let ended = matches!(result, Ok(Answering::Ended));
             worked = Some(result);
             if ended {
                 // The edge may have closed all at once, and its last message be under way.
@@ -147,7 +146,14 @@ async fn serve(
             CloseCode::Done,
             told.unwrap_or_else(|_| "the edge is gone".to_owned()),
         ),
-        (None, Some(Err(_))) => (CloseCode::Failed, "the model's thread failed".to_owned()),
+        (None, Some(Ok(Answering::Idle(limit)))) => {
+            let reason = format!("nothing was heard of the edge for {} s", limit.as_secs());
+            (CloseCode::Idle, reason)
+        }
+        (None, Some(Ok(Answering::Failed) | Err(_))) => {
+            let reason = "what answers its tensors failed";
+            (CloseCode::Failed, reason.to_owned())
+        }
         (None, _) => (CloseCode::Failed, session.end_reason().to_owned()),
     };
     // The worker's channel ends with the session.
@@ -165,39 +171,76 @@ async fn serve(
     }
 }
 
-/// Answers the tensors of a session, one after another, until the session ends.
-fn answer_all(
-    mut handler: Box<dyn TensorHandler>,
+/// Why a session's tensors are answered no more.
+enum Answering {
+    /// There are no more.
+    Ended,
+    /// The handler panicked.
+    Failed,
+    /// Nothing came for so long.
+    Idle(Duration),
+}
+
+/// Hands over what happens on a session, and sends the answers, until it ends.
+async fn answer_all(
+    mut lane: Lane,
     mut events: mpsc::Receiver<Event>,
-    session: &SessionHandle,
-    runtime: &tokio::runtime::Handle,
-) {
-    while let Some(event) = events.blocking_recv() {
-        let Event::Tensor(tensor) = event else {
-            handler.observe(&event);
-            continue;
-        };
-        let start = Instant::now();
-        let Answer { status, payload } = handler.handle(&tensor);
-        let compute = start.elapsed();
-        let result = OutgoingResult {
-            tensor: *tensor.info(),
-            status,
-            compute,
-            payload,
-        };
-        match runtime.block_on(session.send_result(result.clone())) {
-            Ok(Ok(())) => {}
-            Ok(Err(_too_long)) => {
-                let failed = OutgoingResult {
-                    status: ResultStatus::ModelFailed,
-                    payload: Bytes::new(),
-                    ..result
-                };
-                // An empty payload always fits.
-                let _ = runtime.block_on(session.send_result(failed));
+    session: Arc<SessionHandle>,
+) -> Answering {
+    let idle = lane.idle_limit();
+    let mut heard = Instant::now();
+    loop {
+        let quiet = async {
+            match idle {
+                Some(limit) => tokio::time::sleep_until(heard + limit).await,
+                None => std::future::pending().await,
             }
-            Err(_ended) => return,
+        };
+        tokio::select! {
+            served = lane.next() => match served {
+                Some(Served::Answered(answered)) => send(&session, answered).await,
+                Some(Served::Observed) => {}
+                Some(Served::Failed) | None => return Answering::Failed,
+            },
+            event = events.recv(), if lane.unserved() < WAITING_EVENTS => match event {
+                Some(event) => {
+                    if !matches!(event, Event::CircuitOpened { .. }) {
+                        heard = Instant::now();
+                    }
+                    lane.push(event);
+                }
+                None => break,
+            },
+            () = quiet => {
+                if let Some(limit) = idle {
+                    lane.finish().await;
+                    return Answering::Idle(limit);
+                }
+            }
         }
     }
+    lane.finish().await;
+    Answering::Ended
+}
+
+/// Sends an answer. If the session has ended, its events will say so.
+async fn send(session: &SessionHandle, answered: Answered) {
+    let Answered {
+        tensor,
+        answer,
+        compute,
+        occupied,
+        ..
+    } = answered;
+    let mut result = OutgoingResult {
+        tensor,
+        status: answer.status,
+        compute,
+        payload: answer.payload,
+    };
+    if result.payload.len() > MAX_RESULT_PAYLOAD {
+        result.status = ResultStatus::ModelFailed;
+        result.payload = Bytes::new();
+    }
+    let _ = session.send_answer(result, occupied).await;
 }

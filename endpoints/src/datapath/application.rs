@@ -60,10 +60,13 @@ impl Application {
         None
     }
 
-    /// It has answered a tensor, for which it took so long.
-    pub(crate) fn answered(&mut self, compute: Duration) {
-        self.answered += 1;
-        self.load.answered(compute);
+    /// It has answered a tensor, with which it was occupied so long, unless it did not compute it.
+    pub(crate) fn answered(&mut self, occupied: Option<Duration>) {
+        match occupied {
+            Some(_) => self.answered += 1,
+            None => self.busy += 1,
+        }
+        self.load.answered(occupied);
     }
 
     /// Lets only so many tensors wait for it, beside the one at work.

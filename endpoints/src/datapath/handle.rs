@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tensorwire_protocol::wire::{ConnectionId, FrameNumber, NoticeReason, TensorId};
 use tensorwire_protocol::{
@@ -44,7 +45,12 @@ enum Reach {
 #[derive(Debug)]
 pub(crate) enum Command {
     Tensor(OutgoingTensor, oneshot::Sender<Result<TensorId, SendError>>),
-    Result(OutgoingResult, oneshot::Sender<Result<(), ResultError>>),
+    /// A result, and how long the application was occupied with it; none if it was not computed.
+    Result(
+        OutgoingResult,
+        Option<Duration>,
+        oneshot::Sender<Result<(), ResultError>>,
+    ),
     Skip(NoticeReason, FrameNumber, u64),
     Limit(u32),
     Outlook(oneshot::Sender<Outlook>),
@@ -209,7 +215,7 @@ impl SessionHandle {
         }
     }
 
-    /// Sends a result.
+    /// Sends a result. Its time to compute is the service time in the load that the peer is told.
     ///
     /// # Errors
     /// If the data path has ended; inside, if the session did not take the result.
@@ -217,15 +223,33 @@ impl SessionHandle {
         &self,
         result: OutgoingResult,
     ) -> Result<Result<(), ResultError>, PathEnded> {
+        let occupied = Some(result.compute);
+        self.send_answer(result, occupied).await
+    }
+
+    /// Sends a result of an application that serves other sessions, too: it was `occupied` with this tensor
+    /// from when it had answered the session's tensor before (or had got this one, if that was later),
+    /// which is the service time in the load that the peer is told. None if the tensor was not computed,
+    /// for which the application was too busy.
+    ///
+    /// # Errors
+    /// If the data path has ended; inside, if the session did not take the result.
+    pub async fn send_answer(
+        &self,
+        result: OutgoingResult,
+        occupied: Option<Duration>,
+    ) -> Result<Result<(), ResultError>, PathEnded> {
         match &self.reach {
             Reach::Seat(keeper, seat) => {
                 enter(keeper, seat, |entry, now| {
-                    entry.application.answered(result.compute);
+                    entry.application.answered(occupied);
                     entry.session.send_result(now, result)
                 })
                 .await
             }
-            Reach::Actor(commands) => ask(commands, |reply| Command::Result(result, reply)).await,
+            Reach::Actor(commands) => {
+                ask(commands, |reply| Command::Result(result, occupied, reply)).await
+            }
         }
     }
 

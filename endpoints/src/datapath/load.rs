@@ -12,7 +12,8 @@ const GAIN: u32 = 8;
 const WORK_OFF: u32 = 8;
 
 /// Measures the load that FEEDBACK tells the edge (frame-dropping.md, section 3): tensors that were given
-/// to the application, and the results that it made of them.
+/// to the application, and the results that it made of them. Where the application serves other sessions,
+/// too, its time for a tensor includes what those took of it, so that what the edge is told is its share.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct LoadMeter {
     /// Tensors given and not answered, the one at work included.
@@ -43,12 +44,14 @@ impl LoadMeter {
         self.unanswered = self.unanswered.saturating_add(1);
     }
 
-    /// The application has answered a tensor, for which it took so long.
-    pub(super) fn answered(&mut self, compute: Duration) {
+    /// The application has answered a tensor, with which it was occupied so long; none if it did not
+    /// compute it, which says nothing of how long that takes.
+    pub(super) fn answered(&mut self, occupied: Option<Duration>) {
         self.unanswered = self.unanswered.saturating_sub(1);
+        let Some(occupied) = occupied else { return };
         let before = self.samples.min(GAIN - 1);
         let mean = self.service.unwrap_or_default();
-        self.service = Some(mean.saturating_mul(before).saturating_add(compute) / (before + 1));
+        self.service = Some(mean.saturating_mul(before).saturating_add(occupied) / (before + 1));
         self.samples = before + 1;
     }
 
@@ -89,7 +92,7 @@ mod tests {
             None,
             "nothing is known before the first answer"
         );
-        meter.answered(40 * MS);
+        meter.answered(Some(40 * MS));
         let load = |queue_length, service_micros, admission_micros| Load {
             queue_length,
             service_micros,
@@ -101,11 +104,11 @@ mod tests {
         (0..3).for_each(|_| meter.given());
         assert_eq!(meter.news(), Some(load(2, 40_000, 50_000)));
         // The mean of the first eight, then an eighth for each.
-        meter.answered(48 * MS);
+        meter.answered(Some(48 * MS));
         assert_eq!(meter.news(), Some(load(1, 44_000, 49_500)));
-        (0..6).for_each(|_| meter.answered(44 * MS));
+        (0..6).for_each(|_| meter.answered(Some(44 * MS)));
         assert_eq!(meter.news(), Some(load(0, 44_000, 44_000)));
-        meter.answered(52 * MS);
+        meter.answered(Some(52 * MS));
         assert_eq!(meter.news(), Some(load(0, 45_000, 45_000)));
     }
 
@@ -118,14 +121,14 @@ mod tests {
             meter.given();
             assert_eq!(meter.is_full(), full);
         }
-        meter.answered(MS);
+        meter.answered(Some(MS));
         assert!(!meter.is_full());
     }
 
     #[test]
     fn an_application_that_never_answers_overflows_nothing() {
         let mut meter = LoadMeter::default();
-        meter.answered(Duration::MAX / 16);
+        meter.answered(Some(Duration::MAX / 16));
         (0..100_000).for_each(|_| meter.given());
         let load = meter.news().unwrap();
         assert_eq!(load.queue_length, u16::MAX);

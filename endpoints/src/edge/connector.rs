@@ -174,7 +174,12 @@ impl Connector {
             Some(Feature::Drain),
         ];
         let features: Features = features.into_iter().flatten().collect();
-        let capabilities = Capabilities::new(Carriers::ALL.bits(), Ciphers::ALL, features);
+        let ciphers = if self.route.plain {
+            Ciphers::ALL
+        } else {
+            Ciphers::PROTECTED
+        };
+        let capabilities = Capabilities::new(Carriers::ALL.bits(), ciphers, features);
         let token = self.identity.token();
         let token = (!token.is_empty()).then(|| Token::new(token.to_vec()));
         let hello = Hello::new(capabilities).with_token(token.flatten());

@@ -7,6 +7,7 @@
 //! - [`replay`] runs a receiver on a capture; [`inspect`] prints what is in one.
 //! - [`token`] makes tokens for edges.
 //! - [`recovery`] measures parity and retransmission, in virtual time.
+//! - [`schedule`] measures the workers of a cloud, with and without runs of several tensors.
 //! - [`evaluate`] runs a split model over images for them, [`parallel`] on every core; [`tally`]
 //!   counts what it got right, [`rising`] smooths what can only rise, [`loss`] draws what is missing, [`motion`] makes the image before.
 //! - [`table`], [`plot`] and [`output`]: what people and programs get to read; [`resume`] keeps the
@@ -34,6 +35,7 @@ pub mod replay;
 pub mod report;
 pub mod resume;
 pub mod rising;
+pub mod schedule;
 pub mod split;
 pub mod table;
 pub mod tally;

@@ -121,6 +121,14 @@ pub enum ModelError {
         /// What was given.
         found: (usize, usize, usize),
     },
+    /// The caller gave more or fewer tensors than a run takes.
+    #[error("a run takes {expected} tensors at once, these are {found}")]
+    Batch {
+        /// What it takes.
+        expected: usize,
+        /// What was given.
+        found: usize,
+    },
     /// The scores hold NaN or infinity: the features were not finite, or the weights are broken.
     #[error("the model's scores are not finite")]
     NotFinite,

@@ -23,6 +23,23 @@ pub(super) struct Loaded {
     pub(super) classes: usize,
     /// ONNX operator by the name of each tensor that it makes.
     pub(super) operators: HashMap<String, String>,
+    /// The graph as it stands in the file, from which others than batch 1 are made: what is computed
+    /// from the batch is a constant in `graph`. They share the weights.
+    parsed: InferenceModel,
+}
+
+/// A graph of a fixed batch, prepared as [`Loaded::graph`] is.
+pub(super) struct Prepared {
+    pub(super) graph: InferenceModel,
+    pub(super) input: Dimensions,
+    pub(super) classes: usize,
+}
+
+impl Loaded {
+    /// The same graph for so many images at once.
+    pub(super) fn batched(&self, batch: usize) -> Result<Prepared, ModelError> {
+        prepare(self.parsed.clone(), &self.operators, batch)
+    }
 }
 
 pub(super) fn load(mut bytes: &[u8], origin: Origin) -> Result<Loaded, ModelError> {
@@ -50,22 +67,41 @@ pub(super) fn load(mut bytes: &[u8], origin: Origin) -> Result<Loaded, ModelErro
             reason: format!("nothing makes the tensor `{name}`"),
         });
     }
-    let mut graph = parsed.model;
-    let input = fix_input(&mut graph)?;
+    let parsed = parsed.model;
+    let Prepared {
+        graph,
+        input,
+        classes,
+    } = prepare(parsed.clone(), &operators, 1)?;
+    Ok(Loaded {
+        graph,
+        input,
+        classes,
+        operators,
+        parsed,
+    })
+}
+
+/// Fixes the batch, infers every shape, and folds what is constant then.
+fn prepare(
+    mut graph: InferenceModel,
+    operators: &HashMap<String, String>,
+    batch: usize,
+) -> Result<Prepared, ModelError> {
+    let input = fix_input(&mut graph, batch)?;
     tell_apart(&mut graph);
-    skip_final_softmax(&mut graph, &operators);
+    skip_final_softmax(&mut graph, operators);
     let graph = guarded("analysed", || {
         let mut graph = graph.into_compact()?;
         graph.analyse(false)?;
         fold_constants(&mut graph)?;
         graph.into_compact()
     })?;
-    let classes = check_output(&graph)?;
-    Ok(Loaded {
+    let classes = check_output(&graph, batch)?;
+    Ok(Prepared {
         graph,
         input,
         classes,
-        operators,
     })
 }
 
@@ -125,8 +161,8 @@ fn operators(graph: &GraphProto) -> HashMap<String, String> {
     graph.node.iter().flat_map(made).collect()
 }
 
-/// Checks the input and sets its batch to 1.
-fn fix_input(graph: &mut InferenceModel) -> Result<Dimensions, ModelError> {
+/// Checks the input and sets its batch.
+fn fix_input(graph: &mut InferenceModel, size: usize) -> Result<Dimensions, ModelError> {
     let refused = |found: String| ModelError::Input { found };
     let [input] = *graph.inputs else {
         return Err(refused(format!("there are {} inputs", graph.inputs.len())));
@@ -144,7 +180,7 @@ fn fix_input(graph: &mut InferenceModel) -> Result<Dimensions, ModelError> {
     if batch.is_some_and(|n| n != 1) || !sides.contains(&height) || !sides.contains(&width) {
         return Err(found());
     }
-    let fact = InferenceFact::dt_shape(f32::datum_type(), [1, channels, height, width]);
+    let fact = InferenceFact::dt_shape(f32::datum_type(), [size, channels, height, width]);
     guarded("analysed", || graph.set_outlet_fact(input, fact))?;
     Ok(Dimensions {
         channels,
@@ -234,7 +270,7 @@ pub(super) fn f32_shape(graph: &InferenceModel, outlet: OutletId) -> Option<Vec<
     is_f32.then(|| shape.to_vec())
 }
 
-fn check_output(graph: &InferenceModel) -> Result<usize, ModelError> {
+fn check_output(graph: &InferenceModel, batch: usize) -> Result<usize, ModelError> {
     let fact = match *graph.outputs {
         [output] => guarded("analysed", || graph.outlet_fact(output).cloned())?,
         _ => {
@@ -248,7 +284,9 @@ fn check_output(graph: &InferenceModel) -> Result<usize, ModelError> {
         .first()
         .and_then(|output| f32_shape(graph, *output));
     match shape.as_deref() {
-        Some([1, classes, rest @ ..]) if *classes >= 2 && rest.iter().all(|axis| *axis == 1) => {
+        Some([found, classes, rest @ ..])
+            if *found == batch && *classes >= 2 && rest.iter().all(|axis| *axis == 1) =>
+        {
             Ok(*classes)
         }
         _ => Err(ModelError::Output {

@@ -18,15 +18,18 @@
 //! # Ok::<(), tensorwire_endpoints::model::ModelError>(())
 //! ```
 
+mod batch;
 mod cost;
 mod cut;
 mod error;
+mod gain;
 mod guard;
 mod load;
 mod outside;
 mod part;
 mod scores;
 mod shape;
+mod shared;
 mod split;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -43,10 +46,13 @@ use self::part::Ends;
 use self::split::Splits;
 use crate::digest::Digest;
 
+pub use self::batch::BatchModel;
 pub use self::error::ModelError;
+pub use self::gain::Gain;
 pub use self::part::{CloudModel, EdgeModel, WholeModel};
 pub use self::scores::{softmax, top_k};
 pub use self::shape::Dimensions;
+pub use self::shared::{BATCH_SIZES, Keep, LEAST_GAIN, Learnt, SharedModel};
 pub use self::split::SplitPoint;
 
 /// Largest model file that is loaded, in bytes: 1 GiB.
@@ -164,13 +170,7 @@ impl Model {
     pub fn cloud(&self, split: &str) -> Result<CloudModel, ModelError> {
         let (outlet, point) = self.splits.get(split)?;
         let mut graph = self.loaded.graph.clone();
-        let input_shape = f32_shape(&graph, outlet).unwrap_or_default();
-        guard::guarded("split", || {
-            let fact = InferenceFact::dt_shape(f32::datum_type(), &*input_shape);
-            let source = graph.add_source(format!("split.{}", point.name), fact)?;
-            redirect(&mut graph, outlet, source)?;
-            graph.set_input_outlets(&[source])
-        })?;
+        let input_shape = after(&mut graph, outlet, point)?;
         CloudModel::new(
             graph,
             Ends {
@@ -180,6 +180,30 @@ impl Model {
             },
             self.classes(),
         )
+    }
+
+    /// Makes the part from `size` tensors `split` at once to the scores of each. Fails as
+    /// [`split_point`](Self::split_point) does, and for a model that cannot compute several images at
+    /// once: exporters may have written a batch of 1 into the file.
+    ///
+    /// Costs as much as [`cloud`](Self::cloud), and once more the analysis of the whole file. The
+    /// weights are packed once more.
+    pub fn cloud_batch(&self, split: &str, size: usize) -> Result<BatchModel, ModelError> {
+        let (_, point) = self.splits.get(split)?;
+        let prepared = self.loaded.batched(size)?;
+        let mut graph = prepared.graph;
+        let outlet = split::named(&graph, &point.name).ok_or_else(|| ModelError::NotASplit {
+            name: point.name.clone(),
+            reason: "it is another tensor where several images are computed at once",
+            near: vec![],
+        })?;
+        let input_shape = after(&mut graph, outlet, point)?;
+        let ends = Ends {
+            input: point.shape,
+            input_shape,
+            bounded: self.origin == Origin::Upload,
+        };
+        BatchModel::new(graph, ends, self.classes(), size)
     }
 
     /// Makes the model in one piece, from the image to the scores.
@@ -195,6 +219,22 @@ impl Model {
             bounded: self.origin == Origin::Upload,
         }
     }
+}
+
+/// Cuts off what comes before a tensor, and gives the tensor's shape in the graph.
+fn after(
+    graph: &mut InferenceModel,
+    outlet: OutletId,
+    point: &SplitPoint,
+) -> Result<Vec<usize>, ModelError> {
+    let shape = f32_shape(graph, outlet).unwrap_or_default();
+    guard::guarded("split", || {
+        let fact = InferenceFact::dt_shape(f32::datum_type(), &*shape);
+        let source = graph.add_source(format!("split.{}", point.name), fact)?;
+        redirect(graph, outlet, source)?;
+        graph.set_input_outlets(&[source])
+    })?;
+    Ok(shape)
 }
 
 impl fmt::Debug for Model {

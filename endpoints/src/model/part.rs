@@ -154,11 +154,7 @@ impl Part {
             input_shape,
             bounded,
         } = ends;
-        let graph = guarded("optimised", || graph.into_compact()?.into_optimized())?;
-        if bounded {
-            check_sizes(&graph)?;
-        }
-        let plan = guarded("optimised", || graph.into_runnable())?;
+        let plan = plan(graph, bounded)?;
         Ok(Self {
             plan,
             input,
@@ -204,6 +200,18 @@ impl Part {
             Err(ModelError::NotFinite)
         }
     }
+}
+
+/// Optimises a graph that has been cut; all its tensors have to be of known sizes if it is `bounded`.
+pub(super) fn plan(
+    graph: InferenceModel,
+    bounded: bool,
+) -> Result<Arc<TypedRunnableModel>, ModelError> {
+    let graph = guarded("optimised", || graph.into_compact()?.into_optimized())?;
+    if bounded {
+        check_sizes(&graph)?;
+    }
+    guarded("optimised", || graph.into_runnable())
 }
 
 /// Checks that the size of every tensor is known before any comes.

@@ -132,3 +132,8 @@ fn names(graph: &InferenceModel) -> HashMap<String, OutletId> {
     // Tensors come last and so replace nodes of the same name.
     nodes.chain(tensors).collect()
 }
+
+/// The tensor of this name, or of the node with this name, in another graph of the same file.
+pub(super) fn named(graph: &InferenceModel, name: &str) -> Option<OutletId> {
+    names(graph).get(name).copied()
+}

@@ -8,6 +8,7 @@ mod policy;
 mod quality;
 mod rate;
 mod recovery;
+mod schedule;
 mod stream;
 mod upload;
 
@@ -36,6 +37,7 @@ pub use quality::{QualityOptions, describe};
 pub use rate::{DropRuleName, RateName, RateOptions, parse_rate};
 pub use recovery::{Fec, ParityOptions, RecoveryOptions};
 pub(crate) use recovery::{curve as accuracy_curve, parse_ratio};
+pub use schedule::ScheduleOptions;
 pub use stream::{InterleaverName, StreamOptions, interval, parse_fps};
 pub use upload::{OfferOptions, TakenUploads, UploadOptions};
 

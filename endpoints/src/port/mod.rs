@@ -1,8 +1,8 @@
 //! One UDP port for QUIC and TSP, told apart datagram by datagram by their first two bits
 //! (wire-format.md, section 2.4.2).
 //!
-//! The driver of the data path reads the socket. TSP stays with it; QUIC goes into a bounded [queue], from
-//! which quinn takes it ([`QuicSocket`]); what is neither is counted. Both send by themselves.
+//! The driver of the data path reads the socket. TSP stays with it; QUIC goes into a bounded queue, from which
+//! quinn takes it; what is neither is counted. Both send by themselves.
 
 mod initials;
 mod queue;

@@ -29,17 +29,16 @@ pub(crate) const MS: Duration = Duration::from_millis(1);
 
 /// A stream of tensors of so many channels, a slice each, by the name of a split.
 pub(crate) fn stream(channels: u32, split: &str) -> StreamDescription {
-    shaped(Shape::new(channels, 8, 8).unwrap(), split)
+    shaped(Shape::new(channels, 8, 8).unwrap(), 8, split)
 }
 
-/// A stream of tensors of 16 MiB.
+/// A stream of the largest tensors, in small slices.
 pub(crate) fn large() -> StreamDescription {
-    shaped(Shape::new(4_096, 64, 64).unwrap(), "large")
+    shaped(Shape::new(1_024, 64, 64).unwrap(), 2, "large")
 }
 
-fn shaped(shape: Shape, split: &str) -> StreamDescription {
+fn shaped(shape: Shape, rows: u16, split: &str) -> StreamDescription {
     let quantiser = Quantiser::new(ClipRange::new(-1.0, 1.0).unwrap(), 256).unwrap();
-    let rows = u16::try_from(shape.height()).unwrap();
     let map = Map::ChannelRows { rows };
     let format = Format::new(shape, quantiser, map, Coder::Raw).unwrap();
     let mut stream = StreamDescription::new(&format, split, Digest::of("model"), None).unwrap();

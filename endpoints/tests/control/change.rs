@@ -23,8 +23,10 @@ const PACE: Pace = Pace {
 
 /// A way to `cloud` that takes 20 ms each way.
 async fn far(cloud: SocketAddr) -> SocketAddr {
-    let mut link = LinkConfig::default();
-    link.delay = 20 * MS;
+    let link = LinkConfig {
+        delay: 20 * MS,
+        ..LinkConfig::default()
+    };
     let front = ([127, 0, 0, 1], 0).into();
     let relay = Relay::bind(front, cloud, link.clone(), link, Clock::start());
     let relay = relay.await.unwrap();
@@ -129,7 +131,7 @@ async fn the_other_carriers_change_alike() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_that_is_refused_changes_nothing() {
     let policy = Policy {
-        session_memory: 64 << 20,
+        session_memory: 42 << 20,
         ..Policy::default()
     };
     let serving = serve(Naming::new(Duration::ZERO), policy, 4).await;
@@ -160,7 +162,7 @@ async fn a_change_that_is_refused_changes_nothing() {
         .unwrap();
     assert_eq!(answered, 50);
     let refused = change.await.unwrap().unwrap_err().to_string();
-    assert!(refused.contains("64.0 MiB are allowed"), "{refused}");
+    assert!(refused.contains("42.0 MiB are allowed"), "{refused}");
     edge.close().await;
 }
 

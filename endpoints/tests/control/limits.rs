@@ -26,7 +26,7 @@ async fn a_session_that_would_take_too_much_memory_is_refused_with_numbers() {
     let small = stream(1, "small").config().unwrap();
     let need = tensorwire_endpoints::cloud::session_memory(&small);
     let policy = Policy {
-        session_memory: 2 * need,
+        session_memory: need + need / 10,
         memory: 2 * need + need / 2,
         ..Policy::default()
     };
@@ -35,7 +35,8 @@ async fn a_session_that_would_take_too_much_memory_is_refused_with_numbers() {
     let error = large.unwrap_err();
     let refuse = error.downcast_ref::<Refused>().expect("a refusal");
     assert_eq!(refuse.0.code(), RefuseCode::Memory);
-    let allowed = format!("{:.1} MiB are allowed", 2.0 * need as f64 / 1_048_576.0);
+    let most = (need + need / 10) as f64 / 1_048_576.0;
+    let allowed = format!("{most:.1} MiB are allowed");
     assert!(error.to_string().contains(&allowed), "{error}");
     // Two fit, and a third when one of them has gone.
     let mut edge = Raw::greeted(serving.address).await;

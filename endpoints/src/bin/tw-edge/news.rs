@@ -68,7 +68,8 @@ impl Sessions {
             );
         }
         if self.changes > 0 {
-            eprintln!("{} changes of the stream", self.changes);
+            let ending = if self.changes == 1 { "" } else { "s" };
+            eprintln!("{} change{ending} of the stream", self.changes);
         }
         if let Some(statistics) = self.statistics
             && let Some(service) = statistics.service()

@@ -188,7 +188,11 @@ impl<'a> Setting<'a> {
         let quality = Quality::fixed(&self.format);
         let source = ImageSource::new(&self.loaded, dataset, quality, side, frames)?;
         let source: Arc<dyn FrameSource> = Arc::new(source);
-        let route = Route::default();
+        // A capture is to be looked into; this is all one process.
+        let route = Route {
+            plain: self.options.pcap.is_some(),
+            ..Route::default()
+        };
         let mut edge = Edge::connect(cloud, identity, route, stream, protection, clock).await?;
         let pace = Pace {
             interval: interval(self.options.fps),

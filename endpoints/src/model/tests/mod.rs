@@ -1,5 +1,6 @@
 //! Models cut in two, files made here and real ones.
 
+mod batch;
 mod cut;
 pub(crate) mod graph;
 mod real;
