@@ -128,6 +128,7 @@ impl Run<'_> {
             Source::StandIn => edges.push((None, read(&edge_json)?)),
             Source::Model => {
                 let said = fs::read_to_string(lines("tw-edge"))?;
+                fs::write(folder.join("tw-edge.jsonl"), &said)?;
                 model = Some(ModelRun::new(read(&edge_json)?, &said)?);
             }
         }
