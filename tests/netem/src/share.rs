@@ -56,7 +56,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_share_is_within_its_interval(trials in 1_u64..1_000_000, part in 0.0..=1.0_f64) {
-            let hits = (part * trials as f64) as u64;
+            let hits = crate::quantity::rounded(part * trials as f64);
             let Share { value, interval: [low, high] } = Share::of(hits, trials).unwrap();
             prop_assert!(0.0 <= low && low <= value + 1e-12 && value <= high + 1e-12 && high <= 1.0);
         }
