@@ -191,7 +191,7 @@ service_ms = 66.6
         let arguments = edge(&cells[1], Some(9), Path::new("/tmp/e.json")).join(" ");
         assert_eq!(
             arguments,
-            "--insecure --plain --connect 10.77.3.1:4433 --fps 100 --frames 9 --in-flight 1024 --deadline-ms 35 --most-parity 0.4 \
+            "--insecure --connect 10.77.3.1:4433 --fps 100 --frames 9 --in-flight 1024 --deadline-ms 35 --most-parity 0.4 \
              --rate-control adaptive --drop-rule off --json /tmp/e.json --no-retransmission --coder jpeg --quality 95"
         );
         assert_eq!(
