@@ -26,6 +26,7 @@ pub mod capture;
 pub mod carrier;
 mod caught;
 pub mod classifier;
+pub mod clip;
 pub mod clock;
 pub mod cloud;
 pub mod control;

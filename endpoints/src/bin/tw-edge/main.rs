@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use tensorwire_endpoints::capture::{self, Recorder};
 use tensorwire_endpoints::carrier::Carrier;
+use tensorwire_endpoints::clip;
 use tensorwire_endpoints::clock::Clock;
 use tensorwire_endpoints::description::Description;
 use tensorwire_endpoints::edge::{Connector, FrameSource, Pace, Protection, Reconnect, Route};
@@ -291,9 +292,17 @@ impl Prepared {
         let offers = options.offers;
         let offers = offers.offers(&loaded, side.as_ref(), options.bundle.as_ref());
         let dataset = loaded.images(&options.images)?;
-        let quality = options
-            .quality
-            .quality(&options.codec, loaded.shape()?, side.as_ref())?;
+        let mut codec = options.codec.clone();
+        if codec.clip.is_none() && side.is_none() {
+            let (range, images) = clip::of_first_images(&loaded, &dataset)?;
+            let (low, high) = (range.low(), range.high());
+            eprintln!(
+                "no bundle: clip range {low:.3},{high:.3}, by the first {images} images; --clip or --bundle \
+                 says otherwise"
+            );
+            codec.clip = Some(range);
+        }
+        let quality = (options.quality).quality(&codec, loaded.shape()?, side.as_ref())?;
         let ladder = quality.ladder().clone();
         let format = *ladder.best();
         let digest = side.as_ref().map(|side| side.digest);
