@@ -95,7 +95,7 @@ impl Edge {
         let frame = self.gate.number();
         let outlook = session.outlook().await?;
         let now = self.clock.now();
-        if let Err(reason) = self.gate.admit(now, captured, &outlook) {
+        if let Err(reason) = self.gate.admit(now, captured, None, &outlook) {
             session.skip_frames(reason.notice(), frame, 1).await?;
             return Ok(Err(reason));
         }

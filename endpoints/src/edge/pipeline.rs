@@ -212,7 +212,8 @@ impl<'a> Pipeline<'a> {
             let decision = if ready > now + EARLY && !silent {
                 Err(DropReason::Rate)
             } else {
-                self.gate.admit(now, now, &outlook)
+                let least = self.source.least_bytes();
+                self.gate.admit(now, now, least, &outlook)
             };
             let lasts = silent || decision == Err(DropReason::Deadline);
             if decision.is_err() && !(lasts && self.last_capture + STUCK <= now) {
@@ -345,7 +346,9 @@ impl<'a> Pipeline<'a> {
                 let outlook = leg.session.outlook().await?;
                 self.heed(&outlook);
                 let now = self.clock.now();
-                if let Err(reason) = self.gate.admit(now, frame.captured, &outlook) {
+                let least = self.source.least_bytes();
+                let decision = self.gate.admit(now, frame.captured, least, &outlook);
+                if let Err(reason) = decision {
                     self.drop_frame(frame, reason, tell).await?;
                     continue;
                 }

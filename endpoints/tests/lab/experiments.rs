@@ -8,7 +8,7 @@ use crate::support::{Scratch, printed, refused, rows};
 
 const LOSS: &str = r#"
 title = "A small grid"
-limit = 30
+limit = 12
 
 [loss]
 maps = ["elements", "rows:7", "raw:16:random"]
@@ -77,7 +77,7 @@ fn an_interrupted_run_ends_with_the_same_bytes() {
     );
     assert_eq!(fs::read_to_string(&cut).unwrap(), expected);
     // What was kept serves again, and nothing is left to measure.
-    assert_eq!(fs::read_dir(&cache).unwrap().count(), 30);
+    assert_eq!(fs::read_dir(&cache).unwrap().count(), 12);
     fs::remove_file(&cut).unwrap();
     printed(&run);
     assert_eq!(fs::read_to_string(&cut).unwrap(), expected);
@@ -117,7 +117,7 @@ fn rows_say_what_the_quantisers_minimum_costs() {
     };
     let error = |fill: &str| {
         let row = row(&format!("loss add_3 elements 0.2000 independent {fill}"));
-        assert_eq!((&row["samples"], &row["images"]), (&30.into(), &30.into()));
+        assert_eq!((&row["samples"], &row["images"]), (&12.into(), &12.into()));
         row["nmse"].as_f64().unwrap()
     };
     assert!(error("minimum") > 2.0 && error("hybrid") < 1.0 && error("lmmse") < 0.2);
@@ -147,7 +147,7 @@ fn plans_that_make_no_sense_are_refused_by_line_and_key() {
         ),
         ("\"hybrid\"", "\"hybird\"", ["line 9", "hybird"]),
         ("mss = 300", "msss = 300", ["line 10", "msss"]),
-        ("limit = 30", "limit = 0", ["line 3", "at least 1"]),
+        ("limit = 12", "limit = 0", ["line 3", "at least 1"]),
         (
             "[loss]",
             "[size]\n[loss]",
@@ -179,7 +179,7 @@ fn plans_that_make_no_sense_are_refused_by_line_and_key() {
         "--shard",
         "27/27",
     ]);
-    let text = error(&LOSS.replace("limit = 30", "limit = 31"));
+    let text = error(&LOSS.replace("limit = 12", "limit = 13"));
     assert!(text.contains("another plan (other image_count)"), "{text}");
     let text = error(
         &LOSS
@@ -284,6 +284,8 @@ fn every_experiment_runs_and_is_reported() {
     ] {
         assert!(drawn.contains(name), "{name}");
     }
+    // As a pattern would name them.
+    files.push(folder.file("latency.timings.jsonl"));
     let html = folder.file("report.html");
     let mut report = vec!["report", "--out", &html];
     report.extend(files.iter().map(String::as_str));

@@ -6,7 +6,7 @@ mod published;
 mod records;
 mod tables;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -54,8 +54,8 @@ pub fn plot(options: &PlotOptions) -> Result<()> {
         part.is_none_or(|part| figure.title.contains(part.as_str()))
     };
     let mut all = vec![];
-    for file in &options.files {
-        all.extend(figures(&Results::read(file)?).into_iter().filter(wanted));
+    for results in read(&options.files)? {
+        all.extend(figures(&results).into_iter().filter(wanted));
     }
     if options.list {
         let titles: Vec<&str> = all.iter().map(|figure| figure.title.as_str()).collect();
@@ -95,8 +95,19 @@ Examples:
 /// If the results cannot be read, or the page not be written.
 pub fn report(options: &ReportOptions) -> Result<()> {
     check_folders([&Some(options.out.clone())])?;
-    let files = options.files.iter().map(|file| Results::read(file));
-    let files = files.collect::<Result<Vec<_>>>()?;
+    let files = read(&options.files)?;
     let page = html::page(&options.title, &files)?;
     write_file(&options.out, page.as_bytes())
+}
+
+/// Reads results. Files of times are left out: they are read with the results that they belong to, and a
+/// pattern such as `*.jsonl` names them too.
+fn read(files: &[PathBuf]) -> Result<Vec<Results>> {
+    let is_timings = |file: &Path| {
+        let stem = file.file_stem().map(Path::new);
+        stem.and_then(Path::extension)
+            .is_some_and(|end| end == "timings")
+    };
+    let files = files.iter().filter(|file| !is_timings(file));
+    files.map(|file| Results::read(file)).collect()
 }
