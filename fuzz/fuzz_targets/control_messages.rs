@@ -20,7 +20,7 @@ mod digest;
 #[path = "../../endpoints/src/hex.rs"]
 #[allow(dead_code, reason = "as above")]
 mod hex;
-#[path = "../../endpoints/src/stream.rs"]
+#[path = "../../endpoints/src/stream/mod.rs"]
 #[allow(dead_code, reason = "as above")]
 mod stream;
 

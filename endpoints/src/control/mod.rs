@@ -1,6 +1,6 @@
 //! The control protocol: CBOR messages on one QUIC stream (spec/control.md).
 //!
-//! Each message, or pair of messages, has a file of its own; [`message`] puts them in their envelope,
+//! Each message, or pair of messages, has a file of its own; `message` puts them in their envelope,
 //! [`channel`] on a QUIC stream, and [`limits`] says how much of anything a peer may send.
 
 #[cfg(not(fuzzing))]

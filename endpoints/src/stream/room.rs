@@ -4,11 +4,7 @@
 use tensorwire_codec::Ladder;
 use tensorwire_protocol::Config;
 
-use super::StreamDescription;
-
-/// The most that a session may keep of one tensor: no coded tensor of a format that exists is near it,
-/// but what JPEG could take in theory is.
-pub const MAX_TENSOR_BYTES: usize = 32 << 20;
+use super::{MAX_TENSOR_BYTES, StreamDescription};
 
 /// Bytes that a session keeps for each slice beside the slice itself.
 const SLICE_BOOK_KEEPING: usize = 16;

@@ -6,12 +6,12 @@
 //! `--shard i/n` measures every nth cell, so that machines can share a grid: their files, one after
 //! another, are the file of a run that has only to be finished.
 //!
-//! - [`plan`] reads plan files, [`values`] what their keys may hold, [`coding`] names coders; [`cell`]
+//! - `plan` reads plan files, `values` what their keys may hold, `coding` names coders; `cell`
 //!   dispatches.
-//! - [`bench`] is what the cells of a split share, [`cache`] keeps tensors of images from run to run,
-//!   [`pool`] shares the work.
-//! - The experiments: [`size`] (accuracy against bytes), [`quantisation`], [`distribution`], [`loss`],
-//!   [`motion`], [`latency`].
+//! - `bench` is what the cells of a split share, `cache` keeps tensors of images from run to run,
+//!   `pool` shares the work.
+//! - The experiments: `size` (accuracy against bytes), `quantisation`, `distribution`, `loss`,
+//!   `motion`, `latency`.
 
 mod bench;
 mod cache;

@@ -17,7 +17,9 @@ use self::room::Room;
 use crate::digest::Digest;
 use crate::hex;
 
-pub use room::MAX_TENSOR_BYTES;
+/// The most that a session may keep of one tensor: no coded tensor of a format that exists is near it,
+/// but what JPEG could take in theory is.
+pub const MAX_TENSOR_BYTES: usize = 32 << 20;
 
 /// What the edge proposes at set-up (spec/control.md, section 4). Both sides make format and session
 /// from it, so it alone decides what the bytes of the stream mean.
