@@ -111,6 +111,12 @@ impl Chooser {
         self.current as u8
     }
 
+    /// Bytes that a tensor of the last step takes, the smallest.
+    #[must_use]
+    pub fn least(&self) -> usize {
+        self.bytes.last().copied().unwrap_or(0)
+    }
+
     /// Bytes that a tensor of the step that was chosen last takes.
     #[must_use]
     pub fn bytes(&self) -> usize {

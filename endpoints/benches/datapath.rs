@@ -18,7 +18,7 @@ use tensorwire_endpoints::datapath::DataPath;
 use tensorwire_endpoints::identity::{CloudIdentity, EdgeIdentity, Trust};
 use tensorwire_endpoints::quic::{self, Tuning};
 use tensorwire_protocol::wire::{FrameNumber, ResultStatus};
-use tensorwire_protocol::{Config, Event, OutgoingResult, OutgoingTensor, Slices};
+use tensorwire_protocol::{Cipher, Config, Event, OutgoingResult, OutgoingTensor, Secrets, Slices};
 use tokio::sync::{Semaphore, mpsc};
 
 /// Bytes of a tensor, and of a slice.
@@ -50,7 +50,7 @@ impl Cost {
     fn print(&self, name: &str) {
         let gigabytes = self.bytes as f64 / 1e9;
         println!(
-            "{name:<28} {:>7.2} CPU-s/GB {:>7.2} Gbit/s",
+            "{name:<42} {:>7.2} CPU-s/GB {:>7.2} Gbit/s",
             self.cpu / gigabytes,
             8.0 * gigabytes / self.wall
         );
@@ -71,7 +71,7 @@ async fn measure(time: Duration, delivered: &AtomicU64) -> Cost {
 }
 
 /// Tensors of a TSP session, each answered, as many under way as may be.
-async fn tsp(gso: bool, time: Duration) -> Cost {
+async fn tsp(gso: bool, cipher: Option<Cipher>, time: Duration) -> Cost {
     let clock = Clock::start();
     let [edge, cloud] = [
         DataPath::bind_with(local(), clock, gso)
@@ -92,6 +92,16 @@ async fn tsp(gso: bool, time: Duration) -> Cost {
         .expect("valid");
     let receiver = cloud.open(config, None, at_cloud).await.expect("valid");
     let (to, from) = (cloud.local_addr(), edge.local_addr());
+    if let Some(cipher) = cipher {
+        let (up, down) = ([1; 32], [2; 32]);
+        for (session, secrets) in [
+            (&sender, Secrets::new(cipher, up, down)),
+            (&receiver, Secrets::new(cipher, down, up)),
+        ] {
+            let protected = session.protect(secrets, None).await.expect("it runs");
+            protected.expect("it has not begun");
+        }
+    }
     sender
         .attach(receiver.connection(), Some(to))
         .await
@@ -207,10 +217,17 @@ fn main() {
             } else {
                 "one call each"
             };
-            tsp(gso, time).await.print(&format!("TSP, {words}"));
-            quinn_datagrams(gso, time)
-                .await
-                .print(&format!("quinn datagrams, {words}"));
+            let ciphers = [
+                ("plain", None),
+                ("AES-128-GCM", Some(Cipher::Aes128Gcm)),
+                ("ChaCha20-Poly1305", Some(Cipher::ChaCha20Poly1305)),
+            ];
+            for (name, cipher) in ciphers {
+                let cost = tsp(gso, cipher, time).await;
+                cost.print(&format!("TSP, {name}, {words}"));
+            }
+            let cost = quinn_datagrams(gso, time).await;
+            cost.print(&format!("quinn datagrams, {words}"));
         }
     });
 }

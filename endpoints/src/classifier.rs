@@ -211,6 +211,10 @@ impl ClassifierOpener {
             .concealer(shape, loss_kind(&format), bundle)
             .map_err(|error| Refuse::new(RefuseCode::Bundle, advice(&error)))?;
         let cloud = self.part(&served, &stream.split)?;
+        // Until there are measurements, what it took when it was tried.
+        if let (Some((_, verdict)), None) = (&served.uploaded, cloud.service()) {
+            cloud.took(verdict.run());
+        }
         let (uploaded, verdict) = served.uploaded.unzip();
         Ok(Classifier {
             verdict,

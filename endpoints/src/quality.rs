@@ -56,6 +56,12 @@ impl Quality {
         &self.ladder
     }
 
+    /// Bytes that a tensor takes by the last step, where there is more than one.
+    #[must_use]
+    pub fn least_bytes(&self) -> Option<usize> {
+        self.chooser.as_ref().map(Chooser::least)
+    }
+
     /// Codes a tensor that may have `budget` bytes; none: as many as it likes.
     ///
     /// Where its bytes vary with what it holds and come out above the budget, it is coded again by the
@@ -152,6 +158,8 @@ mod tests {
         let mut fixed = Quality::fixed(&format);
         let coded = fixed.encode(noise(1.0).view(), Some(1)).unwrap();
         assert_eq!((coded.step, fixed.ladder().len()), (0, 1));
+        assert_eq!(fixed.least_bytes(), None);
+        assert_eq!(quality(vec![3, 2, 1]).least_bytes(), Some(1));
         assert!(Quality::adaptive(Ladder::from(format), vec![]).is_err());
     }
 }

@@ -21,6 +21,7 @@ pub struct ImageSource {
     input: Input,
     model: EdgeModel,
     quality: Mutex<Quality>,
+    least_bytes: Option<usize>,
     side: Option<SideInformation>,
     frames: u64,
 }
@@ -40,6 +41,7 @@ impl ImageSource {
         Ok(Self {
             model: loaded.model.edge(&loaded.split)?,
             input: loaded.description.input.clone(),
+            least_bytes: quality.least_bytes(),
             quality: Mutex::new(quality),
             dataset,
             side,
@@ -68,6 +70,10 @@ impl FrameSource for ImageSource {
                 })
             }))
         })))
+    }
+
+    fn least_bytes(&self) -> Option<usize> {
+        self.least_bytes
     }
 }
 

@@ -1,5 +1,7 @@
 //! The stream description: what edge and cloud agree on before the first tensor.
 
+mod room;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,14 +13,11 @@ use tensorwire_codec::{
 use tensorwire_protocol::wire::InterleaverKind;
 use tensorwire_protocol::{Config, ConfigError, Interleaving};
 
+use self::room::Room;
 use crate::digest::Digest;
 use crate::hex;
 
-/// Bytes that a session keeps for each slice beside the slice itself.
-const SLICE_BOOK_KEEPING: usize = 16;
-/// The most that a session may keep of one tensor: no coded tensor of a format that exists is near it,
-/// but what JPEG could take in theory is.
-pub const MAX_TENSOR_BYTES: usize = 32 << 20;
+pub use room::MAX_TENSOR_BYTES;
 
 /// What the edge proposes at set-up (spec/control.md, section 4). Both sides make format and session
 /// from it, so it alone decides what the bytes of the stream mean.
@@ -279,13 +278,9 @@ impl StreamDescription {
         let slices = ladder.best().slice_count();
         let mut config = Config::new(slices);
         config.steps = ladder.len();
-        // The largest tensor of any step has to fit, with the book-keeping of its slices.
-        let slices = usize::from(slices);
-        let largest =
-            (slices * (ladder.max_slice_bytes() + SLICE_BOOK_KEEPING)).min(MAX_TENSOR_BYTES);
-        let limits = &mut config.limits;
-        limits.tensor_bytes = limits.tensor_bytes.max(largest);
-        limits.bytes_in_progress = limits.bytes_in_progress.max(4 * limits.tensor_bytes);
+        let room = Room::new(self, &ladder);
+        config.limits.tensor_bytes = room.tensor;
+        config.limits.bytes_in_progress = room.in_progress;
         let kind = match self.interleaver {
             0 => InterleaverKind::Sequential,
             1 => InterleaverKind::Stride,

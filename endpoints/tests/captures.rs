@@ -26,7 +26,9 @@ use tensorwire_codec::{ClipRange, Coder, Format, Map, Quantiser, Shape};
 use tensorwire_endpoints::capture::{Recorder, Role};
 use tensorwire_endpoints::carrier::{Carrier, Carriers};
 use tensorwire_endpoints::clock::Clock;
-use tensorwire_endpoints::cloud::{Answer, Cloud, CloudConfig, CloudNotice, Opener, TensorHandler};
+use tensorwire_endpoints::cloud::{
+    Answer, Cloud, CloudConfig, CloudNotice, Opener, Policy, TensorHandler,
+};
 use tensorwire_endpoints::control::Refuse;
 use tensorwire_endpoints::datapath::PathStats;
 use tensorwire_endpoints::digest::Digest;
@@ -125,6 +127,7 @@ async fn live(carrier: Carrier) -> Live {
     let identity = CloudIdentity::for_this_run().unwrap();
     let pinned = EdgeIdentity::pinned(identity.fingerprint());
     let cloud = Cloud::bind(config, identity, clock).await.unwrap();
+    let cloud = cloud.with_policy(Policy::default().with_plain());
     let address = cloud.local_addr();
     cloud.path().record(at_cloud.tap(Role::Cloud, address));
     let up = LinkConfig {

@@ -17,7 +17,9 @@ use bytes::Bytes;
 use tensorwire_codec::{ClipRange, Coder, Format, Map, Quantiser, Shape};
 use tensorwire_endpoints::carrier::{Carrier, Carriers, Congestion};
 use tensorwire_endpoints::clock::Clock;
-use tensorwire_endpoints::cloud::{Answer, Cloud, CloudConfig, CloudNotice, Opener, TensorHandler};
+use tensorwire_endpoints::cloud::{
+    Answer, Cloud, CloudConfig, CloudNotice, Opener, Policy, TensorHandler,
+};
 use tensorwire_endpoints::control::Refuse;
 use tensorwire_endpoints::digest::Digest;
 use tensorwire_endpoints::edge::{
@@ -122,6 +124,8 @@ impl Running {
         };
         let identity = CloudIdentity::for_this_run().unwrap();
         let cloud = Cloud::bind(config, identity, Clock::start()).await.unwrap();
+        // TCP is not encrypted.
+        let cloud = cloud.with_policy(Policy::default().with_plain());
         let (address, has_tcp) = (cloud.local_addr(), cloud.has_tcp());
         let (sender, notices) = Cloud::notices();
         let (stop, stopped) = oneshot::channel();

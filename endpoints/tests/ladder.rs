@@ -31,7 +31,7 @@ use tensorwire_codec::{
 use tensorwire_concealment::{Bundle, StepCoder};
 use tensorwire_endpoints::classifier::{ClassifierOpener, Concealment};
 use tensorwire_endpoints::clock::Clock;
-use tensorwire_endpoints::cloud::{Answer, CloudNotice, Opener, TensorHandler};
+use tensorwire_endpoints::cloud::{Answer, CloudNotice, Opener, Policy, TensorHandler};
 use tensorwire_endpoints::control::channel::write;
 use tensorwire_endpoints::control::{
     Capabilities, Ciphers, ControlReader, Features, Hello, Message, Open, Refuse, SessionNumber,
@@ -42,6 +42,7 @@ use tensorwire_endpoints::edge::{
     Captured, Computed, Edge, Encoded, FrameSource, Outcome, Pace, Protection, Route,
 };
 use tensorwire_endpoints::embedded;
+use tensorwire_endpoints::identity::CloudIdentity;
 use tensorwire_endpoints::model::{EdgeModel, top_k};
 use tensorwire_endpoints::options::{CodecOptions, LoadedModel, ModelOptions, QualityOptions};
 use tensorwire_endpoints::quality::Quality;
@@ -52,7 +53,7 @@ use tensorwire_protocol::wire::{ConnectionId, FrameNumber, ResultStatus};
 use tensorwire_protocol::{Event, OutgoingTensor, ReceivedTensor};
 use tokio::sync::mpsc;
 
-use in_process::{anybody, local, start};
+use in_process::{anybody, local, start, start_under};
 use support::{edge_to, json_lines, run, start_cloud, text};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -381,7 +382,10 @@ fn a_ladder_is_named_or_that_of_the_bundle() {
 /// A session whose edge has agreed on one step and sends tensors of others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_step_that_was_not_agreed_on_is_counted_and_answered_by_nothing() {
-    let (cloud, mut notices, _stop) = start(DecodingOpener).await;
+    let identity = CloudIdentity::for_this_run().unwrap();
+    // The edge that is written by hand here protects nothing.
+    let policy = Policy::default().with_plain();
+    let (cloud, mut notices, _stop) = start_under(DecodingOpener, identity, policy).await;
     let ladder = ladder();
     let agreed = stream(&Ladder::from(*ladder.best()));
     let path = DataPath::bind(local(), Clock::start()).await.unwrap();

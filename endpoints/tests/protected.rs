@@ -30,7 +30,7 @@ use tensorwire_endpoints::clock::Clock;
 use tensorwire_endpoints::cloud::{
     Answer, Cloud, CloudConfig, CloudNotice, Opener, Policy, TensorHandler,
 };
-use tensorwire_endpoints::control::{Ciphers, Refuse, RefuseCode};
+use tensorwire_endpoints::control::{Refuse, RefuseCode};
 use tensorwire_endpoints::datapath::PathStats;
 use tensorwire_endpoints::digest::Digest;
 use tensorwire_endpoints::edge::{
@@ -344,12 +344,8 @@ async fn a_stream_survives_the_rebinding_of_its_edge() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cloud_for_protected_streams_refuses_others() {
-    let policy = Policy {
-        ciphers: Ciphers::PROTECTED,
-        ..Policy::default()
-    };
-    let (address, _notices, _stop) = cloud(policy).await;
+async fn a_cloud_takes_protected_streams_only_unless_it_is_told_otherwise() {
+    let (address, _notices, _stop) = cloud(Policy::default()).await;
     for carrier in [Carrier::Udp, Carrier::Tcp] {
         let plain = Route {
             carrier,

@@ -166,10 +166,7 @@ struct InProcess {
 async fn cloud(limits: StoreLimits, memory: u64) -> InProcess {
     let cache = tempfile::tempdir().unwrap();
     let store = Store::new(cache.path(), limits);
-    let vetting = VetLimits {
-        memory: 512 << 20,
-        time: Duration::from_secs(20),
-    };
+    let vetting = VetLimits::new(512 << 20, Duration::from_secs(20));
     let vetter = Vetter::with_program(env!("CARGO_BIN_EXE_tw-cloud"), vetting);
     let uploads = Arc::new(Uploads::new(store, vetter, memory));
     let concealment = Concealment::new(Method::Zero);
@@ -188,7 +185,8 @@ async fn cloud(limits: StoreLimits, memory: u64) -> InProcess {
     let cloud = Cloud::bind(config, identity, Clock::start()).await.unwrap();
     let cloud = cloud.with_policy(Policy {
         upload_bytes: limits.blob,
-        ..Policy::default()
+        // TCP is not encrypted.
+        ..Policy::default().with_plain()
     });
     let address = cloud.local_addr();
     let (notices, mut inbox) = Cloud::notices();

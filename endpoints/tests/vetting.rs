@@ -22,10 +22,7 @@ use tensorwire_endpoints::vet::{Verdict, VetError, VetLimits, Vetter};
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, GraphProto, StringStringEntryProto, TensorProto};
 
-const LIMITS: VetLimits = VetLimits {
-    memory: 512 << 20,
-    time: Duration::from_secs(20),
-};
+const LIMITS: VetLimits = VetLimits::new(512 << 20, Duration::from_secs(20));
 
 struct Bench {
     _dir: tempfile::TempDir,
@@ -44,14 +41,17 @@ impl Bench {
     }
 
     fn put(&self, bytes: &[u8]) -> Blob {
-        match self.store.begin(Digest::of(bytes)).unwrap() {
-            Begun::Writing(mut partial) => {
-                partial.expect(bytes.len() as u64).unwrap();
-                partial.write(bytes).unwrap();
-                partial.finish().unwrap()
+        loop {
+            match self.store.begin(Digest::of(bytes)).unwrap() {
+                Begun::Writing(mut partial) => {
+                    partial.expect(bytes.len() as u64).unwrap();
+                    partial.write(bytes).unwrap();
+                    return partial.finish().unwrap();
+                }
+                Begun::Present(blob) => return blob,
+                // Another thread of the test writes the same.
+                Begun::Busy => std::thread::sleep(Duration::from_millis(1)),
             }
-            Begun::Present(blob) => blob,
-            Begun::Busy => panic!("nobody else writes"),
         }
     }
 
@@ -211,8 +211,10 @@ fn memory_is_bounded() {
 
 #[test]
 fn time_is_bounded() {
+    // However busy the machine is, it is the computing that counts.
     let limits = VetLimits {
         time: Duration::from_secs(1),
+        wall: Duration::from_secs(600),
         ..LIMITS
     };
     let bench = Bench::new(limits);
@@ -274,7 +276,7 @@ fn deep_graphs_do_no_harm() {
 #[test]
 fn a_child_that_does_not_end_is_killed() {
     let limits = VetLimits {
-        time: Duration::from_secs(1),
+        wall: Duration::from_secs(1),
         ..LIMITS
     };
     let bench = Bench::new(limits);
@@ -287,7 +289,7 @@ fn a_child_that_does_not_end_is_killed() {
     let error = Vetter::with_program(&program, limits)
         .vet(&bench.store, &blob, "x")
         .unwrap_err();
-    assert_eq!(error, VetError::Slow { seconds: 4 });
+    assert_eq!(error, VetError::Slow { seconds: 1 });
     assert!(!error.is_the_models());
 }
 

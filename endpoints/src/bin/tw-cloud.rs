@@ -142,6 +142,9 @@ async fn run(options: Options) -> Result<()> {
         ..options.policy.policy()
     });
     let cloud = cloud.with_schedule(options.schedule.config())?;
+    if let Some(advice) = cloud.path().buffer_advice() {
+        eprintln!("{advice}");
+    }
     let local = cloud.local_addr();
     let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
     if let Some(recorder) = &recorder {

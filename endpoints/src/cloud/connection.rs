@@ -1,81 +1,29 @@
 //! One edge at a cloud: the messages of its connection, and the sessions on it.
 
+mod end;
+mod greeting;
+mod opening;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 
-use super::grant::Granted;
-use super::peer::{Answered, Peer};
+use self::end::End;
+use self::greeting::{Greeted, greet};
+use self::opening::{Opening, progress};
+use super::peer::Answered;
 use super::session::{Ended, Running};
 use super::{CloudNotice, Opener, Phase, Shared};
-use crate::control::channel::write;
-use crate::control::limits::{HELLO_TIMEOUT, SESSIONLESS_TIMEOUT, WAIT_INTERVAL};
+use crate::control::limits::{HELLO_TIMEOUT, SESSIONLESS_TIMEOUT};
 use crate::control::{
-    Accept, Capabilities, Close, CloseCode, ControlError, ControlReader, ControlWriter, Feature,
-    Features, Hello, Message, Open, Refuse, RefuseCode, SessionLimits, SessionNumber, Statistics,
-    Token, VERSIONS, Wait, Welcome,
+    Close, CloseCode, ControlError, ControlReader, ControlWriter, Message, SessionNumber,
+    Statistics,
 };
 use crate::identity::{alert, name_of};
-use crate::stream::MAX_TENSOR_BYTES;
-
-/// Why a connection ends.
-#[derive(Debug)]
-pub(super) struct End {
-    code: CloseCode,
-    /// In words: what the edge hears where the cloud ends it, what the cloud's notices say else.
-    reason: String,
-    /// Whether the edge ended it.
-    by_edge: bool,
-}
-
-impl End {
-    fn new(code: CloseCode, reason: impl Into<String>) -> Self {
-        let reason = reason.into();
-        let by_edge = false;
-        Self {
-            code,
-            reason,
-            by_edge,
-        }
-    }
-
-    fn by_edge(reason: impl Into<String>) -> Self {
-        Self {
-            code: CloseCode::Done,
-            reason: reason.into(),
-            by_edge: true,
-        }
-    }
-}
-
-impl From<ControlError> for End {
-    fn from(error: ControlError) -> Self {
-        match error {
-            ControlError::Ended(_) => Self::by_edge(error.to_string()),
-            _ => Self::new(error.close_code(), error.to_string()),
-        }
-    }
-}
-
-/// An edge that has said hello.
-struct Greeted {
-    uploads: bool,
-    statistics: bool,
-    drain: bool,
-    name: Option<String>,
-}
-
-/// An Open at which the cloud works.
-struct Opening {
-    number: SessionNumber,
-    task: JoinHandle<Result<Granted, Refuse>>,
-    answers: mpsc::Sender<Answered>,
-    wait: Interval,
-}
 
 /// An edge's connection at work.
 pub(super) struct EdgeConnection<O> {
@@ -122,92 +70,6 @@ where
             name: None,
         });
     }
-}
-
-type Greeting<O> = (EdgeConnection<O>, ControlReader, JoinHandle<()>);
-
-/// Exchanges the first messages.
-async fn greet<O: Opener>(
-    shared: &Arc<Shared<O>>,
-    quic: &quinn::Connection,
-) -> Result<Greeting<O>, End> {
-    let accepted = quic.accept_bi().await;
-    let (mut send, receive) = accepted.map_err(|error| ControlError::ended(&error))?;
-    let mut reader = ControlReader::new(receive);
-    let edge = match hello(shared, quic, &mut reader).await? {
-        Ok(edge) => edge,
-        Err(refuse) => {
-            let reason = refuse.reason.clone();
-            if write(&mut send, &refuse.into()).await.is_ok() && send.finish().is_ok() {
-                // So that the end of the connection does not overtake the message.
-                let _ = send.stopped().await;
-            }
-            return Err(End::new(CloseCode::Refused, reason));
-        }
-    };
-    let policy = &shared.policy;
-    let limits = SessionLimits {
-        upload_bytes: policy.upload_bytes,
-        statistics_ms: u32::try_from(policy.statistics.as_millis()).unwrap_or(0),
-        session_bytes: policy.session_memory,
-        ..SessionLimits::new(MAX_TENSOR_BYTES as u64, policy.sessions())
-    };
-    let features = [Feature::Upload, Feature::Statistics, Feature::Drain];
-    let capabilities = Capabilities::new(
-        shared.carriers.bits(),
-        policy.ciphers,
-        Features::from_iter(features),
-    );
-    let welcome = Welcome::new(VERSIONS.highest, capabilities, limits).to(edge.name.clone());
-    write(&mut send, &welcome.into()).await?;
-    let (writer, written) = ControlWriter::start(send);
-    let connection = EdgeConnection {
-        shared: Arc::clone(shared),
-        quic: quic.clone(),
-        writer,
-        edge,
-        sessions: BTreeMap::new(),
-        tasks: JoinSet::new(),
-        opening: None,
-        last: None,
-        sessionless_until: Instant::now() + HELLO_TIMEOUT,
-        draining: false,
-    };
-    Ok((connection, reader, written))
-}
-
-/// Reads Hello, and decides whether the edge may connect.
-async fn hello<O: Opener>(
-    shared: &Shared<O>,
-    quic: &quinn::Connection,
-    reader: &mut ControlReader,
-) -> Result<Result<Greeted, Refuse>, ControlError> {
-    let hello: Hello = match reader.next().await {
-        Ok(Message::Hello(hello)) => *hello,
-        Ok(other) => return Err(unexpected("Hello", &other)),
-        Err(error @ ControlError::Version(_)) => {
-            let refuse = Refuse::new(RefuseCode::Version, error.to_string());
-            return Ok(Err(refuse));
-        }
-        Err(error) => return Err(error),
-    };
-    if !matches!(*shared.phase.borrow(), Phase::Serving) {
-        let reason = "this cloud is shutting down";
-        return Ok(Err(Refuse::new(RefuseCode::Draining, reason)));
-    }
-    let token = hello.token.as_ref().map_or(&[][..], Token::as_bytes);
-    let admitted = shared.identity.admit(quic, token);
-    let admitted =
-        admitted.map_err(|denied| Refuse::new(RefuseCode::Unauthenticated, denied.to_string()));
-    Ok(admitted.map(|name| {
-        let features = hello.capabilities.features;
-        Greeted {
-            uploads: features.contains(Feature::Upload),
-            statistics: features.contains(Feature::Statistics),
-            drain: features.contains(Feature::Drain),
-            name: name.map(|name| name.to_string()),
-        }
-    }))
 }
 
 const fn unexpected(expected: &'static str, found: &Message) -> ControlError {
@@ -288,103 +150,6 @@ impl<O: Opener> EdgeConnection<O> {
         }
     }
 
-    /// Starts to work on a wish for a session.
-    fn open(&mut self, open: Open) -> Result<(), End> {
-        let number = open.session;
-        if self.last.is_some_and(|last| number <= last) {
-            let reason = "a session with a number that is not above those before";
-            return Err(End::new(CloseCode::Protocol, reason));
-        }
-        if self.opening.is_some() {
-            let reason = "a further Open before the answer to the one before";
-            return Err(End::new(CloseCode::Protocol, reason));
-        }
-        self.last = Some(number);
-        if let Err(refuse) = self.has_room(&open) {
-            return self.refuse(number, refuse);
-        }
-        let replaced = open.replaces.and_then(|number| self.sessions.get(&number));
-        let permit = match replaced {
-            Some(replaced) => replaced.share_permit(),
-            None => self.shared.permit(),
-        };
-        let permit = match permit {
-            Ok(permit) => permit,
-            Err(refuse) => return self.refuse(number, refuse),
-        };
-        let way = (self.quic.clone(), self.writer.clone());
-        let (peer, answers) = Peer::new(number, way, self.edge.uploads, self.edge.name.clone());
-        let shared = Arc::clone(&self.shared);
-        let task = tokio::spawn(async move { shared.grant(open, peer, permit).await });
-        let wait = interval_at(Instant::now() + WAIT_INTERVAL, WAIT_INTERVAL);
-        self.opening = Some(Opening {
-            number,
-            task,
-            answers,
-            wait,
-        });
-        Ok(())
-    }
-
-    /// Whether the connection may have this session beside those that it has.
-    fn has_room(&self, open: &Open) -> Result<(), Refuse> {
-        if self.draining {
-            let reason = "this cloud is shutting down";
-            return Err(Refuse::new(RefuseCode::Draining, reason));
-        }
-        let (have, most) = (self.sessions.len(), self.shared.policy.sessions());
-        if have >= most as usize {
-            let reason = format!("this connection has {have} sessions; it may have {most}");
-            return Err(Refuse::new(RefuseCode::Busy, reason));
-        }
-        let whole = Granted::takes_connection(open.carrier);
-        if self.sessions.values().any(Running::takes_connection) || (whole && have > 0) {
-            let reason = "a session in QUIC needs a connection of its own";
-            return Err(Refuse::new(RefuseCode::Busy, reason));
-        }
-        Ok(())
-    }
-
-    fn refuse(&self, number: SessionNumber, refuse: Refuse) -> Result<(), End> {
-        self.shared.notify(CloudNotice::Refused {
-            peer: self.quic.remote_address(),
-            reason: refuse.reason.clone(),
-            name: self.edge.name.clone(),
-        });
-        self.say(refuse.of(number))
-    }
-
-    /// The cloud has come further with an Open.
-    fn progressed(&mut self, event: Progress) -> Result<(), End> {
-        let number = match (&self.opening, &event) {
-            (Some(opening), Progress::Working) => {
-                let wait = Wait::new(opening.number, "the session is being prepared");
-                return self.say(wait);
-            }
-            (Some(opening), Progress::Done(_)) => opening.number,
-            (None, _) => return Ok(()),
-        };
-        self.opening = None;
-        self.sessionless_until = Instant::now() + SESSIONLESS_TIMEOUT;
-        let granted = match event {
-            Progress::Done(Ok(granted)) => *granted,
-            Progress::Done(Err(refuse)) => return self.refuse(number, refuse),
-            Progress::Working => return Ok(()),
-        };
-        let (id, carrier) = (granted.id(), granted.carrier());
-        self.say(Accept::new(number, id.value()))?;
-        self.shared.notify(CloudNotice::Opened {
-            connection: id,
-            peer: self.quic.remote_address(),
-            carrier,
-            stream: Box::new(granted.stream().clone()),
-            name: self.edge.name.clone(),
-        });
-        let running = granted.start(number, &mut self.tasks);
-        self.sessions.insert(number, running);
-        Ok(())
-    }
-
     fn close(&mut self, close: &Close) -> Result<(), End> {
         let reason = match close.code() {
             CloseCode::Done => "the edge is done".to_owned(),
@@ -408,18 +173,6 @@ impl<O: Opener> EdgeConnection<O> {
         }
         let reason = "a Close of a session that was never asked for";
         Err(End::new(CloseCode::Protocol, reason))
-    }
-
-    /// The edge has answered Want.
-    fn answered(&self, answer: Answered) -> Result<(), End> {
-        match &self.opening {
-            // Its Open may have been given up meanwhile.
-            None => Ok(()),
-            Some(opening) => opening.answers.try_send(answer).map_err(|_| {
-                let reason = "an answer to a question that was not asked";
-                End::new(CloseCode::Protocol, reason)
-            }),
-        }
     }
 
     /// A session has ended.
@@ -507,28 +260,6 @@ impl<O: Opener> EdgeConnection<O> {
         // Until the edge has the last message.
         let _ = written.await;
         quic.close(code.into(), end.reason.as_bytes());
-    }
-}
-
-/// How far the cloud has come with an Open.
-enum Progress {
-    /// It is at it.
-    Working,
-    /// It knows its answer.
-    Done(Result<Box<Granted>, Refuse>),
-}
-
-/// Waits for progress; for ever where there is nothing to do.
-async fn progress(opening: &mut Option<Opening>) -> Progress {
-    let Some(opening) = opening else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        done = &mut opening.task => Progress::Done(match done {
-            Ok(granted) => granted.map(Box::new),
-            Err(error) => Err(Refuse::new(RefuseCode::Internal, error.to_string())),
-        }),
-        _ = opening.wait.tick() => Progress::Working,
     }
 }
 

@@ -21,7 +21,8 @@ pub struct Policy {
     /// Memory that all sessions may take together, bytes, counted alike; default 8 GiB. It is what hostile
     /// edges could make the cloud keep; friendly ones come nowhere near.
     pub memory: u64,
-    /// How the datagrams of sessions over UDP may be protected; default all ways, and not at all.
+    /// How the datagrams of sessions over UDP may be protected; default all ways. Streams that nothing
+    /// protects, those over TCP among them, are taken only [with plain](Self::with_plain).
     pub ciphers: Ciphers,
     /// The largest blob that an edge may upload, bytes; default 0, none.
     pub upload_bytes: u64,
@@ -37,7 +38,7 @@ impl Default for Policy {
             connection_sessions: 4,
             session_memory: 256 << 20,
             memory: 8 << 30,
-            ciphers: Ciphers::ALL,
+            ciphers: Ciphers::PROTECTED,
             upload_bytes: 0,
             statistics: Duration::from_secs(1),
             grace: Duration::from_secs(5),
@@ -46,6 +47,14 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// Takes unprotected streams over UDP and TCP, too: anyone on the way can read and forge their tensors
+    /// and results. For laboratories.
+    #[must_use]
+    pub const fn with_plain(mut self) -> Self {
+        self.ciphers = Ciphers::ALL;
+        self
+    }
+
     /// Sessions that one connection may have, within what the protocol allows.
     pub(super) fn sessions(&self) -> u32 {
         self.connection_sessions.clamp(1, MAX_SESSIONS)

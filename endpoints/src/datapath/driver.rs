@@ -64,7 +64,9 @@ impl Driver {
             };
             hub.awake();
             // What has arrived counts before any timeout: a machine that was slow must not take for lost
-            // what lies in its own socket.
+            // what lies in its own socket. So what is due is judged by the time before that was read,
+            // however long the rest takes.
+            let now = hub.clock.now();
             if let (Some(socket), Some(room)) = (socket, &mut room) {
                 hub.receive(
                     hub.clock.now(),
@@ -83,7 +85,7 @@ impl Driver {
                 }
             }
             hub.settle_all(&mut touched);
-            hub.expire(hub.clock.now(), &mut due);
+            hub.expire(now, &mut due);
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::clock::Clock;
 #[derive(Debug)]
 pub struct SessionHandle {
     connection: ConnectionId,
-    reach: Reach,
+    pub(super) reach: Reach,
     clock: Clock,
     closed: AtomicBool,
     /// Why the session ended, where its carrier ended it.
@@ -34,7 +34,7 @@ pub struct SessionHandle {
 
 /// How a handle gets at its session.
 #[derive(Debug)]
-enum Reach {
+pub(super) enum Reach {
     /// It is on a data path, and anybody may enter it.
     Seat(Arc<Keeper>, Arc<Seat>),
     /// A task has it, and takes commands.

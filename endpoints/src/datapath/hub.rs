@@ -280,11 +280,11 @@ impl Hub {
             if entry.scheduled == Some(at) {
                 entry.scheduled = None;
             }
-            let now = entry.tell_time(now);
             if entry.due().is_some_and(|due| due <= now) {
-                entry.session.handle_timeout(now);
+                let told = entry.tell_time(now);
+                entry.session.handle_timeout(told);
                 if let Some(tap) = self.tap() {
-                    tap.ticked(now, connection);
+                    tap.ticked(told, connection);
                 }
             }
             self.settle(&seat, entry);

@@ -6,6 +6,7 @@ mod alarm;
 mod application;
 mod driver;
 mod exporter;
+mod follow;
 mod handle;
 mod hub;
 mod load;

@@ -104,7 +104,9 @@ impl Socket {
 
     /// The datagrams that have arrived by now; an error if there are none.
     pub(super) fn try_receive(&self, room: &mut Room) -> io::Result<usize> {
-        self.io.try_io(Interest::READABLE, || self.fill(room))
+        // The system is asked, whatever the runtime has heard of it: that may be from before a pause, in
+        // which more came.
+        self.fill(room)
     }
 
     /// The TSP datagrams in the first `buffers` buffers of `room`, joined ones apart again, with their

@@ -1,6 +1,6 @@
 //! Looking at a session from elsewhere.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use tokio::sync::mpsc;
 
@@ -25,6 +25,14 @@ pub(super) enum View {
 impl SessionWatch {
     pub(super) const fn new(view: View) -> Self {
         Self(view)
+    }
+
+    /// The place of the session, if it is on the data path of `hub`.
+    pub(super) fn seat_on(&self, hub: &Arc<Hub>) -> Option<Arc<Seat>> {
+        match &self.0 {
+            View::Seat(of, seat) if std::ptr::eq(of.as_ptr(), Arc::as_ptr(hub)) => seat.upgrade(),
+            View::Seat(..) | View::Actor(_) => None,
+        }
     }
 
     /// What the session knows of path and peer at the moment.

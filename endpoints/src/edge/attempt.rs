@@ -8,6 +8,7 @@ use tensorwire_protocol::admission::DropReason;
 use tensorwire_protocol::wire::{FrameNumber, NoticeReason, TensorId};
 use tensorwire_protocol::{Event, Time};
 
+use super::connector::Succession;
 use super::gate::{Making, Unsent};
 use super::leg::Happening;
 use super::link::News;
@@ -94,7 +95,7 @@ impl Edge {
         let frame = self.gate.number();
         let outlook = session.outlook().await?;
         let now = self.clock.now();
-        if let Err(reason) = self.gate.admit(now, captured, &outlook) {
+        if let Err(reason) = self.gate.admit(now, captured, None, &outlook) {
             session.skip_frames(reason.notice(), frame, 1).await?;
             return Ok(Err(reason));
         }
@@ -251,17 +252,17 @@ impl Edge {
     ) -> Result<FrameNumber> {
         let link = self.legs.link().context(GONE)?;
         let leg = self.legs.current.as_ref().context(GONE)?;
-        let (deadline, generation) = (leg.deadline, leg.generation + 1);
+        let deadline = leg.deadline;
         let connector = self.connector.changed(stream, protection);
         let changing = connector.clone().change(
             self.base.clone(),
             (link.id, link.cloud, Arc::clone(&link.desk)),
-            (generation, leg.number),
+            Succession::after(leg),
         );
         let (link, leg) = changing.await?;
         link.into_iter().for_each(|link| self.legs.add_link(link));
         self.connector = connector;
-        self.gate.renew(generation, leg.deadline);
+        self.gate.renew(leg.generation, leg.deadline);
         self.legs.succeed(leg);
         // Nobody here knows which of its tensors are answered.
         let until = self.clock.now() + deadline.saturating_add(RETIRING);

@@ -19,7 +19,7 @@ use crate::capture::{Recorder, Role};
 use crate::carrier::{Carrier, Carriers};
 use crate::clock::Clock;
 use crate::control::{Capabilities, Ciphers, Feature, Features, Hello, SessionNumber, Token};
-use crate::datapath::DataPath;
+use crate::datapath::{DataPath, SessionWatch};
 use crate::identity::{EdgeIdentity, TrustError, alert};
 use crate::quic;
 use crate::stream::StreamDescription;
@@ -36,6 +36,27 @@ pub struct Connector {
     blobs: Option<Arc<dyn Blobs>>,
     interval: Option<Duration>,
     statistics: bool,
+}
+
+/// The place of a session among those of its edge; that of the first by default.
+#[derive(Debug, Default)]
+pub(super) struct Succession {
+    generation: u64,
+    /// The session that it takes the place of, on the same connection.
+    replaces: Option<SessionNumber>,
+    /// The session whose knowledge of the path it begins with.
+    follows: Option<SessionWatch>,
+}
+
+impl Succession {
+    /// That of the session which takes the place of `leg`.
+    pub(super) fn after(leg: &Leg) -> Self {
+        Self {
+            generation: leg.generation + 1,
+            replaces: Some(leg.number),
+            follows: Some(leg.session.watch()),
+        }
+    }
 }
 
 /// The sockets of an edge.
@@ -191,21 +212,34 @@ impl Connector {
 
     /// A connection to `cloud`, and the first session on it.
     pub(super) async fn get(&self, base: &Base, cloud: SocketAddr) -> Result<(Link, Leg)> {
+        self.get_after(base, cloud, Succession::default()).await
+    }
+
+    async fn get_after(
+        &self,
+        base: &Base,
+        cloud: SocketAddr,
+        succession: Succession,
+    ) -> Result<(Link, Leg)> {
         let link = self.link(base, cloud).await?;
-        match self.open(base, (link.id, &link.desk), 0, None).await {
+        match self.open(base, (link.id, &link.desk), succession).await {
             Ok(leg) => Ok((link, leg)),
             Err(error) => Err(given_up(&link.desk.connection, error)),
         }
     }
 
-    /// A session on a connection; `replaces` is the one there that it takes the place of.
+    /// A session on a connection.
     async fn open(
         &self,
         base: &Base,
         (link, desk): (u64, &Desk),
-        generation: u64,
-        replaces: Option<SessionNumber>,
+        succession: Succession,
     ) -> Result<Leg> {
+        let Succession {
+            generation,
+            replaces,
+            follows,
+        } = succession;
         let mut config = self.stream.config().context("the stream cannot be")?;
         config.redundancy = self.protection.redundancy.clone();
         config.importance = self.protection.importance.clone();
@@ -223,6 +257,7 @@ impl Connector {
             clock: self.clock,
             interval: self.interval,
             replaces,
+            follows,
         };
         let (number, session) = opening.open().await?;
         Ok(Leg {
@@ -247,20 +282,20 @@ impl Connector {
         }
     }
 
-    /// The session of a changed stream, beside the one with the number `replaces` on this connection; with
-    /// a connection of its own where its carrier needs one.
+    /// The session of a changed stream, beside the one that it succeeds on this connection; with a
+    /// connection of its own where its carrier needs one.
     pub(super) async fn change(
         self,
         base: Base,
         (link, cloud, desk): (u64, SocketAddr, Arc<Desk>),
-        (generation, replaces): (u64, SessionNumber),
+        mut succession: Succession,
     ) -> Result<(Option<Link>, Leg)> {
         if self.route.carrier.is_quic() {
-            let (link, mut leg) = self.get(&base, cloud).await?;
-            leg.generation = generation;
+            succession.replaces = None;
+            let (link, leg) = self.get_after(&base, cloud, succession).await?;
             return Ok((Some(link), leg));
         }
-        let opened = self.open(&base, (link, &desk), generation, Some(replaces));
+        let opened = self.open(&base, (link, &desk), succession);
         Ok((None, opened.await?))
     }
 

@@ -10,7 +10,7 @@ use tensorwire_protocol::wire::FrameNumber;
 use tokio::sync::{mpsc, oneshot};
 
 use super::change::Change;
-use super::connector::{Base, Connector};
+use super::connector::{Base, Connector, Succession};
 use super::leg::{Happening, Leg, Legs};
 use super::link::{Link, News};
 use super::notice::{EdgeNotice, Notices};
@@ -257,7 +257,7 @@ impl<'a, 'p> Drive<'a, 'p> {
         let making = connector.clone().change(
             self.sessions.base.clone(),
             (link.id, link.cloud, Arc::clone(&link.desk)),
-            (leg.generation + 1, leg.number),
+            Succession::after(leg),
         );
         let purpose = Purpose::Change {
             connector: Box::new(connector),

@@ -34,8 +34,8 @@ pub struct Member {
 }
 
 impl Fleet {
-    /// Binds a port from which sessions of `stream` with the cloud at `cloud` can be opened; with `gso`,
-    /// datagrams that are due at once leave in one system call.
+    /// Binds a port from which sessions of `stream` with the cloud at `cloud` can be opened, protected
+    /// unless `plain`; with `gso`, datagrams that are due at once leave in one system call.
     ///
     /// # Errors
     /// If no port can be bound.
@@ -43,11 +43,12 @@ impl Fleet {
         cloud: SocketAddr,
         identity: EdgeIdentity,
         (stream, protection): (StreamDescription, Protection),
-        gso: bool,
+        (gso, plain): (bool, bool),
         clock: Clock,
     ) -> Result<Self> {
         let route = Route {
             gso,
+            plain,
             ..Route::default()
         };
         let clouds = vec![cloud];

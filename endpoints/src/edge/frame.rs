@@ -43,6 +43,12 @@ pub trait FrameSource: Send + Sync + 'static {
     fn is_quick(&self) -> bool {
         false
     }
+
+    /// Bytes of the smallest slices that the coder can make of a frame, if it has a choice and minds the
+    /// budget; default none. Frames are dropped only when not even these would be in time.
+    fn least_bytes(&self) -> Option<usize> {
+        None
+    }
 }
 
 type Compute = Box<dyn FnOnce() -> Result<Computed> + Send>;

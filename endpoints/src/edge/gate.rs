@@ -93,14 +93,18 @@ impl Gate {
         self.next_frame = frame.0;
     }
 
-    /// Decides whether a frame is worth computing.
+    /// Decides whether a frame is worth computing; `least` is what the smallest tensor takes that can be
+    /// made of it, where there is a choice.
     pub(super) fn admit(
         &mut self,
         now: Time,
         captured: Time,
+        least: Option<usize>,
         outlook: &Outlook,
     ) -> Result<(), DropReason> {
-        let Outlook { path, load, .. } = outlook;
+        let Outlook { path, load, parity } = outlook;
+        self.admission
+            .set_least(least.map(|bytes| with_parity(bytes, *parity)));
         self.admission
             .decide(now, captured, path, *load, self.making)?;
         self.making += 1;
@@ -143,12 +147,7 @@ impl Gate {
             }
             return Ok(Err(Unsent::Dropped(DropReason::Deadline)));
         }
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "at most three times the bytes of a tensor in memory"
-        )]
-        let bytes = (encoded.slices.bytes() as f64 * (1.0 + outlook.parity)) as usize;
+        let bytes = with_parity(encoded.slices.bytes(), outlook.parity);
         let tensor = OutgoingTensor {
             frame: making.frame,
             captured: making.captured,
@@ -171,4 +170,14 @@ impl Gate {
     pub(super) fn ready_at(&self, now: Time, outlook: &Outlook) -> Time {
         self.admission.ready_at(now, &outlook.path, self.making)
     }
+}
+
+/// Bytes of a tensor with its REPAIR packets, so many for each source packet.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "at most three times the bytes of a tensor in memory"
+)]
+fn with_parity(bytes: usize, parity: f64) -> usize {
+    (bytes as f64 * (1.0 + parity)) as usize
 }

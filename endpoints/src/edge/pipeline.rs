@@ -1,20 +1,25 @@
 //! The pipeline of a stream: capture, model, coder and network, each at work on a frame of its own.
 
+mod hand_over;
+mod unsent;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 use tensorwire_protocol::Time;
-use tensorwire_protocol::admission::{DropReason, DropRule, drained};
-use tensorwire_protocol::wire::{FrameNumber, NoticeReason};
+use tensorwire_protocol::admission::{DropReason, DropRule};
+use tensorwire_protocol::wire::FrameNumber;
 
-use super::gate::{Gate, Making, Unsent};
+use super::gate::Gate;
 use super::leg::{Leg, Legs};
 use super::notice::{EdgeNotice, Notices};
 use super::worker::{Done, Queue, Worker};
-use super::{Captured, Computed, Encoded, FrameSource, Outcome, Pace, SentTensor};
+use super::{Captured, Computed, Encoded, FrameSource, Outcome, Pace};
 use crate::clock::Clock;
 use crate::datapath::{Outlook, PathEnded};
+
+pub use unsent::DISCONNECTED;
 
 /// A tensor is handed over while what waits before it takes so long at most: a timer of the runtime
 /// comes up to a millisecond late, and the path must not fall idle meanwhile.
@@ -26,8 +31,6 @@ const ASK_AGAIN: Duration = Duration::from_millis(5);
 /// Where frames come only as the session takes them, and it takes none for so long because the deadline
 /// cannot be met or the peer is silent, one is dropped: somebody has to hear why nothing moves.
 const STUCK: Duration = Duration::from_secs(1);
-/// Why frames are skipped while there is no session.
-pub const DISCONNECTED: &str = "disconnected";
 
 /// A frame on its way through the pipeline.
 #[derive(Debug)]
@@ -209,7 +212,8 @@ impl<'a> Pipeline<'a> {
             let decision = if ready > now + EARLY && !silent {
                 Err(DropReason::Rate)
             } else {
-                self.gate.admit(now, now, &outlook)
+                let least = self.source.least_bytes();
+                self.gate.admit(now, now, least, &outlook)
             };
             let lasts = silent || decision == Err(DropReason::Deadline);
             if decision.is_err() && !(lasts && self.last_capture + STUCK <= now) {
@@ -342,7 +346,9 @@ impl<'a> Pipeline<'a> {
                 let outlook = leg.session.outlook().await?;
                 self.heed(&outlook);
                 let now = self.clock.now();
-                if let Err(reason) = self.gate.admit(now, frame.captured, &outlook) {
+                let least = self.source.least_bytes();
+                let decision = self.gate.admit(now, frame.captured, least, &outlook);
+                if let Err(reason) = decision {
                     self.drop_frame(frame, reason, tell).await?;
                     continue;
                 }
@@ -367,19 +373,6 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    /// There is no session for a frame.
-    fn lose(&mut self, frame: Frame, tell: &mut impl FnMut(Outcome)) {
-        if frame.decided.is_some() {
-            self.gate.give_up();
-        }
-        // A cloud to come begins with the first frame that it gets.
-        tell(Outcome::Skipped {
-            frame: frame.number,
-            notice: NoticeReason::FrameApplication,
-            reason: DISCONNECTED.to_owned(),
-        });
-    }
-
     /// Takes what a stage made at once; whether one did. Waiting for everything else that may happen costs
     /// more than a quick stage.
     pub(super) async fn pass_on(
@@ -396,158 +389,5 @@ impl<'a> Pipeline<'a> {
             return Ok(false);
         }
         Ok(true)
-    }
-
-    /// Hands tensors to the session: at once where all are kept, otherwise as soon as it has nearly sent
-    /// what it has, so that a newer one can take the place of one that would wait there.
-    async fn hand_over(&mut self, tell: &mut impl FnMut(Outcome)) -> Result<(), PathEnded> {
-        while let Some((first, _)) = self.encoded.first() {
-            let generation = first.generation;
-            let Some(leg) = self.legs.taking(generation) else {
-                if let Some((frame, _)) = self.encoded.pop() {
-                    self.lose(frame, tell);
-                }
-                continue;
-            };
-            let now = self.clock.now();
-            if self.ask_again.is_some_and(|at| at > now) {
-                break;
-            }
-            let outlook = leg.session.outlook().await?;
-            let waits = drained(&outlook.path);
-            let busy = waits > EARLY || outlook.path.silent;
-            if busy && !self.keeps_all() && now < first.captured + leg.deadline {
-                self.ask_again = Some(now + (waits.saturating_sub(EARLY)).clamp(SOON, ASK_AGAIN));
-                break;
-            }
-            let Some((frame, encoded)) = self.encoded.pop() else {
-                break;
-            };
-            let making = Making {
-                frame: frame.number,
-                captured: frame.captured,
-                decided: frame.decided.unwrap_or(frame.captured),
-                generation,
-            };
-            let (step, bytes) = (encoded.step, encoded.slices.bytes());
-            let sent = (self.gate)
-                .send(
-                    (&leg.session, leg.deadline),
-                    making,
-                    frame.made,
-                    encoded,
-                    &outlook,
-                )
-                .await?;
-            match sent {
-                Ok(id) => {
-                    let sent = SentTensor {
-                        frame: frame.number,
-                        name: frame.name,
-                        label: frame.label,
-                        step,
-                        bytes,
-                        captured: frame.captured,
-                        handed: now,
-                        model: frame.model,
-                        encode: frame.encode,
-                    };
-                    if let Some(leg) = self.legs.taking_mut(generation) {
-                        leg.answers.expect(id, sent);
-                    }
-                }
-                Err(Unsent::Dropped(reason)) => {
-                    let (notice, words) = (reason.notice(), reason.name().to_owned());
-                    skip(Some(leg), frame.number, notice, words, tell).await?;
-                }
-                Err(Unsent::Refused(error)) => {
-                    let (notice, words) = (NoticeReason::FrameApplication, error.to_string());
-                    skip(Some(leg), frame.number, notice, words, tell).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// A newer frame took the place of one that waited for its next stage.
-    async fn supersede<T>(
-        &mut self,
-        waiting: Option<(Frame, T)>,
-        tell: &mut impl FnMut(Outcome),
-    ) -> Result<(), PathEnded> {
-        match waiting {
-            Some((frame, _)) => self.drop_frame(frame, DropReason::Superseded, tell).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn drop_frame(
-        &mut self,
-        frame: Frame,
-        reason: DropReason,
-        tell: &mut impl FnMut(Outcome),
-    ) -> Result<(), PathEnded> {
-        if frame.decided.is_some() {
-            self.gate.give_up();
-        }
-        let (words, leg) = (reason.name().to_owned(), self.legs.taking(frame.generation));
-        skip(leg, frame.number, reason.notice(), words, tell).await
-    }
-
-    async fn fail(
-        &mut self,
-        frame: Frame,
-        error: &anyhow::Error,
-        tell: &mut impl FnMut(Outcome),
-    ) -> Result<(), PathEnded> {
-        if frame.decided.is_some() {
-            self.gate.give_up();
-        }
-        let (notice, words) = (NoticeReason::FrameApplication, format!("{error:#}"));
-        let leg = self.legs.taking(frame.generation);
-        skip(leg, frame.number, notice, words, tell).await
-    }
-
-    /// The stream ends before its frames have: each is told all the same.
-    pub(super) fn end(mut self, tell: &mut impl FnMut(Outcome)) {
-        // A frame that is being captured may be none.
-        let mut frames = vec![];
-        frames.extend(std::iter::from_fn(|| self.encoded.pop()).map(|(frame, _)| frame));
-        frames.extend(self.encoder.forget());
-        frames.extend(std::iter::from_fn(|| self.computed.pop()).map(|(frame, _)| frame));
-        frames.extend(self.model.forget());
-        frames.extend(std::iter::from_fn(|| self.captured.pop()).map(|(frame, _)| frame));
-        for frame in frames {
-            if frame.decided.is_some() {
-                self.gate.give_up();
-            }
-            tell(Outcome::Skipped {
-                frame: frame.number,
-                notice: NoticeReason::FrameApplication,
-                reason: "the stream ended before it was sent".to_owned(),
-            });
-        }
-        for leg in self.legs.current.iter_mut().chain(&mut self.legs.retiring) {
-            leg.answers.end(tell);
-        }
-    }
-}
-
-/// A frame is not sent.
-async fn skip(
-    leg: Option<&Leg>,
-    frame: FrameNumber,
-    notice: NoticeReason,
-    reason: String,
-    tell: &mut impl FnMut(Outcome),
-) -> Result<(), PathEnded> {
-    tell(Outcome::Skipped {
-        frame,
-        notice,
-        reason,
-    });
-    match leg {
-        Some(leg) => leg.session.skip_frames(notice, frame, 1).await,
-        None => Ok(()),
     }
 }

@@ -12,7 +12,7 @@ use crate::carrier::tcp::{self, Attach};
 use crate::carrier::{Carrier, Congestion, quic_stream};
 use crate::clock::Clock;
 use crate::control::{Accept, Cipher, Open, SessionNumber};
-use crate::datapath::{DataPath, SessionHandle, SessionNames, Side, export};
+use crate::datapath::{DataPath, SessionHandle, SessionNames, SessionWatch, Side, export};
 use crate::quic::Tuning;
 use crate::stream::StreamDescription;
 
@@ -88,6 +88,8 @@ pub(super) struct Opening<'a> {
     pub(super) interval: Option<Duration>,
     /// The session that this one takes the place of.
     pub(super) replaces: Option<SessionNumber>,
+    /// The session whose knowledge of the path it begins with.
+    pub(super) follows: Option<SessionWatch>,
 }
 
 impl Opening<'_> {
@@ -120,6 +122,10 @@ impl Opening<'_> {
         let accept = self.negotiate(edge.value(), cipher).await?;
         let remote = ConnectionId::new(accept.connection);
         path.describe(&session, remote, &self.stream);
+        // Only now: it may have taken the cloud long to grant this session, and the other has gone on.
+        if let Some(before) = &self.follows {
+            session.follow(before).await??;
+        }
         if in_quic {
             session.attach_quic(remote, connection.clone()).await?;
         } else {

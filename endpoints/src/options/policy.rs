@@ -5,7 +5,6 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::cloud::Policy;
-use crate::control::Ciphers;
 use crate::control::limits::MAX_GRACE;
 
 /// How much a cloud allows.
@@ -35,17 +34,17 @@ impl PolicyOptions {
     /// The policy, with the defaults of what has no option.
     #[must_use]
     pub fn policy(&self) -> Policy {
-        Policy {
+        let policy = Policy {
             connection_sessions: self.connection_sessions,
             session_memory: self.session_memory << 20,
             memory: self.memory << 20,
-            ciphers: if self.plain {
-                Ciphers::ALL
-            } else {
-                Ciphers::PROTECTED
-            },
             grace: self.grace_ms,
             ..Policy::default()
+        };
+        if self.plain {
+            policy.with_plain()
+        } else {
+            policy
         }
     }
 }

@@ -89,10 +89,10 @@ impl UploadOptions {
             let prepared = store.prepare();
             prepared.with_context(|| format!("cannot keep uploads in {}", dir.display()))?;
         }
-        let vetter = Vetter::new(VetLimits {
-            memory: self.vet_memory_mib << 20,
-            time: Duration::from_secs(self.vet_seconds),
-        });
+        let vetter = Vetter::new(VetLimits::new(
+            self.vet_memory_mib << 20,
+            Duration::from_secs(self.vet_seconds),
+        ));
         let sandbox = match vetter.probe() {
             Ok(sandbox) => sandbox,
             Err(error) => return none(&format!("models cannot be tried safely here: {error}")),

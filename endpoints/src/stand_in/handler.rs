@@ -15,7 +15,7 @@ use crate::control::{Refuse, RefuseCode};
 use crate::stream::StreamDescription;
 
 /// Streams of which a cloud keeps records; further ones are refused.
-const MAX_STREAMS: usize = 1_024;
+const MAX_STREAMS: usize = 1 << 16;
 /// Tensors of a stream that are written down; further ones are counted and answered only.
 const MAX_TENSORS: usize = 1 << 20;
 

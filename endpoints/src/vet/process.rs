@@ -68,10 +68,10 @@ impl<'a> Job<'a> {
         })?;
         let report = read(child.stdout.take(), MAX_REPORT);
         let words = read(child.stderr.take(), MAX_WORDS);
-        let ended = wait(&mut child, self.limits.wall());
+        let ended = wait(&mut child, self.limits.wall);
         let (report, words) = (joined(report), joined(words));
         let Some(status) = ended.map_err(|error| system(&error.to_string()))? else {
-            let seconds = self.limits.wall().as_secs();
+            let seconds = self.limits.wall.as_secs();
             return Err(VetError::Slow { seconds });
         };
         match Report::decode(&report).filter(|_| status.success()) {
@@ -82,7 +82,7 @@ impl<'a> Job<'a> {
 
     /// Why a child ended without a report.
     fn explain(&self, status: ExitStatus, words: &str) -> VetError {
-        let VetLimits { memory, time } = self.limits;
+        let VetLimits { memory, time, .. } = self.limits;
         let (limit, seconds) = (memory, time.as_secs());
         // In the words of the language's runtime.
         if words.contains("memory allocation of") {

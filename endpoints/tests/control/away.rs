@@ -1,6 +1,9 @@
 //! Clouds that die and come back, and edges that do: the real programs.
 
 use std::process::Command;
+use std::time::Instant;
+
+use tensorwire_endpoints::carrier::Carrier;
 
 use super::programs::{Running, cloud, edge_to, free_port};
 
@@ -12,8 +15,13 @@ fn kill(program: &Running) {
 }
 
 fn start(address: &str, identity: &str) -> Running {
+    start_with(address, identity, &[])
+}
+
+fn start_with(address: &str, identity: &str, options: &[&str]) -> Running {
     let mut command = cloud();
     command.args(["--listen", address, "--stand-in", "--identity", identity]);
+    command.args(options);
     let mut cloud = Running::start(command);
     cloud.wait_for("Ctrl-C ends");
     cloud
@@ -73,22 +81,30 @@ fn an_edge_goes_on_by_itself_when_its_cloud_comes_back() {
 }
 
 #[test]
-fn an_edge_without_patience_ends() {
+fn an_edge_without_patience_ends_whatever_carries_its_stream() {
     let folder = tempfile::tempdir().unwrap();
     let identity = folder.path().join("cloud.pem");
-    let address = format!("127.0.0.1:{}", free_port());
-    let mut cloud = start(&address, identity.to_str().unwrap());
-    let options = [
-        "--stand-in",
-        "--quiet",
-        "--insecure",
-        "--reconnect",
-        "never",
-    ];
-    let edge = Running::start(edge_to(&address, &options));
-    cloud.wait_for("opened");
-    kill(&cloud);
-    let (code, _, told) = edge.end();
-    assert_eq!(code, Some(1), "{told}");
-    assert!(told.contains("the cloud went away"), "{told}");
+    for carrier in Carrier::ALL {
+        let address = format!("127.0.0.1:{}", free_port());
+        let mut cloud = start_with(&address, identity.to_str().unwrap(), &["--plain"]);
+        let options = [
+            "--stand-in",
+            "--fps",
+            "100",
+            "--quiet",
+            "--insecure",
+            "--carrier",
+            carrier.name(),
+            "--reconnect",
+            "never",
+        ];
+        let edge = Running::start(edge_to(&address, &options));
+        cloud.wait_for("opened");
+        kill(&cloud);
+        let killed = Instant::now();
+        let (code, _, told) = edge.end();
+        println!("{}: {:?}", carrier.name(), killed.elapsed());
+        assert_eq!(code, Some(1), "{carrier:?}: {told}");
+        assert!(told.contains("the cloud went away"), "{carrier:?}: {told}");
+    }
 }

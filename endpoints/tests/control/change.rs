@@ -7,13 +7,15 @@ use std::time::Duration;
 use tensorwire_endpoints::carrier::Carrier;
 use tensorwire_endpoints::clock::Clock;
 use tensorwire_endpoints::cloud::{CloudNotice, Policy};
-use tensorwire_endpoints::edge::{EdgeNotice, Outcome, Pace, Protection};
+use tensorwire_endpoints::edge::{Connector, Edge, EdgeNotice, Outcome, Pace, Protection, Route};
 use tensorwire_endpoints::relay::Relay;
 use tensorwire_protocol::link::LinkConfig;
 use tensorwire_protocol::wire::ResultStatus;
-use tensorwire_protocol::{Event, ReleaseReason, Slices};
+use tensorwire_protocol::{AdaptiveRate, Event, Path, RateControl, ReleaseReason, Slices};
 
-use super::bench::{Frames, MS, Naming, PATIENCE, Serving, connector, large, serve, stream};
+use super::bench::{
+    Frames, MS, Naming, PATIENCE, Serving, anybody, connector, laboratory, large, serve, stream,
+};
 
 const FRAMES: u64 = 120;
 const PACE: Pace = Pace {
@@ -23,10 +25,19 @@ const PACE: Pace = Pace {
 
 /// A way to `cloud` that takes 20 ms each way.
 async fn far(cloud: SocketAddr) -> SocketAddr {
-    let link = LinkConfig {
-        delay: 20 * MS,
-        ..LinkConfig::default()
-    };
+    let delay = 20 * MS;
+    through(
+        cloud,
+        LinkConfig {
+            delay,
+            ..LinkConfig::default()
+        },
+    )
+    .await
+}
+
+/// A way to `cloud` over such links.
+async fn through(cloud: SocketAddr, link: LinkConfig) -> SocketAddr {
     let front = ([127, 0, 0, 1], 0).into();
     let relay = Relay::bind(front, cloud, link.clone(), link, Clock::start());
     let relay = relay.await.unwrap();
@@ -114,7 +125,7 @@ async fn check(mut serving: Serving, through: SocketAddr, carrier: Carrier) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_frame_is_lost_or_late_over_a_change_on_a_far_path() {
     // One session is as many as this cloud has.
-    let serving = serve(Naming::new(Duration::ZERO), Policy::default(), 1).await;
+    let serving = serve(Naming::new(Duration::ZERO), laboratory(), 1).await;
     let through = far(serving.address).await;
     check(serving, through, Carrier::Udp).await;
 }
@@ -122,17 +133,80 @@ async fn no_frame_is_lost_or_late_over_a_change_on_a_far_path() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_other_carriers_change_alike() {
     for carrier in [Carrier::QuicDatagram, Carrier::QuicStream, Carrier::Tcp] {
-        let serving = serve(Naming::new(Duration::ZERO), Policy::default(), 2).await;
+        let serving = serve(Naming::new(Duration::ZERO), laboratory(), 2).await;
         let address = serving.address;
         check(serving, address, carrier).await;
     }
+}
+
+async fn path(edge: &Edge) -> Path {
+    edge.watch().unwrap().outlook().await.unwrap().path
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rate_does_not_start_anew_at_a_change() {
+    const START: u64 = 300_000;
+    let serving = serve(Naming::new(Duration::ZERO), laboratory(), 4).await;
+    let link = LinkConfig {
+        delay: 20 * MS,
+        rate: Some(8_000_000),
+        ..LinkConfig::default()
+    };
+    let through = through(serving.address, link).await;
+    let protection = || Protection {
+        rate: RateControl::Adaptive(AdaptiveRate {
+            start: START,
+            ..AdaptiveRate::default()
+        }),
+        ..Protection::default()
+    };
+    let (clock, route) = (Clock::start(), Route::default());
+    let again = |channels, split| {
+        let mut stream = stream(channels, split);
+        stream.retransmission = true;
+        stream
+    };
+    let first = again(64, "first");
+    let connector = Connector::new(vec![through], anybody(), route, first, protection(), clock);
+    let mut edge = connector.clone().connect(None).await.unwrap();
+    // As it is where nothing is known.
+    let fresh = path(&edge).await;
+    assert_eq!(fresh.rate, Some(START));
+    let (channels, frames) = (64, 60);
+    let source = Arc::new(Frames { channels, frames });
+    let streaming = edge.stream(source, PACE, std::future::pending(), |_| {});
+    let streamed = tokio::time::timeout(PATIENCE, streaming).await;
+    streamed.expect("an end").unwrap();
+    let before = path(&edge).await;
+    assert!(before.rate.unwrap() > 2 * START, "{before:?}");
+
+    let second = again(32, "second");
+    edge.reconfigure(second, protection()).await.unwrap();
+    let after = path(&edge).await;
+    assert!(after.rate.unwrap() > 2 * START, "{before:?}, {after:?}");
+    assert!(after.one_way.is_some() && after.bottleneck.is_some());
+
+    let (channels, frames) = (32, 20);
+    let source = Arc::new(Frames { channels, frames });
+    let mut answered = 0;
+    let streaming = edge.stream(source, PACE, std::future::pending(), |outcome| {
+        let Outcome::Answered { result, .. } = outcome else {
+            panic!("{outcome:?}");
+        };
+        assert_eq!(&result.payload[..], b"second");
+        answered += 1;
+    });
+    let streamed = tokio::time::timeout(PATIENCE, streaming).await;
+    streamed.expect("an end").unwrap();
+    assert_eq!(answered, 20);
+    edge.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_that_is_refused_changes_nothing() {
     let policy = Policy {
         session_memory: 42 << 20,
-        ..Policy::default()
+        ..laboratory()
     };
     let serving = serve(Naming::new(Duration::ZERO), policy, 4).await;
     let mut edge = connector(serving.address, Carrier::Udp, stream(4, "first"))
@@ -168,7 +242,7 @@ async fn a_change_that_is_refused_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_application_with_a_loop_of_its_own_changes_too() {
-    let serving = serve(Naming::new(Duration::ZERO), Policy::default(), 4).await;
+    let serving = serve(Naming::new(Duration::ZERO), laboratory(), 4).await;
     let mut edge = connector(serving.address, Carrier::Udp, stream(1, "first"))
         .connect(None)
         .await

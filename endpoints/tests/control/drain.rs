@@ -8,12 +8,12 @@ use tensorwire_endpoints::cloud::{CloudNotice, Policy};
 use tensorwire_endpoints::control::{CloseCode, Message, RefuseCode};
 use tensorwire_endpoints::edge::{DISCONNECTED, EdgeNotice, Outcome, Pace, Reconnect};
 
-use super::bench::{Frames, MS, Naming, PATIENCE, connect, connector, serve, stream};
+use super::bench::{Frames, MS, Naming, PATIENCE, connect, connector, laboratory, serve, stream};
 use super::raw::Raw;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_in_flight_is_finished_and_the_edge_hears_why() {
-    let mut serving = serve(Naming::new(50 * MS), Policy::default(), 4).await;
+    let mut serving = serve(Naming::new(50 * MS), laboratory(), 4).await;
     let mut edge = connect(serving.address, stream(4, "first")).await.unwrap();
     let mut notices = edge.notices().unwrap();
     let source = Arc::new(Frames {
@@ -58,8 +58,8 @@ async fn what_is_in_flight_is_finished_and_the_edge_hears_why() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edge_goes_on_with_another_cloud() {
-    let mut first = serve(Naming::new(Duration::ZERO), Policy::default(), 4).await;
-    let second = serve(Naming::new(Duration::ZERO), Policy::default(), 4).await;
+    let mut first = serve(Naming::new(Duration::ZERO), laboratory(), 4).await;
+    let second = serve(Naming::new(Duration::ZERO), laboratory(), 4).await;
     let (here, there) = (first.address, second.address);
     let connector = connector(here, Carrier::Udp, stream(4, "first")).or(vec![there]);
     let mut edge = connector.connect(None).await.unwrap();
@@ -108,7 +108,7 @@ async fn an_edge_goes_on_with_another_cloud() {
 async fn an_edge_that_does_not_heed_it_is_closed_after_the_grace() {
     let policy = Policy {
         grace: 300 * MS,
-        ..Policy::default()
+        ..laboratory()
     };
     let mut serving = serve(Naming::new(Duration::ZERO), policy, 4).await;
     let mut edge = Raw::greeted(serving.address).await;

@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use tensorwire_endpoints::carrier::Carrier;
 use tensorwire_endpoints::cloud::Policy;
-use tensorwire_endpoints::control::{
-    Ask, Cipher, Ciphers, Close, Message, Open, RefuseCode, SessionNumber,
-};
+use tensorwire_endpoints::control::{Ask, Cipher, Close, Message, Open, RefuseCode, SessionNumber};
 use tensorwire_endpoints::edge::Refused;
 
-use super::bench::{MS, Naming, connect, connector, large, serve, stream};
+use super::bench::{MS, Naming, connect, connector, laboratory, large, serve, stream};
 use super::raw::Raw;
 
 async fn refused(edge: &mut Raw, number: u32) -> (RefuseCode, String) {
@@ -28,7 +26,7 @@ async fn a_session_that_would_take_too_much_memory_is_refused_with_numbers() {
     let policy = Policy {
         session_memory: need + need / 10,
         memory: 2 * need + need / 2,
-        ..Policy::default()
+        ..laboratory()
     };
     let serving = serve(Naming::new(Duration::ZERO), policy, 4).await;
     let large = connect(serving.address, large()).await;
@@ -66,7 +64,7 @@ async fn a_session_that_would_take_too_much_memory_is_refused_with_numbers() {
 async fn sessions_are_limited_by_connection_and_cloud() {
     let policy = Policy {
         connection_sessions: 2,
-        ..Policy::default()
+        ..laboratory()
     };
     let serving = serve(Naming::new(Duration::ZERO), policy, 3).await;
     let mut first = Raw::greeted(serving.address).await;
@@ -96,11 +94,7 @@ async fn sessions_are_limited_by_connection_and_cloud() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plain_streams_and_unknown_ciphers_are_refused_by_their_codes() {
-    let policy = Policy {
-        ciphers: Ciphers::PROTECTED,
-        ..Policy::default()
-    };
-    let serving = serve(Naming::new(Duration::ZERO), policy, 4).await;
+    let serving = serve(Naming::new(Duration::ZERO), Policy::default(), 4).await;
     let mut edge = Raw::greeted(serving.address).await;
     let open = |number| Open::new(SessionNumber(number), stream(1, "any"), number);
     edge.say(open(1)).await;
@@ -122,7 +116,7 @@ async fn plain_streams_and_unknown_ciphers_are_refused_by_their_codes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_in_quic_has_its_connection_for_itself() {
-    let serving = serve(Naming::new(Duration::ZERO), Policy::default(), 4).await;
+    let serving = serve(Naming::new(Duration::ZERO), laboratory(), 4).await;
     let mut edge = Raw::greeted(serving.address).await;
     let open = |number, carrier: Carrier| {
         Open::new(SessionNumber(number), stream(1, "any"), 0).over(carrier.code())
@@ -141,7 +135,7 @@ async fn statistics_come_by_themselves_and_when_asked_for() {
     let open = std::sync::Arc::clone(&opener.open);
     let policy = Policy {
         statistics: 50 * MS,
-        ..Policy::default()
+        ..laboratory()
     };
     let serving = serve(opener, policy, 4).await;
     let mut edge = Raw::greeted(serving.address).await;

@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tensorwire_endpoints::cloud::Policy;
 use tensorwire_endpoints::control::{Accept, Ask, Close, CloseCode, Message, Offer, SessionNumber};
 use tensorwire_endpoints::digest::Digest;
 use tensorwire_endpoints::edge::{Outcome, Pace};
 
-use super::bench::{Frames, Naming, PATIENCE, Serving, connect, serve, stream};
+use super::bench::{Frames, Naming, PATIENCE, Serving, connect, laboratory, serve, stream};
 use super::raw::Raw;
 
 async fn cloud() -> Serving {
-    serve(Naming::new(Duration::ZERO), Policy::default(), 8).await
+    serve(Naming::new(Duration::ZERO), laboratory(), 8).await
 }
 
 /// An edge that keeps to it is served.
@@ -91,7 +90,7 @@ async fn messages_out_of_order_end_the_connection() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_open_at_a_time() {
-    let serving = serve(Slow, Policy::default(), 4).await;
+    let serving = serve(Slow, laboratory(), 4).await;
     let mut edge = Raw::greeted(serving.address).await;
     edge.open(1, &stream(1, "any")).await;
     edge.open(2, &stream(1, "any")).await;

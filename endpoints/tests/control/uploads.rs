@@ -9,7 +9,7 @@ use tensorwire_endpoints::control::{
 use tensorwire_endpoints::digest::Digest;
 use tensorwire_endpoints::stream::StreamDescription;
 
-use super::bench::{Naming, PATIENCE, connect, serve, stream};
+use super::bench::{Naming, PATIENCE, connect, laboratory, serve, stream};
 use super::raw::Raw;
 
 /// Wants a model of every edge, and refuses with what it hears.
@@ -40,7 +40,7 @@ impl Opener for Wanting {
 async fn an_edge_offers_or_not_and_the_session_hangs_on_it() {
     let policy = Policy {
         upload_bytes: 10,
-        ..Policy::default()
+        ..laboratory()
     };
     let serving = serve(Wanting(Naming::new(Duration::ZERO)), policy, 4).await;
     // One that has none.

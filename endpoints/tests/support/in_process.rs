@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tensorwire_endpoints::carrier::Carriers;
 use tensorwire_endpoints::clock::Clock;
-use tensorwire_endpoints::cloud::{Cloud, CloudConfig, CloudNotice, Opener};
+use tensorwire_endpoints::cloud::{Cloud, CloudConfig, CloudNotice, Opener, Policy};
 use tensorwire_endpoints::identity::{CloudIdentity, EdgeIdentity, Trust};
 use tokio::sync::{mpsc, oneshot};
 
@@ -42,9 +42,19 @@ pub(crate) async fn start_as<O: Opener>(
     opener: O,
     identity: CloudIdentity,
 ) -> (SocketAddr, mpsc::Receiver<CloudNotice>, oneshot::Sender<()>) {
+    start_under(opener, identity, Policy::default()).await
+}
+
+/// The same with a cloud that allows what `policy` says.
+pub(crate) async fn start_under<O: Opener>(
+    opener: O,
+    identity: CloudIdentity,
+    policy: Policy,
+) -> (SocketAddr, mpsc::Receiver<CloudNotice>, oneshot::Sender<()>) {
     let cloud = Cloud::bind(config(local()), identity, Clock::start())
         .await
-        .unwrap();
+        .unwrap()
+        .with_policy(policy);
     let address = cloud.local_addr();
     let (notices, inbox) = Cloud::notices();
     let (stop, stopped) = oneshot::channel();

@@ -10,7 +10,10 @@ use crate::rate::Path;
 ///
 /// They are the most for which [`Path::completion`] predicts, parity included, that all have arrived
 /// within `time_left`, the time from handing the tensor to the session to its deadline; and no more
-/// than the path carries in `interval`, the time between frames, so that none waits for the one before.
+/// than the path carries in `interval`, the time between frames, beside what waits, so that none waits
+/// for the one before. It carries what the session may send, and what the bottleneck takes: a window that
+/// the tensors do not fill is more than that, and a bottleneck that has become slower is known before the
+/// window has followed.
 /// `interval` is zero where frames come only as the path takes them. `parity` is that of
 /// [`Session::parity`](crate::Session::parity): REPAIR packets for each source packet.
 ///
@@ -22,18 +25,18 @@ pub fn byte_budget(
     time_left: Duration,
     interval: Duration,
 ) -> Option<usize> {
-    let rate = path.rate.or(path.bottleneck)?;
+    let rates = [path.rate, path.bottleneck];
+    let rate = rates.into_iter().flatten().min()?;
     if path.silent {
         return Some(0);
     }
     let parity = 1.0 + parity.max(0.0);
-    let longest = if interval.is_zero() {
-        time_left
-    } else {
-        time_left.min(interval)
-    };
+    let mut room = carried(time_left, rate);
+    if !interval.is_zero() {
+        room = room.min(carried(interval, rate).saturating_sub(path.waiting));
+    }
     // A sixteenth of what a path carries are headers, as in its predictions.
-    let (mut low, mut high) = (0, carried(longest, rate) / 16 * 15);
+    let (mut low, mut high) = (0, room / 16 * 15);
     while low < high {
         let bytes = low + (high - low).div_ceil(2);
         if path.completion(bytes).is_none_or(|took| took <= time_left) {
@@ -87,6 +90,13 @@ mod tests {
         assert_eq!(byte_budget(&behind, 0.0, ms(40), ms(100)), Some(35_157));
         assert_eq!(byte_budget(&fast, 0.0, ms(19), ms(100)), Some(0));
         assert_eq!(byte_budget(&path(None, 0), 0.0, ms(35), ms(100)), None);
+        // Of 25,000 bytes in a frame interval 12,500 are taken.
+        let taken = path(Some(20_000_000), 12_500);
+        assert_eq!(byte_budget(&taken, 0.0, ms(100), ms(10)), Some(11_715));
+        // A window with headroom, or of a path that was faster: the bottleneck takes 5,000 bytes.
+        let mut slower = fast;
+        slower.bottleneck = Some(4_000_000);
+        assert_eq!(byte_budget(&slower, 0.0, ms(100), ms(10)), Some(4_680));
         let mut measured = path(None, 0);
         measured.bottleneck = Some(20_000_000);
         assert_eq!(byte_budget(&measured, 0.0, ms(35), ms(100)), Some(35_157));

@@ -62,6 +62,8 @@ pub struct Admission {
     edge_micros: Recent,
     /// Bytes of the tensors, parity included.
     bytes: Recent,
+    /// The same of the smallest tensor that the coder can make of a frame, if it has a choice.
+    least: Option<usize>,
     /// When the frame before was captured.
     before: Option<Time>,
     /// When a tensor was last made, or tried.
@@ -77,6 +79,7 @@ impl Admission {
             deadline,
             edge_micros: Recent::default(),
             bytes: Recent::default(),
+            least: None,
             before: None,
             tried: None,
             server: Server::default(),
@@ -98,6 +101,19 @@ impl Admission {
     /// zero before the first.
     pub fn bytes(&self) -> usize {
         usize::try_from(self.bytes.estimate()).unwrap_or(usize::MAX)
+    }
+
+    /// Says what the smallest tensor takes that the coder can make of a frame, parity included, if it has
+    /// a choice of qualities; default: none. A frame is then worth computing if so small a tensor is in
+    /// time, however large those before it were: [`byte_budget`] keeps what is coded as small as needed.
+    pub const fn set_least(&mut self, bytes: Option<usize>) {
+        self.least = bytes;
+    }
+
+    /// Bytes to reckon with where a frame is decided about.
+    fn needed(&self) -> usize {
+        self.least
+            .map_or_else(|| self.bytes(), |least| least.min(self.bytes()))
     }
 
     /// Whether a frame that was captured at `captured` is worth computing now, with `ahead` others in
@@ -129,7 +145,7 @@ impl Admission {
             due: captured + self.deadline,
             edge_time: self.edge_time(),
             interval: before.map_or(Duration::ZERO, |before| captured - before),
-            bytes: self.bytes(),
+            bytes: self.needed(),
             ahead,
             path: *path,
             server: self.server,

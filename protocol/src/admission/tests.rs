@@ -124,3 +124,27 @@ fn where_frames_come_as_they_are_taken_it_says_when() {
     // It arrives at 35; the next may at 35 + 80 − 40.
     assert_eq!(admission.ready_at(at(16), &path, 0), at(75 - 5 - 20));
 }
+
+#[test]
+fn a_frame_that_can_be_made_smaller_is_worth_it_if_so_small_a_tensor_is_in_time() {
+    let mut admission = admission();
+    let decide = |admission: &mut Admission, path: &Path| {
+        admission.decide(at(1_000), at(1_000), path, None, 0)
+    };
+    // Each took 4 ms of a path that carries 20 Mbit/s.
+    admission.sent(at(5), 5 * MS, 9_375, &path());
+    // Of 2 Mbit/s and a queue of 50 ms, 25 ms are left: too few for such a tensor, enough for a sixth.
+    let mut slow = path();
+    (slow.rate, slow.pace) = (Some(2_000_000), Some(2_000_000));
+    slow.queue_delay = 50 * MS;
+    slow.in_flight = 12_500;
+    assert_eq!(decide(&mut admission, &slow), Err(DropReason::Rate));
+    admission.set_least(Some(1_500));
+    assert_eq!(decide(&mut admission, &slow), Ok(()));
+    admission.set_least(Some(9_000));
+    assert_eq!(decide(&mut admission, &slow), Err(DropReason::Rate));
+    // More than was needed so far is not needed now.
+    admission.set_least(Some(usize::MAX));
+    assert_eq!(decide(&mut admission, &path()), Ok(()));
+    assert_eq!(admission.bytes(), 9_375, "what is expected stays");
+}

@@ -1,4 +1,4 @@
-//! One run: a scenario with one carrier and one loss.
+//! One run: a scenario with one carrier in one case.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +11,8 @@ use crate::scenario::{Cloud, Flow, Network, Scenario, Step, Stream, Window};
 pub(crate) struct Cell {
     /// The scenario's name.
     pub(crate) scenario: String,
+    /// The case's name, where it has one.
+    pub(crate) case: Option<String>,
     pub(crate) carrier: Carrier,
     pub(crate) path: Network,
     pub(crate) stream: Stream,
@@ -21,7 +23,7 @@ pub(crate) struct Cell {
 }
 
 impl Scenario {
-    /// The runs of a scenario: every carrier under every loss. `carriers` replaces those of the file
+    /// The runs of a scenario: every carrier in every case. `carriers` replaces those of the file
     /// where it has any, `seconds` its length.
     pub(crate) fn cells(&self, carriers: &[Carrier], seconds: Option<Seconds>) -> Vec<Cell> {
         let mut stream = self.stream.clone();
@@ -35,6 +37,7 @@ impl Scenario {
         };
         let base = Cell {
             scenario: self.name.clone(),
+            case: None,
             carrier: Carrier::default(),
             path: self.path.clone(),
             stream,
@@ -50,9 +53,11 @@ impl Scenario {
                 .iter()
                 .map(|case| {
                     let mut cell = base.clone();
-                    cell.path.loss = case.loss.clone();
+                    cell.case = case.name.clone();
+                    cell.path.loss = case.loss.clone().unwrap_or(cell.path.loss);
                     cell.stream.parity = case.parity.clone().or(cell.stream.parity);
                     cell.stream.most_parity = case.most_parity.or(cell.stream.most_parity);
+                    cell.stream.options.extend(case.options.iter().cloned());
                     cell
                 })
                 .collect();
@@ -78,7 +83,9 @@ impl Cell {
     /// Which of a run's cells it is, for people.
     pub(crate) fn title(&self) -> String {
         let loss = self.path.loss.text();
-        format!("{} {} {loss}", self.scenario, self.carrier)
+        let case = self.case.iter().map(|case| format!(" {case}"));
+        let case: String = case.collect();
+        format!("{} {} {loss}{case}", self.scenario, self.carrier)
     }
 
     /// How long the stream goes on.
@@ -94,6 +101,11 @@ impl Cell {
             (None, Some(tensors), Some(fps)) => *tensors as f64 / fps.0,
             _ => 0.0,
         }
+    }
+
+    /// Frames a second; 0 is as fast as the session takes them.
+    pub(crate) fn fps(&self) -> f64 {
+        self.stream.fps.map_or(0.0, |fps| fps.0)
     }
 
     /// Frames that the edge captures; none where it is told to end.
@@ -182,6 +194,25 @@ rate_mbps = 40
         assert_eq!(other.len(), 2);
         assert_eq!(other[0].title(), "pair udp/adaptive none");
         assert_eq!((other[0].frames(), other[0].seconds()), (Some(120), 4.0));
+    }
+
+    #[test]
+    fn cases_have_names_and_options_of_their_own() {
+        let text = TEXT
+            .replace("most_parity = 0.4", "options = ['--coder', 'jpeg']")
+            .replace(
+                "loss = 'none'",
+                "name = 'adaptive'\noptions = ['--adaptive-quality']",
+            )
+            .replace("[path]", "[path]\nloss = 'iid:5%'");
+        let cells = Scenario::parse("pair", &text).unwrap().cells(&[], None);
+        assert_eq!(cells[0].title(), "pair udp iid:5% adaptive");
+        assert_eq!(
+            cells[0].stream.options,
+            ["--coder", "jpeg", "--adaptive-quality"]
+        );
+        assert_eq!(cells[1].title(), "pair udp iid:1%");
+        assert_eq!(cells[1].stream.options, ["--coder", "jpeg"]);
     }
 
     #[test]

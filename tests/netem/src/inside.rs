@@ -2,27 +2,27 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::cell::Cell;
+use crate::frame::ModelRun;
 use crate::network::{self, LINE, Words};
+use crate::program::{PATIENCE, Program};
 use crate::programs::{self, Programs};
 use crate::queue::{Watch, monotonic_us, sample};
-use crate::record::{EdgeFile, Record};
-use crate::scenario::FlowKind;
+use crate::record::{CloudFile, EdgeFile, Record};
+use crate::scenario::{FlowKind, Source};
 
-/// How long a program may take to start, or to end when it is asked to.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Of what an edge gives its last answers.
 const ANSWERS: Duration = Duration::from_secs(5);
-/// Where captures are written during a run: a file system in memory.
-const CAPTURES: &str = "/run";
+/// Where captures and what is said of frames are written during a run: a file system in memory.
+const MEMORY: &str = "/run";
 /// Port of the first TCP flow.
 const PORT: u16 = 5_000;
 
@@ -79,89 +79,6 @@ fn output(words: &Words) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// A program at work.
-struct Program {
-    name: String,
-    child: Child,
-    log: PathBuf,
-}
-
-impl Program {
-    /// Starts a program whose standard error goes to a file.
-    fn start(name: &str, folder: &Path, mut command: Command) -> Result<Self> {
-        let log = folder.join(format!("{name}.log"));
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(File::create(&log)?)
-            .spawn()
-            .with_context(|| format!("cannot start {name}"))?;
-        Ok(Self {
-            name: name.to_owned(),
-            child,
-            log,
-        })
-    }
-
-    fn said(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    /// Waits until it has said `text`.
-    fn wait_for(&mut self, text: &str) -> Result<()> {
-        let start = Instant::now();
-        while !self.said().contains(text) {
-            if let Some(status) = self.child.try_wait()? {
-                bail!("{} ends with {status}: {}", self.name, self.said().trim());
-            }
-            if start.elapsed() > PATIENCE {
-                bail!("{} does not begin: {}", self.name, self.said().trim());
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
-    }
-
-    fn signal(&self, signal: Signal) {
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            // It may have ended already.
-            let _ = kill_process(pid, signal);
-        }
-    }
-
-    /// Waits for its end at most so long, then kills it.
-    fn end(&mut self, patience: Duration) -> Result<ExitStatus> {
-        let start = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(status);
-            }
-            if start.elapsed() > patience {
-                self.signal(Signal::KILL);
-                return Ok(self.child.wait()?);
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// Waits for an end that has to be a good one.
-    fn end_well(&mut self, patience: Duration) -> Result<()> {
-        let status = self.end(patience)?;
-        if !status.success() {
-            bail!("{} ends with {status}: {}", self.name, self.said().trim());
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// What happens at a moment of a run.
 enum Action {
     Change(Vec<Words>),
@@ -206,7 +123,15 @@ impl Run<'_> {
         let deadline = Duration::from_millis(cell.stream.deadline_ms.into());
         edge.end_well(PATIENCE + deadline)?;
         let ended_us = monotonic_us();
-        let mut edges = vec![(None, read(&edge_json)?)];
+        let (mut edges, mut model) = (Vec::new(), None);
+        match cell.stream.source {
+            Source::StandIn => edges.push((None, read(&edge_json)?)),
+            Source::Model => {
+                let said = fs::read_to_string(lines("tw-edge"))?;
+                fs::write(folder.join("tw-edge.jsonl"), &said)?;
+                model = Some(ModelRun::new(read(&edge_json)?, &said)?);
+            }
+        }
         let mut sinks = Vec::new();
         for flow in flows {
             let number = flow.flow;
@@ -221,11 +146,16 @@ impl Run<'_> {
         if self.plan.pcap {
             self.keep_captures()?;
         }
+        let cloud = match cell.stream.source {
+            Source::StandIn => read(&json)?,
+            Source::Model => CloudFile::default(),
+        };
         Ok(Record {
             started_us,
             ended_us,
-            cloud: read(&json)?,
+            cloud,
             edges,
+            model,
             sinks,
             queue,
             line: line()?,
@@ -238,14 +168,14 @@ impl Run<'_> {
     /// The arguments with which a program captures, in memory: a write to the disk takes longer than a
     /// tensor.
     fn capture(&self, name: &str) -> impl Iterator<Item = String> {
-        let file = format!("{CAPTURES}/{name}.pcapng");
+        let file = format!("{MEMORY}/{name}.pcapng");
         let arguments = self.plan.pcap.then(|| ["--pcap".to_owned(), file]);
         arguments.into_iter().flatten()
     }
 
     /// Takes the captures to where they are kept.
     fn keep_captures(&self) -> Result<()> {
-        for entry in fs::read_dir(CAPTURES)? {
+        for entry in fs::read_dir(MEMORY)? {
             let file = entry?.path();
             if let Some(name) = file
                 .file_name()
@@ -267,9 +197,17 @@ impl Run<'_> {
         } = self.plan;
         let json = folder.join(format!("{name}.json"));
         let mut arguments = programs::edge(cell, frames, &json);
+        if self.plan.pcap && cell.carrier.name != "tcp" {
+            // So that the capture shows what is in the packets.
+            arguments.push("--plain".to_owned());
+        }
         arguments.extend(self.capture(name));
         let command = programs::command("edge", &programs.edge, &arguments);
-        Ok((Program::start(name, folder, command)?, json))
+        let to = match cell.stream.source {
+            Source::StandIn => Stdio::null(),
+            Source::Model => File::create(lines(name))?.into(),
+        };
+        Ok((Program::start_with(name, folder, command, to)?, json))
     }
 
     /// Goes through what happens during the run, until the stream's edge is to end. All flows that were
@@ -353,6 +291,11 @@ impl Run<'_> {
             json,
         })
     }
+}
+
+/// Where an edge's lines go, one a frame, in memory for the same reason as captures.
+fn lines(name: &str) -> PathBuf {
+    Path::new(MEMORY).join(format!("{name}.jsonl"))
 }
 
 /// Waits for a moment of the run; false if the stream's edge ended before.

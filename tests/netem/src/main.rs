@@ -3,25 +3,32 @@
 //! `tw-netem run` reads scenarios ([`scenario`]), makes runs of them ([`cell`]) and gives each to a kernel
 //! of its own ([`kernel`]). In there the same program ([`inside`]) sets up namespaces ([`network`]), starts
 //! the endpoints ([`programs`]) and other flows ([`flow`]), and watches the bottleneck ([`queue`]). What it
-//! leaves behind ([`record`]) becomes a row ([`row`], [`window`], [`report`]).
+//! leaves behind ([`record`]) becomes a row ([`row`], or [`accuracy`] of a model's [`frame`]s, [`window`],
+//! [`report`]).
 
 #![forbid(unsafe_code)]
 
+mod accuracy;
 mod carrier;
 mod cell;
 mod flow;
+mod frame;
 mod inside;
 mod interrupt;
 mod kernel;
 mod network;
+mod paired;
+mod program;
 mod programs;
 mod quantity;
 mod queue;
 mod record;
 mod report;
 mod row;
+mod rows;
 mod run;
 mod scenario;
+mod share;
 mod window;
 
 use std::net::SocketAddr;

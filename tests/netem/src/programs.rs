@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cell::Cell;
 use crate::network::CLOUD;
+use crate::scenario::Source;
 
 /// Unanswered tensors at a time: as many as the edge takes, so that no capture waits for an answer and
 /// a stalled carrier is not spared the tensors that it delays.
@@ -63,14 +64,17 @@ pub(crate) fn command(namespace: &str, program: &Path, arguments: &[String]) -> 
 /// it is told to end.
 pub(crate) fn edge(cell: &Cell, frames: Option<u64>, json: &Path) -> Vec<String> {
     let stream = &cell.stream;
-    // Nobody else is in the laboratory, and captures are to show what is in the packets.
-    let mut arguments = vec!["--insecure".to_owned(), "--plain".to_owned()];
+    // Nobody else is in the laboratory.
+    let mut arguments = vec!["--insecure".to_owned()];
+    if cell.carrier.name == "tcp" {
+        arguments.push("--plain".to_owned());
+    }
     let mut add = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
     add("--connect", CLOUD.to_owned());
-    add("--stand-in", stream.bytes.to_string());
-    // 0 is as fast as the session takes them.
-    let fps = cell.stream.fps.map_or(0.0, |fps| fps.0);
-    add("--fps", fps.to_string());
+    if stream.source == Source::StandIn {
+        add("--stand-in", stream.stand_in_bytes().to_string());
+    }
+    add("--fps", cell.fps().to_string());
     if let Some(frames) = frames {
         add("--frames", frames.to_string());
     }
@@ -100,7 +104,10 @@ pub(crate) fn edge(cell: &Cell, frames: Option<u64>, json: &Path) -> Vec<String>
         add("--drop-rule", rule.clone());
     }
     add("--json", json.display().to_string());
-    arguments.push("--quiet".to_owned());
+    // What it says of each frame of a model is measured.
+    if stream.source == Source::StandIn {
+        arguments.push("--quiet".to_owned());
+    }
     if !stream.retransmission {
         arguments.push("--no-retransmission".to_owned());
     }
@@ -108,13 +115,14 @@ pub(crate) fn edge(cell: &Cell, frames: Option<u64>, json: &Path) -> Vec<String>
     arguments
 }
 
-/// The arguments of `tw-cloud`, whose records go to `json`.
+/// The arguments of `tw-cloud`, whose records go to `json` where it has any: a stand-in's.
 pub(crate) fn cloud(cell: &Cell, json: &Path) -> Vec<String> {
-    let mut arguments = ["--listen", CLOUD, "--stand-in", "--json"]
-        .map(str::to_owned)
-        .to_vec();
-    arguments.push(json.display().to_string());
-    // For edges that are plain, and TCP.
+    let mut arguments = ["--listen", CLOUD].map(str::to_owned).to_vec();
+    if cell.stream.source == Source::StandIn {
+        arguments.extend(["--stand-in", "--json"].map(str::to_owned));
+        arguments.push(json.display().to_string());
+    }
+    // For captures, and TCP.
     arguments.push("--plain".to_owned());
     // Not the one that a user's own cloud shows.
     let identity = json.with_extension("pem").display().to_string();
@@ -154,7 +162,7 @@ service_ms = 66.6
         let arguments = edge(cell, cell.frames(), Path::new("/tmp/e.json")).join(" ");
         assert_eq!(
             arguments,
-            "--insecure --connect 10.77.3.1:4433 --stand-in 12000 --fps 30 --frames 3000 --in-flight 1024 --deadline-ms 35 \
+            "--insecure --plain --connect 10.77.3.1:4433 --stand-in 12000 --fps 30 --frames 3000 --in-flight 1024 --deadline-ms 35 \
              --most-parity 0.4 --carrier tcp --congestion bbr --drop-rule off --json /tmp/e.json --quiet --no-retransmission"
         );
         let arguments = edge(adaptive, None, Path::new("/tmp/e.json")).join(" ");
@@ -164,7 +172,31 @@ service_ms = 66.6
         );
         assert_eq!(
             cloud(cell, Path::new("/tmp/c.json")).join(" "),
-            "--listen 10.77.3.1:4433 --stand-in --json /tmp/c.json --service-ms 66.6"
+            "--listen 10.77.3.1:4433 --stand-in --json /tmp/c.json --plain --identity /tmp/c.pem --service-ms 66.6"
+        );
+    }
+
+    #[test]
+    fn the_options_with_a_model() {
+        let text = TEXT
+            .replace(
+                "fps = 30",
+                "fps = 100\nsource = 'model'\noptions = ['--coder', 'jpeg']",
+            )
+            .replace(
+                "[cloud]\nservice_ms = 66.6",
+                "[[case]]\noptions = ['--quality', '95']",
+            );
+        let cells = Scenario::parse("x", &text).unwrap().cells(&[], None);
+        let arguments = edge(&cells[1], Some(9), Path::new("/tmp/e.json")).join(" ");
+        assert_eq!(
+            arguments,
+            "--insecure --plain --connect 10.77.3.1:4433 --fps 100 --frames 9 --in-flight 1024 --deadline-ms 35 --most-parity 0.4 \
+             --rate-control adaptive --drop-rule off --json /tmp/e.json --no-retransmission --coder jpeg --quality 95"
+        );
+        assert_eq!(
+            cloud(&cells[1], Path::new("/tmp/c.json")).join(" "),
+            "--listen 10.77.3.1:4433 --plain --identity /tmp/c.pem"
         );
     }
 

@@ -1,9 +1,13 @@
 //! What a run leaves behind, before anything is made of it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::frame::{Fate, Frame, ModelRun};
+use crate::quantity::rounded;
 
 /// Everything that was measured in one run. Times are microseconds of the monotonic clock, which all
 /// programs of the run share.
@@ -13,9 +17,12 @@ pub(crate) struct Record {
     pub(crate) started_us: u64,
     /// When it was done.
     pub(crate) ended_us: u64,
+    /// Of stand-ins; empty where a model is streamed.
     pub(crate) cloud: CloudFile,
-    /// The stream's edge, then those of `tsp` flows, each with the number of its flow.
+    /// The stand-ins' edges: the stream's, then those of `tsp` flows, each with the number of its flow.
     pub(crate) edges: Vec<(Option<usize>, EdgeFile)>,
+    /// Of a model.
+    pub(crate) model: Option<ModelRun>,
     /// What TCP flows have delivered: the number of the flow, then bytes by moments.
     pub(crate) sinks: Vec<(usize, Vec<(u64, u64)>)>,
     /// The bottleneck, many times a second.
@@ -43,7 +50,7 @@ pub(crate) struct Sample {
 }
 
 /// What `tw-cloud --json` writes, as far as it matters here.
-#[derive(Serialize, Deserialize, Debug)]
+#[derive(Serialize, Deserialize, Default, Debug)]
 pub(crate) struct CloudFile {
     pub(crate) sessions: Vec<Session>,
 }
@@ -63,8 +70,40 @@ pub(crate) struct Session {
     pub(crate) goodput_mbps: f64,
     pub(crate) notices: BTreeMap<String, u64>,
     pub(crate) counters: Option<Value>,
-    /// Capture, latency, bytes, 1 if whole, reason.
-    pub(crate) releases: Vec<(u64, u64, u64, u8, String)>,
+    pub(crate) releases: Vec<Release>,
+}
+
+/// Capture, latency, bytes, 1 if whole, reason.
+pub(crate) type Release = (u64, u64, u64, u8, String);
+
+impl Record {
+    /// The tensors of the stream that came to something: those that the cloud released, or of a model
+    /// those that were answered, whose latency then is that of the answer. An edge with a model does not
+    /// tell when it captured a frame; `fps` frames a second were.
+    pub(crate) fn releases(&self, fps: f64) -> Cow<'_, [Release]> {
+        let Some(model) = &self.model else {
+            let edge = self.edges.iter().find(|(flow, _)| flow.is_none());
+            let session = edge.and_then(|(_, edge)| self.session_of(edge));
+            return session.map_or(&[][..], |session| &session.releases).into();
+        };
+        let answered = model
+            .frames
+            .iter()
+            .filter(|frame| frame.fate == Fate::Answered);
+        let release = |frame: &Frame| {
+            let captured = self.started_us + rounded(1e6 * frame.number as f64 / fps);
+            let whole = u8::from(frame.whole);
+            let (latency, bytes) = (frame.latency_us, frame.bytes);
+            (captured, latency, bytes, whole, String::new())
+        };
+        answered.map(release).collect()
+    }
+
+    /// The cloud's session with an edge.
+    pub(crate) fn session_of(&self, edge: &EdgeFile) -> Option<&Session> {
+        let mut sessions = self.cloud.sessions.iter();
+        sessions.find(|session| session.stream == edge.stream)
+    }
 }
 
 /// Percentiles with their intervals.

@@ -1,8 +1,13 @@
 //! Rows for people.
 
+pub(crate) mod accuracy;
+
+use std::collections::BTreeMap;
+
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle, presets};
 
 use crate::row::Row;
+use crate::window::WindowRow;
 
 /// A rule below the header, and nothing else.
 const STYLE: TableStyle = presets::NOTHING.header_separator(LineStyle::none().fill('─'));
@@ -31,11 +36,6 @@ pub(crate) fn rows(rows: &[Row]) -> String {
         &[0, 1, 2, 3, 15],
     );
     for row in rows {
-        let drops: Vec<String> = row
-            .drops
-            .iter()
-            .map(|(reason, count)| format!("{reason} {count}"))
-            .collect();
         table.add_row([
             row.scenario.clone(),
             row.carrier.clone(),
@@ -52,14 +52,17 @@ pub(crate) fn rows(rows: &[Row]) -> String {
             format!("{:.1}", row.limit_ms),
             format!("{:.2}", row.goodput_mbps),
             figure(row.queue_p95_ms),
-            dash(&drops.join(", ")),
+            reasons(&row.drops),
         ]);
     }
     table.trim_fmt()
 }
 
+/// Parts of a run, and which run it is: scenario, carrier and loss or case.
+pub(crate) type Parts<'a> = ([&'a str; 3], &'a [WindowRow]);
+
 /// The table of the parts of runs; none where no run has any.
-pub(crate) fn windows(rows: &[Row]) -> Option<String> {
+pub(crate) fn windows(runs: &[Parts<'_>]) -> Option<String> {
     let mut table = table(
         &[
             "scenario",
@@ -80,18 +83,19 @@ pub(crate) fn windows(rows: &[Row]) -> Option<String> {
         ],
         &[0, 1, 2, 3],
     );
-    for row in rows {
-        for window in &row.windows {
+    for (names, windows) in runs {
+        for window in *windows {
             let rates: Vec<String> = window
                 .goodput_mbps
                 .iter()
                 .map(|rate| format!("{rate:.2}"))
                 .collect();
             let several = window.goodput_mbps.len() > 1;
+            let [scenario, carrier, loss] = names.map(str::to_owned);
             table.add_row([
-                row.scenario.clone(),
-                carrier(row),
-                row.loss.clone(),
+                scenario,
+                carrier,
+                loss,
                 window.name.clone(),
                 format!("{:.1}", window.from_s),
                 format!("{:.1}", window.to_s),
@@ -111,16 +115,17 @@ pub(crate) fn windows(rows: &[Row]) -> Option<String> {
             ]);
         }
     }
-    rows.iter()
-        .any(|row| !row.windows.is_empty())
+    runs.iter()
+        .any(|(_, windows)| !windows.is_empty())
         .then(|| table.trim_fmt())
 }
 
-fn carrier(row: &Row) -> String {
-    if row.congestion.is_empty() {
-        row.carrier.clone()
+/// A carrier with its congestion control, as scenarios write it.
+pub(crate) fn carrier(name: &str, congestion: &str) -> String {
+    if congestion.is_empty() {
+        name.to_owned()
     } else {
-        format!("{}/{}", row.carrier, row.congestion)
+        format!("{name}/{congestion}")
     }
 }
 
@@ -140,6 +145,15 @@ fn table(headers: &[&str], words: &[usize]) -> Table {
         }
     }
     table
+}
+
+/// Counts by reason: `lost 3, rate 12`.
+fn reasons(counts: &BTreeMap<String, u64>) -> String {
+    let counts: Vec<String> = counts
+        .iter()
+        .map(|(reason, count)| format!("{reason} {count}"))
+        .collect();
+    dash(&counts.join(", "))
 }
 
 fn dash(text: &str) -> String {

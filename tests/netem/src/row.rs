@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::cell::Cell;
 use crate::network::HEADERS;
-use crate::record::{EdgeFile, Percentile, Record, Session};
-use crate::window::{Flows, WindowRow, queue_delays, window};
+use crate::record::{Percentile, Record};
+use crate::window::{Flows, WindowRow, queue_delays, window, windows};
 
 /// One run in figures. Times in milliseconds, rates in megabits a second.
 #[derive(Serialize, Debug)]
@@ -84,18 +84,14 @@ impl Row {
     pub(crate) fn new(cell: &Cell, record: &Record) -> Result<Self> {
         let edge = record.edges.iter().find(|(flow, _)| flow.is_none());
         let (_, edge) = edge.context("the record has no edge")?;
-        let session = session_of(record, edge).context("the cloud has no record of the stream")?;
+        let session = record
+            .session_of(edge)
+            .context("the cloud has no record of the stream")?;
         let bits = 8 * (edge.on_wire.bytes + HEADERS * edge.on_wire.packets);
         let (from, to) = (record.started_us, record.ended_us.max(record.started_us));
         let queue = queue_delays(cell, record, from, to);
-        let flows = Flows::new(record);
+        let flows = Flows::new(cell, record);
         let whole_run = window(cell, record, &flows, "all", from, to);
-        let seconds = |moment: f64| from + crate::quantity::rounded(moment * 1e6);
-        // Of a run that was cut short, the parts are those that it came to.
-        let windows = cell.windows.iter().filter_map(|part| {
-            let (from, to) = (seconds(part.from_s.0), seconds(part.to_s.0).min(to));
-            (from < to).then(|| window(cell, record, &flows, &part.name, from, to))
-        });
         let mut drops = edge.skipped.clone();
         for (reason, count) in [
             ("lost", session.lost),
@@ -145,17 +141,11 @@ impl Row {
             line_loss: lost as f64 / ((passed + lost).max(1)) as f64,
             damaged: session.damaged,
             seconds: (to - from) as f64 / 1e6,
-            windows: windows.collect(),
+            windows: windows(cell, record, &flows),
             kernel: record.kernel.clone(),
             edge_path: edge.path.clone(),
             edge_counters: edge.counters.clone(),
             cloud_counters: session.counters.clone(),
         })
     }
-}
-
-/// The cloud's session with an edge.
-pub(crate) fn session_of<'a>(record: &'a Record, edge: &EdgeFile) -> Option<&'a Session> {
-    let mut sessions = record.cloud.sessions.iter();
-    sessions.find(|session| session.stream == edge.stream)
 }

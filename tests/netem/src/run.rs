@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
 
 use crate::carrier::Carrier;
 use crate::cell::Cell;
@@ -19,8 +18,7 @@ use crate::kernel::{Choice, Kernel};
 use crate::programs::Programs;
 use crate::quantity::{Seconds, rounded};
 use crate::record::Record;
-use crate::report;
-use crate::row::Row;
+use crate::rows::{Measured, Rows};
 use crate::scenario::Scenario;
 
 /// What a run takes besides its stream, seconds: for the progress bar alone.
@@ -40,6 +38,9 @@ pub(crate) struct Options {
     /// Only runs under these losses, as the scenario writes them: may be given several times
     #[arg(long, value_name = "LOSS")]
     loss: Vec<String>,
+    /// Only runs of these cases, by their names in the scenario: may be given several times
+    #[arg(long, value_name = "NAME")]
+    case: Vec<String>,
     /// Stream for so long instead of as long as the scenario says
     #[arg(long, value_name = "N", value_parser = parse_seconds)]
     seconds: Option<Seconds>,
@@ -93,8 +94,16 @@ impl Options {
         if !self.loss.is_empty() {
             cells.retain(|cell| self.loss.iter().any(|loss| loss == cell.path.loss.text()));
         }
+        if !self.case.is_empty() {
+            let named = |cell: &Cell| {
+                cell.case
+                    .as_ref()
+                    .is_some_and(|name| self.case.contains(name))
+            };
+            cells.retain(named);
+        }
         if cells.is_empty() {
-            bail!("no run is left: no scenario has such a loss");
+            bail!("no run is left: no scenario has such a loss or case");
         }
         if let Some(json) = self.json.as_ref().filter(|json| json.is_dir()) {
             bail!("{} is a folder; --json takes a file", json.display());
@@ -118,16 +127,10 @@ impl Options {
         if whole.is_err() && rows.is_empty() {
             return whole;
         }
-        println!("{}", report::rows(&rows));
-        if let Some(windows) = report::windows(&rows) {
-            println!("\n{windows}");
-        }
+        let rows = Rows::new(rows);
+        println!("{}", rows.tables());
         if let Some(path) = &self.json {
-            #[derive(Serialize)]
-            struct File<'a> {
-                rows: &'a [Row],
-            }
-            let text = serde_json::to_vec_pretty(&File { rows: &rows })?;
+            let text = serde_json::to_vec_pretty(&rows)?;
             fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
         }
         whole
@@ -139,12 +142,12 @@ impl Options {
         cells: &[Cell],
         programs: &Programs,
         kernel: Kernel,
-    ) -> Result<(Vec<Row>, Result<()>)> {
+    ) -> Result<(Vec<Measured>, Result<()>)> {
         let interrupt = Interrupt::listen()?;
         let bar = Bar::new(cells, self.jobs.into());
         let next = AtomicUsize::new(0);
         let failed = AtomicBool::new(false);
-        let rows: Mutex<Vec<(usize, Result<Row>)>> = Mutex::new(Vec::new());
+        let rows: Mutex<Vec<(usize, Result<Measured>)>> = Mutex::new(Vec::new());
         let lock = || {
             rows.lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -197,7 +200,7 @@ impl Options {
         programs: &Programs,
         kernel: Kernel,
         interrupt: &Interrupt,
-    ) -> Result<Row> {
+    ) -> Result<Measured> {
         let folder = tempfile::Builder::new().prefix("tw-netem-").tempdir()?;
         let plan = Plan {
             cell: cell.clone(),
@@ -213,7 +216,7 @@ impl Options {
         done?;
         let record = fs::read(plan.record())?;
         let record: Record = serde_json::from_slice(&record).context("the run's record")?;
-        Row::new(cell, &record)
+        Measured::new(cell, &record)
     }
 }
 

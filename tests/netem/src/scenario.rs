@@ -3,6 +3,8 @@
 //! TOML, read strictly: an unknown key, a value out of range or two keys that contradict each other are
 //! errors that say where and why. `docs/netem.md` describes every key.
 
+mod stream;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,10 +12,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use tensorwire_protocol::link::{LossModel, LossSpecError, NetemError};
 
-use crate::carrier::Carrier;
-use crate::quantity::{Fps, Mbps, Millis, Parity, Seconds};
+use crate::quantity::{Mbps, Millis, Seconds};
 
-/// Longest name of a window.
+pub(crate) use stream::{Case, Source, Stream};
+
+/// Longest name of a case or a window.
 const MAX_NAME: usize = 40;
 /// Most flows beside the stream, steps and windows.
 const MAX_ITEMS: usize = 64;
@@ -33,7 +36,7 @@ pub(crate) struct Scenario {
     pub(crate) stream: Stream,
     #[serde(default)]
     pub(crate) cloud: Cloud,
-    /// Runs of the same scenario with other losses and parity.
+    /// Runs of the same scenario with other losses, parity and options.
     #[serde(default)]
     pub(crate) case: Vec<Case>,
     /// What changes on the path.
@@ -132,69 +135,12 @@ impl Loss {
     }
 }
 
-/// What the edge streams.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Stream {
-    #[serde(default = "Stream::bytes")]
-    pub(crate) bytes: u32,
-    pub(crate) fps: Option<Fps>,
-    /// Instead of `fps`: as many as the session takes.
-    #[serde(default)]
-    pub(crate) unlimited: bool,
-    pub(crate) tensors: Option<u64>,
-    pub(crate) seconds: Option<Seconds>,
-    pub(crate) deadline_ms: u32,
-    /// The deadline of the carriers `tcp` and `quic-stream`, which deliver everything, late rather than
-    /// never: a longer one shows how late. As the others' where it is missing.
-    pub(crate) reliable_deadline_ms: Option<u32>,
-    /// Each is a run of its own.
-    #[serde(default = "Stream::carriers")]
-    pub(crate) carriers: Vec<Carrier>,
-    /// `tw-edge --fec`.
-    pub(crate) parity: Option<String>,
-    /// `tw-edge --most-parity`.
-    pub(crate) most_parity: Option<Parity>,
-    /// `tw-edge --drop-rule`.
-    pub(crate) drop_rule: Option<String>,
-    /// `tw-edge --span`.
-    pub(crate) span: Option<u8>,
-    #[serde(default = "yes")]
-    pub(crate) retransmission: bool,
-    /// Further options of `tw-edge`, as they are.
-    #[serde(default)]
-    pub(crate) options: Vec<String>,
-}
-
-impl Stream {
-    const fn bytes() -> u32 {
-        12_000
-    }
-
-    fn carriers() -> Vec<Carrier> {
-        vec![Carrier::default()]
-    }
-}
-
-const fn yes() -> bool {
-    true
-}
-
 /// What the cloud does with tensors.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Cloud {
     /// Time that each tensor takes.
     pub(crate) service_ms: Option<Millis>,
-}
-
-/// The same scenario under other losses; what is missing here is as elsewhere in the file.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Case {
-    pub(crate) loss: Loss,
-    pub(crate) parity: Option<String>,
-    pub(crate) most_parity: Option<Parity>,
 }
 
 /// A change on the path, from a moment on.
@@ -268,7 +214,8 @@ impl Scenario {
 
     fn check(&self) -> Result<()> {
         self.check_path()?;
-        self.check_stream()?;
+        self.stream.check(&self.cloud, &self.flow)?;
+        self.check_cases()?;
         let most = [
             self.case.len(),
             self.step.len(),
@@ -309,6 +256,23 @@ impl Scenario {
         Ok(())
     }
 
+    fn check_cases(&self) -> Result<()> {
+        for (number, case) in self.case.iter().enumerate() {
+            case.check()?;
+            let Some(name) = &case.name else { continue };
+            ensure!(
+                !name.is_empty() && name.len() <= MAX_NAME,
+                "case: a name has 1 to {MAX_NAME} bytes"
+            );
+            let mut before = self.case.iter().take(number);
+            ensure!(
+                !before.any(|other| other.name == case.name && other.loss == case.loss),
+                "case `{name}`: another has the same name and loss, and nobody could tell their rows apart"
+            );
+        }
+        Ok(())
+    }
+
     fn check_path(&self) -> Result<()> {
         let path = &self.path;
         if path.seed.is_some() {
@@ -341,48 +305,6 @@ impl Scenario {
             "step.rate_mbps: without `queue_ms` or `queue_bytes` the rate is netem's, which decides when a \
              packet leaves as it comes, and cannot change for those that wait"
         );
-        Ok(())
-    }
-
-    fn check_stream(&self) -> Result<()> {
-        let stream = &self.stream;
-        ensure!(
-            (8..=16_777_215).contains(&stream.bytes),
-            "stream.bytes: 8 to 16777215 can be"
-        );
-        ensure!(
-            stream.fps.is_some() != stream.unlimited,
-            "stream: either `fps` or `unlimited = true`"
-        );
-        ensure!(
-            stream.tensors.is_some() != stream.seconds.is_some(),
-            "stream: either `tensors` or `seconds`"
-        );
-        ensure!(
-            stream.fps.is_some() || stream.tensors.is_none(),
-            "stream.tensors: an unlimited stream is as long as its `seconds`"
-        );
-        ensure!(
-            stream
-                .tensors
-                .is_none_or(|count| (1..=1_000_000).contains(&count)),
-            "stream.tensors: 1 to 1000000 can be"
-        );
-        ensure!(
-            stream.seconds.is_none_or(|seconds| seconds.0 > 0.0),
-            "stream.seconds: more than 0 are needed"
-        );
-        let reliable = stream.reliable_deadline_ms.unwrap_or(stream.deadline_ms);
-        for (name, deadline) in [
-            ("deadline_ms", stream.deadline_ms),
-            ("reliable_deadline_ms", reliable),
-        ] {
-            ensure!(
-                (1..=60_000).contains(&deadline),
-                "stream.{name}: 1 to 60000 can be"
-            );
-        }
-        ensure!(!stream.carriers.is_empty(), "stream.carriers: none");
         Ok(())
     }
 }

@@ -3,9 +3,8 @@
 use serde::Serialize;
 
 use crate::cell::Cell;
-use crate::quantity::Seconds;
-use crate::record::{Record, Sample, Session};
-use crate::row::session_of;
+use crate::quantity::{Seconds, rounded};
+use crate::record::{Record, Release, Sample};
 
 /// A part of a run. Times in milliseconds, rates in megabits a second.
 #[derive(Serialize, Debug)]
@@ -43,7 +42,7 @@ impl Sorted {
 
     /// The smallest measurement that at least `percent` of 100 do not exceed.
     pub(crate) fn at(&self, percent: f64) -> Option<f64> {
-        let rank = crate::quantity::rounded((percent * self.0.len() as f64 / 100.0).ceil());
+        let rank = rounded((percent * self.0.len() as f64 / 100.0).ceil());
         let index = usize::try_from(rank.saturating_sub(1)).ok()?;
         self.0.get(index).copied()
     }
@@ -70,10 +69,11 @@ pub(crate) struct Flows(Vec<(Option<usize>, Arrivals)>);
 
 impl Flows {
     /// The stream first, then the flows of the file in their order.
-    pub(crate) fn new(record: &Record) -> Self {
-        let mut flows: Vec<(Option<usize>, Arrivals)> = Vec::new();
-        for (flow, edge) in &record.edges {
-            let arrivals = session_of(record, edge).map(arrivals);
+    pub(crate) fn new(cell: &Cell, record: &Record) -> Self {
+        let mut flows = vec![(None, arrivals(&record.releases(cell.fps())))];
+        for (flow, edge) in record.edges.iter().filter(|(flow, _)| flow.is_some()) {
+            let session = record.session_of(edge);
+            let arrivals = session.map(|session| arrivals(&session.releases));
             flows.push((*flow, arrivals.unwrap_or_default()));
         }
         for (flow, counts) in &record.sinks {
@@ -104,10 +104,10 @@ impl Flows {
     }
 }
 
-/// When the slices of a session became usable.
-fn arrivals(session: &Session) -> Arrivals {
-    let releases = session.releases.iter();
+/// When the slices of tensors became usable.
+fn arrivals(releases: &[Release]) -> Arrivals {
     releases
+        .iter()
         .map(|(captured, latency, bytes, _, _)| (captured.saturating_add(*latency), *bytes))
         .collect()
 }
@@ -123,6 +123,17 @@ pub(crate) fn jain(rates: &[f64]) -> f64 {
     }
 }
 
+/// The parts of a run that its scenario names; of one that was cut short, those that it came to.
+pub(crate) fn windows(cell: &Cell, record: &Record, flows: &Flows) -> Vec<WindowRow> {
+    let (start, end) = (record.started_us, record.ended_us.max(record.started_us));
+    let seconds = |moment: f64| start + rounded(moment * 1e6);
+    let parts = cell.windows.iter().filter_map(|part| {
+        let (from, to) = (seconds(part.from_s.0), seconds(part.to_s.0).min(end));
+        (from < to).then(|| window(cell, record, flows, &part.name, from, to))
+    });
+    parts.collect()
+}
+
 /// The part of a run between two moments.
 pub(crate) fn window(
     cell: &Cell,
@@ -134,9 +145,7 @@ pub(crate) fn window(
 ) -> WindowRow {
     let seconds = |at: u64| at.saturating_sub(record.started_us) as f64 / 1e6;
     let queue = queue_delays(cell, record, from, to);
-    let stream = record.edges.iter().find(|(flow, _)| flow.is_none());
-    let session = stream.and_then(|(_, edge)| session_of(record, edge));
-    let releases = session.map_or(&[][..], |session| &session.releases);
+    let releases = record.releases(cell.fps());
     let within: Vec<_> = releases
         .iter()
         .filter(|(captured, ..)| (from..to).contains(captured))

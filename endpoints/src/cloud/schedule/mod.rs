@@ -26,8 +26,12 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tensorwire_protocol::Event;
+
 use self::demand::Newcomer;
 use self::pool::Pool;
+use self::queue::Queue;
+use self::work::Work;
 use crate::clock::Clock;
 
 pub use self::demand::Overloaded;
@@ -35,6 +39,21 @@ pub use self::handler::{Answer, Stages, TensorHandler};
 pub use self::lane::Lane;
 pub use self::pool::{Answered, PoolLoad, Served};
 pub use self::sizes::Sizes;
+
+/// Does what a worker does with these, of a session each, in this thread: in one run, if they are several.
+/// Gives back the handlers that did not panic.
+pub(crate) fn compute(
+    tensors: Vec<(Event, Box<dyn TensorHandler>)>,
+) -> Vec<Box<dyn TensorHandler>> {
+    let mut lanes = Queue::<()>::new(1);
+    let work = tensors.into_iter().map(|(event, handler)| Work {
+        lane: lanes.open(),
+        event,
+        handler,
+    });
+    let done = work::run(work.collect());
+    done.into_iter().filter_map(|done| done.handler).collect()
+}
 
 /// How the tensors of all sessions are served.
 #[derive(Clone, Copy, PartialEq, Debug)]

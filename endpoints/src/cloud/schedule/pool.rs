@@ -69,7 +69,7 @@ struct Seat {
     served: mpsc::UnboundedSender<Served>,
     /// When what is at work of it came, or the one before was done, whichever was later.
     since: Time,
-    /// When what it waits for came, oldest first, is in the jobs; the lane has been free since then.
+    /// When the last of it was done.
     free: Time,
     demand: Demand,
     /// It was closed while at work, and this is still to be told.

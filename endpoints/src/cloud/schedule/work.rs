@@ -150,10 +150,8 @@ fn finish(staged: Staged, scores: Option<Result<Vec<f32>, ModelError>>, part: Du
         if prepared.is_ok() {
             cost += part;
         }
-        let scores = prepared.and_then(|()| match scores {
-            Some(Ok(scores)) => Ok(scores),
-            _ => Err(ResultStatus::ModelFailed),
-        });
+        let scores = scores.and_then(Result::ok);
+        let scores = prepared.and_then(|()| scores.ok_or(ResultStatus::ModelFailed));
         caught(|| handler.stages().map(|stages| stages.finish(scores)))
     });
     cost += start.elapsed();

@@ -20,7 +20,7 @@ use crate::capture::{self, Recorder, Role};
 use crate::carrier::Carrier;
 use crate::classifier::{ClassifierOpener, Concealment, SideInformation, loss_kind};
 use crate::clock::Clock;
-use crate::cloud::{Cloud, CloudConfig};
+use crate::cloud::{Cloud, CloudConfig, Policy};
 use crate::edge::{Edge, FrameSource, Outcome, Pace, Route};
 use crate::identity::{CloudIdentity, EdgeIdentity};
 use crate::images::Dataset;
@@ -115,7 +115,11 @@ impl<'a> Setting<'a> {
         };
         let identity = CloudIdentity::for_this_run()?;
         let pinned = EdgeIdentity::pinned(identity.fingerprint());
-        let cloud = Cloud::bind(cloud, identity, clock).await?;
+        let mut cloud = Cloud::bind(cloud, identity, clock).await?;
+        if self.options.pcap.is_some() {
+            // What is protected cannot be looked into.
+            cloud = cloud.with_policy(Policy::default().with_plain());
+        }
         let address = cloud.local_addr();
         if let Some(recorder) = recorder {
             cloud.path().record(recorder.tap(Role::Cloud, address));

@@ -55,6 +55,9 @@ pub struct Options {
     /// Send each datagram in a system call of its own, instead of those that are due at once in one
     #[arg(long)]
     no_gso: bool,
+    /// Neither encrypt nor authenticate the tensors, where the cloud lets edges do so
+    #[arg(long)]
+    plain: bool,
     /// The cloud's process, if it runs on this machine: its processor time and memory are measured, too
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
@@ -89,6 +92,7 @@ struct Row {
     deadline_ms: u32,
     seconds: u32,
     gso: bool,
+    plain: bool,
     /// Processors of this machine.
     cores: usize,
     /// Whether every tensor was released whole and answered in time.
@@ -179,6 +183,7 @@ async fn load(options: &Options, identity: &EdgeIdentity, edges: usize) -> Resul
         deadline: Duration::from_millis(options.deadline_ms.into()),
         time: Duration::from_secs(options.seconds.into()),
         gso: !options.no_gso,
+        plain: options.plain,
     };
     let (cloud, own) = (options.pid, std::process::id());
     if cloud.is_some_and(|pid| Usage::of(pid).is_none()) {
@@ -232,6 +237,7 @@ impl Row {
             deadline_ms: options.deadline_ms,
             seconds: options.seconds,
             gso: !options.no_gso,
+            plain: options.plain,
             cores: std::thread::available_parallelism().map_or(1, Into::into),
             held: trouble == 0,
             limit: None,

@@ -33,6 +33,7 @@ pub(super) struct Plan {
     pub(super) deadline: Duration,
     pub(super) time: Duration,
     pub(super) gso: bool,
+    pub(super) plain: bool,
 }
 
 /// What became of the tensors of a swarm.
@@ -107,8 +108,14 @@ impl Swarm {
         stream.deadline_ms = u32::try_from(plan.deadline.as_millis())?;
         for _ in 0..plan.sockets {
             let protected = (stream.clone(), Protection::default());
-            let fleet =
-                Fleet::bind(plan.cloud, identity.clone(), protected, plan.gso, clock).await?;
+            let fleet = Fleet::bind(
+                plan.cloud,
+                identity.clone(),
+                protected,
+                (plan.gso, plan.plain),
+                clock,
+            )
+            .await?;
             fleets.push(Arc::new(fleet));
         }
         let mut members: Vec<Vec<Member>> = Vec::new();

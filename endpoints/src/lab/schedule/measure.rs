@@ -14,9 +14,9 @@ use tokio::time::Instant;
 use super::Options;
 use crate::classifier::{Classifier, ClassifierOpener, Concealment, SideInformation};
 use crate::clock::{Clock, millis};
-use crate::cloud::TensorHandler as _;
-use crate::cloud::schedule::{Lane, Schedule, ScheduleConfig, Served};
-use crate::model::{Keep, Learnt, SharedModel};
+use crate::cloud::TensorHandler;
+use crate::cloud::schedule::{Lane, Schedule, ScheduleConfig, Served, compute};
+use crate::model::{BATCH_SIZES, Keep, Learnt, SharedModel};
 use crate::options::LoadedModel;
 use crate::statistics::Percentiles;
 use crate::stream::StreamDescription;
@@ -134,6 +134,29 @@ impl Bench {
         Ok(interval.max(LEAST_INTERVAL))
     }
 
+    /// CPU time of tensors in one thread, microseconds each, as many of as many sessions as a run of this
+    /// arm takes: what others do on the machine tells on it little.
+    pub(super) fn compute(&self, arm: &Arm, time: Duration, each: &mut Vec<f64>) -> Result<()> {
+        let size = BATCH_SIZES.into_iter().filter(|size| arm.uses(*size));
+        let size = size.max().unwrap_or(1);
+        let mut handlers: Vec<Box<dyn TensorHandler>> = Vec::new();
+        for _ in 0..size {
+            handlers.push(Box::new(self.classifier(&arm.opener)?));
+        }
+        let end = self.clock.now() + time;
+        while self.clock.now() < end {
+            let mut tensors = Vec::new();
+            for (handler, tensor) in handlers.into_iter().zip(self.tensors.iter().cycle()) {
+                tensors.push((Event::Tensor(tensor.at(self.clock.now())?), handler));
+            }
+            let start = thread_time();
+            handlers = compute(tensors);
+            each.push((thread_time() - start).as_secs_f64() * 1e6 / size as f64);
+            ensure!(handlers.len() == size, "a classifier failed");
+        }
+        Ok(())
+    }
+
     /// Lets every edge stream for `time`: a tensor each `interval`, or another whenever one is answered.
     pub(super) fn round(
         &self,
@@ -175,6 +198,12 @@ impl Bench {
             Ok(())
         })
     }
+}
+
+/// CPU time of this thread.
+fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 impl Arm {

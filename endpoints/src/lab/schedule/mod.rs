@@ -15,6 +15,7 @@ use super::output::{check_folders, print, write_rows};
 use super::table::{Table, figures, words};
 use crate::model::{BATCH_SIZES, Keep, LEAST_GAIN};
 use crate::options::{CodecOptions, ImageOptions, ModelOptions};
+use crate::statistics::Percentiles;
 
 /// Serves the tensors of many edges in this process, without a network: decoding, concealment, model. In
 /// turns with each size of runs: as many as the workers can, and at light load.
@@ -68,7 +69,8 @@ Examples:
       a split after which little but a matrix product is left, which gains from running together
 
 A run of several tensors is used where it computes at least 1.1 times as many in the same time as single
-runs; the column `used` tells the sizes that are.";
+runs; the column `used` tells the sizes that are. `CPU` is what a tensor costs a worker in full runs, from a
+run in one thread.";
 
 /// A line of the table.
 #[derive(Debug, Serialize)]
@@ -88,6 +90,10 @@ struct Row {
     per_second: f64,
     /// Tensors a second beside those of the first row of the same load.
     ratio: f64,
+    /// CPU time of a tensor in full runs, microseconds: the median, in one thread.
+    cpu_us: f64,
+    /// Tensors for the same CPU time beside those of the first row.
+    cpu_ratio: f64,
     /// From handing over to the answer.
     p50_ms: f64,
     p99_ms: f64,
@@ -116,6 +122,14 @@ pub fn run(options: &Options) -> Result<()> {
     }
     let round = Duration::from_secs_f64(options.seconds / f64::from(options.rounds));
     let interval = bench.interval(&arms, options.light)?;
+    let mut times = vec![Vec::new(); arms.len()];
+    for _ in 0..options.rounds {
+        for (arm, times) in arms.iter().zip(&mut times) {
+            bench.compute(arm, round, times)?;
+        }
+    }
+    let median = |times| Percentiles::of(times).at(50.0).unwrap_or(f64::NAN);
+    let times: Vec<f64> = times.into_iter().map(median).collect();
     let mut rows = Vec::new();
     for (load, interval) in [("saturated", None), ("light", Some(interval))] {
         let mut measured: Vec<Measured> = arms.iter().map(|_| Measured::default()).collect();
@@ -125,7 +139,8 @@ pub fn run(options: &Options) -> Result<()> {
             }
         }
         let mut first = None;
-        for ((batch, arm), measured) in options.batch.iter().zip(&arms).zip(measured) {
+        let batches = options.batch.iter().zip(&times);
+        for (((batch, cpu), arm), measured) in batches.zip(&arms).zip(measured) {
             let per_second = measured.per_second();
             let used = BATCH_SIZES.into_iter().filter(|size| arm.uses(*size));
             rows.push(Row {
@@ -139,6 +154,8 @@ pub fn run(options: &Options) -> Result<()> {
                 tensors: measured.tensors(),
                 per_second,
                 ratio: per_second / *first.get_or_insert(per_second),
+                cpu_us: *cpu,
+                cpu_ratio: times.first().unwrap_or(cpu) / cpu,
                 p50_ms: measured.percentile(50.0),
                 p99_ms: measured.percentile(99.0),
             });
@@ -159,6 +176,8 @@ fn show(rows: &[Row]) -> Result<()> {
         figures("tensors"),
         figures("a second"),
         figures("ratio"),
+        figures("CPU, µs"),
+        figures("ratio"),
         figures("p50, ms"),
         figures("p99, ms"),
     ]);
@@ -171,6 +190,8 @@ fn show(rows: &[Row]) -> Result<()> {
             row.tensors.to_string(),
             format!("{:.0}", row.per_second),
             format!("{:.2}", row.ratio),
+            format!("{:.1}", row.cpu_us),
+            format!("{:.2}", row.cpu_ratio),
             format!("{:.2}", row.p50_ms),
             format!("{:.2}", row.p99_ms),
         ]);

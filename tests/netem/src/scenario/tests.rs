@@ -1,6 +1,7 @@
 //! Scenario files: all that are shipped parse, and what is wrong says where.
 
 use super::*;
+use crate::carrier::Carrier;
 
 const TEXT: &str = "\
 about = 'a test'
@@ -44,6 +45,7 @@ fn every_shipped_scenario_parses() {
         "beside-cubic",
         "overload",
         "varying-rate",
+        "accuracy",
         "short",
     ] {
         assert!(names.iter().any(|name| name == expected), "{expected}");
@@ -53,7 +55,8 @@ fn every_shipped_scenario_parses() {
 #[test]
 fn what_is_left_out_has_a_default() {
     let scenario = Scenario::parse("test", TEXT).unwrap();
-    assert_eq!(scenario.stream.bytes, 12_000);
+    assert_eq!(scenario.stream.source, Source::StandIn);
+    assert_eq!(scenario.stream.stand_in_bytes(), 12_000);
     assert_eq!(scenario.stream.carriers, [Carrier::default()]);
     assert!(scenario.stream.retransmission);
     assert_eq!(scenario.path.loss.text(), "none");
@@ -150,6 +153,26 @@ fn what_contradicts_itself_is_refused() {
         ),
         ("fps = 30", "fps = 30\nbytes = 7", "stream.bytes"),
         (
+            "fps = 30",
+            "fps = 30\noptions = ['--stand-in=9']",
+            "gives `--stand-in` itself",
+        ),
+        (
+            "[stream]",
+            "[[case]]\noptions = ['--quiet']\n[stream]",
+            "case.options: the laboratory gives `--quiet`",
+        ),
+        (
+            "[stream]",
+            "[[case]]\nname = ''\n[stream]",
+            "a name has 1 to 40",
+        ),
+        (
+            "[stream]",
+            "[[case]]\nname = 'a'\n[[case]]\nname = 'a'\n[stream]",
+            "nobody could tell",
+        ),
+        (
             "[stream]",
             "[[step]]\nat_s = 5\n[[step]]\nat_s = 5\n[stream]",
             "comes after",
@@ -177,6 +200,58 @@ fn what_contradicts_itself_is_refused() {
     let error = Scenario::parse("test", &unshaped).unwrap_err().to_string();
     assert!(
         error.contains("step.rate_mbps: without `queue_ms`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_a_model_cannot_have_is_refused_with_the_reason() {
+    let text = TEXT.replace("fps = 30", "fps = 30\nsource = 'model'");
+    let scenario = Scenario::parse("test", &text).unwrap();
+    assert_eq!(scenario.stream.source, Source::Model);
+    for (from, to, expected) in [
+        (
+            "fps = 30",
+            "fps = 30\nbytes = 12000",
+            "stream.bytes: a model's tensors",
+        ),
+        (
+            "fps = 30\n",
+            "unlimited = true\n",
+            "stream.unlimited: accuracy",
+        ),
+        (
+            "fps = 30",
+            "fps = 30\nreliable_deadline_ms = 9",
+            "stream.reliable_deadline_ms: what comes after",
+        ),
+        (
+            "[stream]",
+            "[cloud]\nservice_ms = 5\n[stream]",
+            "cloud.service_ms: the model takes",
+        ),
+        (
+            "[stream]",
+            "[[flow]]\nkind = 'tsp'\n[stream]",
+            "a second model on the same processor",
+        ),
+    ] {
+        assert!(text.contains(from), "{from}");
+        let changed = text.replace(from, to).replace(
+            "tensors = 300",
+            if to.starts_with("unlimited") {
+                "seconds = 10"
+            } else {
+                "tensors = 300"
+            },
+        );
+        let error = Scenario::parse("test", &changed).unwrap_err();
+        let error = format!("{error:#}");
+        assert!(error.contains(expected), "{to}: {error}");
+    }
+    let error = refusal("fps = 30", "fps = 30\nsource = 'noise'");
+    assert!(
+        error.contains("line 8") && error.contains("stand-in"),
         "{error}"
     );
 }

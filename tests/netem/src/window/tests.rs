@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::record::{CloudFile, EdgeFile, OnWire, Spread};
+use crate::record::{CloudFile, EdgeFile, OnWire, Session, Spread};
 use crate::row::Row;
 use crate::scenario::Scenario;
 
@@ -107,6 +107,7 @@ fn record() -> Record {
             ],
         },
         edges: vec![(None, edge("a")), (Some(1), edge("b"))],
+        model: None,
         sinks: vec![
             (2, vec![(at(1_000_000), 99), (at(2_000_001), 99)]),
             (0, vec![(at(1_000_000), 9), (at(2_100_000), 250_000)]),

@@ -116,12 +116,12 @@ proptest! {
     #[test]
     fn everything_is_done_once_in_the_order_of_its_session(
         workers in 1_usize..4,
-        costs in prop::collection::vec(0_u64..30, 1..6),
+        costs in prop::collection::vec(0_u32..30, 1..6),
         arrivals in prop::collection::vec((0_u64..400, 0_usize..6, 0_u64..300, any::<bool>()), 1..80),
         closed in prop::option::of((0_u64..400, 0_usize..6)),
     ) {
         let mut world = World::new(workers);
-        let lanes: Vec<_> = costs.iter().map(|cost| world.open(MS * *cost as u32)).collect();
+        let lanes: Vec<_> = costs.iter().map(|cost| world.open(MS * *cost)).collect();
         let mut arrivals = arrivals;
         arrivals.sort_by_key(|arrival| arrival.0);
         let group = Group { id: 7, sizes: Sizes::NONE.with(2).with(4) };
@@ -160,13 +160,13 @@ proptest! {
     /// While sessions are within their shares and can be served in time, deadlines alone decide.
     #[test]
     fn the_earliest_deadline_goes_first(
-        cost in 1_u64..20,
+        cost in 1_u32..20,
         dues in prop::collection::vec(prop::collection::vec(0_u64..10_000, 1..=AHEAD as usize), 1..8),
     ) {
         let mut world = World::new(1);
         let mut expected = vec![];
         for mut dues in dues {
-            let id = world.open(MS * cost as u32);
+            let id = world.open(MS * cost);
             dues.sort_unstable();
             for due in dues {
                 // Late enough for all of them.
@@ -185,24 +185,24 @@ proptest! {
     /// have passed before it comes, the second one's are the earliest) and however slow their tensors.
     #[test]
     fn sessions_that_ask_for_too_much_get_equal_shares(
-        workers in 1_usize..3,
-        costs in prop::collection::vec(1_u64..40, 3..7),
-        deadlines in prop::collection::vec(0_u64..500, 7),
+        workers in 1_u32..3,
+        costs in prop::collection::vec(1_u32..40, 3..7),
+        deadlines in prop::collection::vec(0_u32..500, 7),
     ) {
         // With as many workers as lanes, each has one to itself.
-        let mut world = World::new(workers);
-        let lanes: Vec<_> = costs.iter().map(|cost| world.open(MS * *cost as u32)).collect();
+        let mut world = World::new(workers as usize);
+        let lanes: Vec<_> = costs.iter().map(|cost| world.open(MS * *cost)).collect();
         let due = |lane: usize, now: Time| match lane {
             0 => at(0),
             1 => now + MS * 100_000,
-            lane => now + MS * (200_000 + deadlines[lane] as u32),
+            lane => now + MS * (200_000 + deadlines[lane]),
         };
         for (lane, id) in lanes.iter().enumerate() {
             for _ in 0..3 {
                 world.queue.push(*id, job(due(lane, at(0)), 0)).unwrap();
             }
         }
-        let largest = MS * *costs.iter().max().unwrap() as u32;
+        let largest = MS * *costs.iter().max().unwrap();
         let mut begun = 0;
         while world.now < at(4_000) {
             world.begin();
@@ -220,32 +220,32 @@ proptest! {
             prop_assert!(*longest - *least <= ahead + largest, "{:?}", world.served);
         }
         let total: Duration = world.served.values().sum();
-        prop_assert!(total + largest * workers as u32 >= MS * 4_000 * workers as u32);
+        prop_assert!(total + largest * workers >= MS * 4_000 * workers);
     }
 
     /// A session that asks for less than its share gets all of it, soon, beside others that bring as many
     /// tensors as they can with deadlines that are always earlier.
     #[test]
     fn a_modest_session_is_not_starved(
-        greedy in 1_usize..6,
-        cost in 1_u64..20,
-        own in 1_u64..20,
+        greedy in 1_u32..6,
+        cost in 1_u32..20,
+        own in 1_u32..20,
         passed in any::<bool>(),
     ) {
         let mut world = World::new(1);
-        let greedy: Vec<_> = (0..greedy).map(|_| world.open(MS * cost as u32)).collect();
-        let modest = world.open(MS * own as u32);
-        for id in &greedy {
+        let others: Vec<_> = (0..greedy).map(|_| world.open(MS * cost)).collect();
+        let modest = world.open(MS * own);
+        for id in &others {
             for _ in 0..400 {
                 world.queue.push(*id, job(at(20_000), 0)).unwrap();
             }
         }
         // Half of its share.
-        let interval = own * (greedy.len() as u64 + 1) * 2;
-        let bound = MS * (cost as u32) * (AHEAD + 2) * greedy.len() as u32 + MS * (2 * own as u32);
+        let interval = own * (greedy + 1) * 2;
+        let bound = MS * cost * (AHEAD + 2) * greedy + MS * 2 * own;
         let mut sent = vec![];
         for item in 0..20 {
-            let time = at(100) + MS * (interval * item) as u32;
+            let time = at(100) + MS * interval * item;
             if world.queue.waiting() < 60 {
                 break;
             }

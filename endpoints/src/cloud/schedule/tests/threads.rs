@@ -401,7 +401,7 @@ fn a_session_is_occupied_while_others_are_served_before_it() {
     let waited = Duration::from_millis(30);
     std::thread::sleep(waited);
     door.open();
-    let mut times = |lane: &mut Lane| match lane.blocking_next() {
+    let times = |lane: &mut Lane| match lane.blocking_next() {
         Some(Served::Answered(answered)) => (answered.compute, answered.occupied.unwrap()),
         other => panic!("{other:?}"),
     };
