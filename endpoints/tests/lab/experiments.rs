@@ -244,7 +244,9 @@ fn every_experiment_runs_and_is_reported() {
     };
     let bytes = |key: &str| row(0, key)["bytes_mean"].as_f64().unwrap();
     assert!(bytes("size input jpeg 005") < bytes("size input jpeg 080"));
-    assert!(bytes("size add_3 raw 004") == 9_408.0 / 4.0);
+    // Two bits an entry, and every slice whole bytes.
+    let raw = bytes("size add_3 raw 004") / (9_408.0 / 4.0);
+    assert!((1.0..1.01).contains(&raw), "{raw}");
     let error = |key: &str| row(1, key)["mse"].as_f64().unwrap();
     assert!(
         error("quantisation add_3 sigma 003.00 levels 064")
@@ -271,7 +273,8 @@ fn every_experiment_runs_and_is_reported() {
     let mut plot = vec!["plot"];
     plot.extend(files.iter().map(String::as_str));
     let titles = printed(&[&plot[..], &["--list"]].concat());
-    assert!(titles.lines().count() >= 11, "{titles}");
+    // Sizes 1, as there are too few images for bins; 2, 2, 1, 1, 2, 1 for the others.
+    assert_eq!(titles.lines().count(), 10, "{titles}");
     printed(&[&plot[..], &["--out", &svg]].concat());
     let drawn = fs::read_to_string(&svg).unwrap();
     for name in [

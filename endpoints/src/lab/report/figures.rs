@@ -390,7 +390,7 @@ fn short(transform: &str) -> String {
     match transform.split_once(' ') {
         Some(("shift", by)) => by.to_owned(),
         Some(("rotate", by)) => format!("{by}°"),
-        Some(("scale", by)) => format!("× {by}"),
+        Some(("scale", by)) => format!("×{by}"),
         _ => transform.to_owned(),
     }
 }
