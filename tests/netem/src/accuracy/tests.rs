@@ -68,6 +68,12 @@ fn what_is_right_in_time_of_what_was_captured() {
     assert_eq!(row.options, ["--coder", "jpeg"]);
     let counts = [row.frames, row.sent, row.answered, row.whole, row.correct];
     assert_eq!(counts, [6, 5, 3, 2, 2]);
+    assert_eq!(row.correct_late, 0);
+    let mut hurried = cell();
+    // The one of 99 ms is due at 70 + 20 + 5.
+    hurried.stream.deadline_ms = 70;
+    let row_of_hurried = AccuracyRow::new(&hurried, &record()).unwrap();
+    assert_eq!(row_of_hurried.correct_late, 1);
     assert_eq!(row.accuracy_in_time, Share::of(2, 6).unwrap());
     assert_eq!(row.accuracy_of_answered, Share::of(2, 3));
     assert_eq!(row.bytes_mean, Some(4_900.0 / 5.0));

@@ -18,6 +18,7 @@ pub(crate) fn rows(rows: &[AccuracyRow]) -> String {
             "answered",
             "whole",
             "correct",
+            "late",
             "accuracy_in_time",
             "of_answered",
             "bytes",
@@ -27,7 +28,7 @@ pub(crate) fn rows(rows: &[AccuracyRow]) -> String {
             "queue_p95_ms",
             "drops",
         ],
-        &[0, 1, 2, 3, 16],
+        &[0, 1, 2, 3, 17],
     );
     for row in rows {
         table.add_row([
@@ -40,6 +41,7 @@ pub(crate) fn rows(rows: &[AccuracyRow]) -> String {
             row.answered.to_string(),
             row.whole.to_string(),
             row.correct.to_string(),
+            row.correct_late.to_string(),
             percent(&row.accuracy_in_time),
             row.accuracy_of_answered
                 .map_or_else(|| dash(""), |share| format!("{:.1} %", 100.0 * share.value)),
