@@ -99,13 +99,14 @@ impl ModelOptions {
         let Some(path) = &self.model else {
             return self.finish(embedded::model()?, Some(embedded::description()?));
         };
+        let model = Model::from_file(path)?;
         let beside = path.with_extension("toml");
         let described = match &self.description {
             Some(description) => Some(Description::from_file(description)?),
             None if beside.exists() => Some(Description::from_file(beside)?),
             None => None,
         };
-        self.finish(Model::from_file(path)?, described)
+        self.finish(model, described)
     }
 
     /// Checks that what belongs to the model fits it.
