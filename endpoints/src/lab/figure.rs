@@ -544,7 +544,7 @@ mod tests {
     #[test]
     fn everything_is_named() {
         let svg = shown(&[80.0, 85.0, 89.0], axis("up, s")).unwrap();
-        for name in ["a &lt; b", "across, m", "up, s", "a curve", "whole", ">85<"] {
+        for name in ["a &lt; b", "across, m", "up, s", "a curve", "whole", ">90<"] {
             assert!(svg.contains(name), "{name}");
         }
         assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
