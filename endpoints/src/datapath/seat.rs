@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tensorwire_protocol::wire::{ConnectionId, Ecn};
-use tensorwire_protocol::{Event, Session, Time};
+use tensorwire_protocol::{Event, Session, Time, Timer};
 
 use super::addresses::Addresses;
 use super::application::Application;
@@ -13,6 +14,10 @@ use super::quic::{BLOCKED_PAUSE, QuicWay};
 use super::socket::{Batch, Socket};
 use super::{MAX_UDP, Outlook, PathStats};
 use crate::clock::Clock;
+
+/// How much later than due a session is looked at, pacing aside: senders and relays are late by the
+/// millisecond of their timers, and what comes so late must not be taken for lost.
+const GRACE: Duration = Duration::from_millis(1);
 
 /// How a session's datagrams reach its peer.
 pub(super) enum Way {
@@ -143,7 +148,8 @@ impl Entry {
     /// When the session has something to do next; none while it does not know its peer.
     pub(super) fn due(&self) -> Option<Time> {
         self.way.as_ref()?;
-        self.session.poll_timeout().map(|(at, _)| at)
+        let (at, timer) = self.session.poll_timeout()?;
+        Some(if timer == Timer::Pace { at } else { at + GRACE })
     }
 
     /// When to look at the session next.
