@@ -2,10 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tensorwire_protocol::wire::{ConnectionId, Ecn};
-use tensorwire_protocol::{Event, Session, Time, Timer};
+use tensorwire_protocol::{Event, Session, Time};
 
 use super::addresses::Addresses;
 use super::application::Application;
@@ -14,10 +13,6 @@ use super::quic::{BLOCKED_PAUSE, QuicWay};
 use super::socket::{Batch, Socket};
 use super::{MAX_UDP, Outlook, PathStats};
 use crate::clock::Clock;
-
-/// How much later than due a session is looked at, pacing aside: senders and relays are late by the
-/// millisecond of their timers, and what comes so late must not be taken for lost.
-const GRACE: Duration = Duration::from_millis(1);
 
 /// How a session's datagrams reach its peer.
 pub(super) enum Way {
@@ -148,8 +143,7 @@ impl Entry {
     /// When the session has something to do next; none while it does not know its peer.
     pub(super) fn due(&self) -> Option<Time> {
         self.way.as_ref()?;
-        let (at, timer) = self.session.poll_timeout()?;
-        Some(if timer == Timer::Pace { at } else { at + GRACE })
+        self.session.poll_timeout().map(|(at, _)| at)
     }
 
     /// When to look at the session next.
