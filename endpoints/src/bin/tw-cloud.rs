@@ -93,8 +93,8 @@ Examples:
       serves the models that the file lists, as edges bring them
   tw-cloud --listen 0.0.0.0:4433 --tokens tokens
       lets in only edges that know a token (`tw-lab token cam-3 >> tokens` makes one)
-  tw-cloud --pcap cloud.pcapng
-      captures what it receives and sends, for `tw-lab replay cloud.pcapng`
+  tw-cloud --plain --pcap cloud.pcapng
+      captures what plain edges send and get, for `tw-lab replay cloud.pcapng`
 
 Ctrl-C or SIGTERM ends it once its edges are done, or the grace is over; a second one at once.
 

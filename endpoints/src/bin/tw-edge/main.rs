@@ -122,7 +122,7 @@ Examples:
 
   tw-edge --fps 15 --reload edge.options
       changes to the options in that file (`--split add_2`, say) whenever it gets SIGHUP
-  tw-edge --carrier tcp --congestion bbr
+  tw-edge --plain --carrier tcp --congestion bbr
       sends tensors over TCP instead, to compare, or where UDP does not get through
 
 Exit status: 0 when done or after Ctrl-C, 1 on failure, 2 on wrong usage.";

@@ -29,6 +29,31 @@ pub(super) struct Done {
     pub(super) cost: Duration,
 }
 
+impl Done {
+    /// What came of `work` in the time `cost`: an answer, none for what is no tensor, or a panic.
+    fn of(work: Work, answered: Result<Option<Answer>, String>, cost: Duration) -> Self {
+        let Work {
+            lane,
+            event,
+            mut handler,
+        } = work;
+        let sound = answered.is_ok();
+        let answer = answered.ok().flatten();
+        if answer.is_some()
+            && let Some(stages) = handler.stages()
+        {
+            stages.model().took(cost);
+        }
+        Self {
+            lane,
+            event,
+            handler: sound.then_some(handler),
+            answer,
+            cost,
+        }
+    }
+}
+
 /// Does one thing, or several that run together, in their order.
 pub(super) fn run(mut work: Vec<Work>) -> Vec<Done> {
     match work.pop() {
@@ -41,35 +66,17 @@ pub(super) fn run(mut work: Vec<Work>) -> Vec<Done> {
     }
 }
 
-fn alone(work: Work) -> Done {
-    let Work {
-        lane,
-        event,
-        mut handler,
-    } = work;
+fn alone(mut work: Work) -> Done {
     let start = Instant::now();
-    let answered = caught(|| match &event {
-        Event::Tensor(tensor) => Some(handler.handle(tensor)),
+    let answered = caught(|| match &work.event {
+        Event::Tensor(tensor) => Some(work.handler.handle(tensor)),
         event => {
-            handler.observe(event);
+            work.handler.observe(event);
             None
         }
     });
     let cost = start.elapsed();
-    let sound = answered.is_ok();
-    let answer = answered.ok().flatten();
-    if answer.is_some()
-        && let Some(stages) = handler.stages()
-    {
-        stages.model().took(cost);
-    }
-    Done {
-        lane,
-        event,
-        handler: sound.then_some(handler),
-        answer,
-        cost,
-    }
+    Done::of(work, answered, cost)
 }
 
 /// A tensor on its way through the stages.
@@ -136,15 +143,10 @@ fn scores(staged: &mut [Staged]) -> Vec<Result<Vec<f32>, ModelError>> {
 
 fn finish(staged: Staged, scores: Option<Result<Vec<f32>, ModelError>>, part: Duration) -> Done {
     let Staged {
-        work,
+        mut work,
         state,
         mut cost,
     } = staged;
-    let Work {
-        lane,
-        event,
-        mut handler,
-    } = work;
     let start = Instant::now();
     let finished = state.and_then(|prepared| {
         if prepared.is_ok() {
@@ -152,21 +154,8 @@ fn finish(staged: Staged, scores: Option<Result<Vec<f32>, ModelError>>, part: Du
         }
         let scores = scores.and_then(Result::ok);
         let scores = prepared.and_then(|()| scores.ok_or(ResultStatus::ModelFailed));
-        caught(|| handler.stages().map(|stages| stages.finish(scores)))
+        caught(|| work.handler.stages().map(|stages| stages.finish(scores)))
     });
     cost += start.elapsed();
-    let sound = finished.is_ok();
-    let answer = finished.ok().flatten();
-    if answer.is_some()
-        && let Some(stages) = handler.stages()
-    {
-        stages.model().took(cost);
-    }
-    Done {
-        lane,
-        event,
-        handler: sound.then_some(handler),
-        answer,
-        cost,
-    }
+    Done::of(work, finished, cost)
 }
