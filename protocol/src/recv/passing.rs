@@ -25,7 +25,7 @@ pub(crate) struct Passing {
     lateness: WindowedMin,
     /// Mean time from packet to packet of one tensor, and mean deviation from it, microseconds.
     spacing: Option<(f64, f64)>,
-    /// The longest time of the last ten seconds, microseconds below zero.
+    /// The longest stall of the last ten seconds, microseconds below zero.
     longest: WindowedMin,
     /// The newest arrival of a packet of a tensor.
     last: Option<Arrival>,
@@ -45,15 +45,15 @@ pub(crate) struct Arrival {
 }
 
 impl Arrival {
-    /// Microseconds from packet to packet between an earlier arrival and this; none if other packets were
-    /// sent between the two, so that it says nothing of the path: one that is sent again comes when it
-    /// was asked for.
-    fn spacing(&self, before: &Self) -> Option<f64> {
+    /// Microseconds from an earlier arrival to this, and the packets from one to the other; none if other
+    /// packets were sent between the two, so that it says nothing of the path: one that is sent again
+    /// comes when it was asked for.
+    fn spacing(&self, before: &Self) -> Option<(f64, f64)> {
         let packets = self.number.checked_sub(before.number)?;
         let sources = u64::from(self.index?.checked_sub(before.index?)?);
         let follows = self.tensor == before.tensor && sources == packets && packets > 0;
         let apart = self.at - before.at;
-        (follows && apart < LONGEST_GAP).then(|| micros(apart) as f64 / packets as f64)
+        (follows && apart < LONGEST_GAP).then(|| (micros(apart) as f64, packets as f64))
     }
 }
 
@@ -82,16 +82,20 @@ impl Passing {
 
     /// The packet that has arrived is one of a tensor.
     pub(crate) fn of_tensor(&mut self, arrival: Arrival) {
-        if let Some(sample) = self.last.and_then(|before| arrival.spacing(&before)) {
-            self.spacing = Some(match self.spacing {
+        if let Some((apart, packets)) = self.last.and_then(|before| arrival.spacing(&before)) {
+            let sample = apart / packets;
+            let (mean, deviation) = match self.spacing {
                 None => (sample, sample / 2.0),
                 Some((mean, deviation)) => (
                     mean + (sample - mean) / 16.0,
                     deviation + ((sample - mean).abs() - deviation) / 16.0,
                 ),
-            });
+            };
+            self.spacing = Some((mean, deviation));
+            // One of them was waited for; the lost ones before it came in step.
+            let stall = (apart - (packets - 1.0) * mean).max(sample);
             #[expect(clippy::cast_possible_truncation, reason = "at most 100 ms")]
-            self.longest.push(arrival.at, -(sample as i64));
+            self.longest.push(arrival.at, -(stall as i64));
         }
         let another = self
             .last
@@ -101,6 +105,14 @@ impl Passing {
             self.repairs = self.repairs.saturating_sub(1);
         }
         self.last = Some(arrival);
+    }
+
+    /// A packet has arrived of a tensor that had met its end: those to come are given the time that this
+    /// one would have needed.
+    pub(crate) fn too_late(&mut self, arrival: Arrival) {
+        if (self.last).is_some_and(|before| before.tensor == arrival.tensor) {
+            self.of_tensor(arrival);
+        }
     }
 
     /// So many REPAIR packets are sent ahead with the newest tensor.
@@ -196,5 +208,39 @@ mod tests {
             .collect();
         let tail = after(&lossy).tail(Time::from_millis(200), 1);
         assert!(tail < Duration::from_micros(600), "{tail:?}");
+    }
+
+    fn arrival(tensor: u64, number: u64, micros: u64) -> Arrival {
+        Arrival {
+            tensor,
+            index: u16::try_from(number).ok(),
+            number,
+            at: Time::from_micros(micros),
+        }
+    }
+
+    #[test]
+    fn a_stall_is_waited_out_from_then_on_whenever_its_packet_comes() {
+        let steady: Vec<_> = (0..8).map(|n| (n, n * 500)).collect();
+        let now = Time::from_millis(20);
+        let mut passing = after(&steady);
+        passing.too_late(arrival(0, 8, 9_500));
+        assert_eq!(passing.tail(now, 1), Duration::from_millis(6));
+
+        let mut passing = after(&steady);
+        passing.too_late(arrival(0, 10, 10_000));
+        let lost_in_step = passing.tail(now, 1);
+        assert!(
+            lost_in_step >= Duration::from_millis(5),
+            "the two lost ones take no share of it: {lost_in_step:?}"
+        );
+
+        let mut passing = after(&steady);
+        passing.of_tensor(arrival(1, 8, 9_500));
+        passing.too_late(arrival(0, 8, 10_000));
+        assert!(
+            passing.tail(now, 1) < Duration::from_millis(2),
+            "a newer tensor came between"
+        );
     }
 }

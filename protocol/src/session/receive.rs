@@ -45,14 +45,20 @@ impl Session {
                     body,
                     recovered: false,
                 };
-                if let Some(tensor) = self.take_data(now, &packet) {
-                    self.passing.of_tensor(Arrival {
-                        tensor: tensor.0,
-                        index: Some(data.packet_index()),
-                        number,
-                        at: now,
-                    });
-                    self.recover(now);
+                let (tensor, filed) = self.take_data(now, &packet);
+                let arrival = Arrival {
+                    tensor: tensor.0,
+                    index: Some(data.packet_index()),
+                    number,
+                    at: now,
+                };
+                match filed {
+                    Filed::New => {
+                        self.passing.of_tensor(arrival);
+                        self.recover(now);
+                    }
+                    Filed::Late => self.passing.too_late(arrival),
+                    Filed::Dropped | Filed::Conflict => {}
                 }
             }
             Message::Repair(repair) => {
@@ -85,26 +91,26 @@ impl Session {
         }
     }
 
-    /// Files a source packet; the tensor it belongs to, unless it was dropped.
-    fn take_data(&mut self, now: Time, packet: &Packet<'_>) -> Option<TensorId> {
+    /// Files a source packet; the tensor it belongs to, and what became of it.
+    fn take_data(&mut self, now: Time, packet: &Packet<'_>) -> (TensorId, Filed) {
         let data = &packet.data;
+        let (id, frame) = self.tensors.numbers(data);
         if data.is_delta() {
             self.stats.ignored += 1;
-            return None;
+            return (id, Filed::Dropped);
         }
         if data.positions().end > u32::from(self.config.slices)
             || data.step() >= self.config.steps
             || !self.orders.has(data.interleaver())
         {
             self.stats.conflicts += 1;
-            return None;
+            return (id, Filed::Conflict);
         }
         let timestamp = data.capture_timestamp();
         let captured = self.clock.map(timestamp, now, self.rtt.least(now));
         let (tensors, mut scope) = self.tensors(now);
         // The caller may come late to a deadline, and a packet must not profit from that.
         tensors.expire(&mut scope);
-        let (id, frame) = tensors.numbers(data);
         let filed = tensors.add(packet, captured, &mut scope);
         if filed == Filed::New && !packet.recovered {
             self.clock.observe_capture(now, timestamp);
@@ -112,7 +118,7 @@ impl Session {
         if let Some(notice) = data.notice().filter(|_| filed != Filed::Conflict) {
             self.take_notice(notice, id, frame);
         }
-        (filed == Filed::New).then_some(id)
+        (id, filed)
     }
 
     fn take_repair(&mut self, now: Time, number: u64, repair: &Repair<'_>) {
@@ -156,7 +162,7 @@ impl Session {
                     continue;
                 };
                 // Counts for itself what it drops.
-                if self.take_data(now, &packet).is_some() {
+                if self.take_data(now, &packet).1 == Filed::New {
                     self.stats.packets_recovered += 1;
                 }
             }

@@ -12,7 +12,9 @@ use crate::wire::{Repair, TensorId};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Filed {
     New,
-    /// Late, a duplicate, or beyond a limit.
+    /// Its tensor had met its end.
+    Late,
+    /// A duplicate, or beyond a limit.
     Dropped,
     /// It contradicts others, so nothing it says can be relied on.
     Conflict,
@@ -57,7 +59,7 @@ impl TensorWindow {
             Some(Slot::Unseen(_)) => {}
             Some(Slot::Done) | None => {
                 self.count_late(id, scope.stats);
-                return Filed::Dropped;
+                return Filed::Late;
             }
         }
         if !self.make_memory(id, cost, true, scope) {
