@@ -23,7 +23,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 /// Bytes of a tensor, and of a slice.
 const TENSOR: usize = 12_000;
-const SLICE: usize = 144;
+const SLICE: usize = 142;
 /// Tensors, and bytes of them, that are under way at a time.
 const UNDER_WAY: usize = 16;
 /// Bytes of a QUIC datagram: with what QUIC adds, as long as a full TSP datagram.

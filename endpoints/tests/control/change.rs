@@ -169,9 +169,13 @@ async fn the_rate_does_not_start_anew_at_a_change() {
     let first = again(64, "first");
     let connector = Connector::new(vec![through], anybody(), route, first, protection(), clock);
     let mut edge = connector.clone().connect(None).await.unwrap();
-    // As it is where nothing is known.
     let fresh = path(&edge).await;
-    assert_eq!(fresh.rate, Some(START));
+    assert!(
+        fresh.bottleneck.is_some(),
+        "measured before the first frame"
+    );
+    let probes = edge.stats().await.unwrap().session.datagrams_sent;
+    assert!(probes > 10, "{probes}");
     let (channels, frames) = (64, 60);
     let source = Arc::new(Frames { channels, frames });
     let streaming = edge.stream(source, PACE, std::future::pending(), |_| {});
@@ -185,6 +189,8 @@ async fn the_rate_does_not_start_anew_at_a_change() {
     let after = path(&edge).await;
     assert!(after.rate.unwrap() > 2 * START, "{before:?}, {after:?}");
     assert!(after.one_way.is_some() && after.bottleneck.is_some());
+    let probes = edge.stats().await.unwrap().session.datagrams_sent;
+    assert!(probes < 10, "nothing is measured anew: {probes}");
 
     let (channels, frames) = (32, 20);
     let source = Arc::new(Frames { channels, frames });

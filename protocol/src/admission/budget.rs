@@ -22,7 +22,11 @@ pub fn byte_budget(
     time_left: Duration,
     interval: Duration,
 ) -> Option<usize> {
-    let rate = path.rate.or(path.bottleneck)?;
+    let rate = match (path.rate, path.bottleneck) {
+        // A window that the application does not fill says what it used, not what the path takes.
+        (Some(rate), Some(bottleneck)) if is_roomy(path) => rate.max(bottleneck),
+        (rate, bottleneck) => rate.or(bottleneck)?,
+    };
     if path.silent {
         return Some(0);
     }
@@ -56,6 +60,16 @@ pub fn byte_budget(
     } else {
         0
     })
+}
+
+/// Whether at most two thirds of the window are in flight, and nothing waits.
+const fn is_roomy(path: &Path) -> bool {
+    match path.window {
+        Some(window) => {
+            path.waiting == 0 && path.in_flight.saturating_mul(3) <= window.saturating_mul(2)
+        }
+        None => false,
+    }
 }
 
 #[cfg(test)]
@@ -97,6 +111,15 @@ mod tests {
         let mut slow = fast;
         slow.bottleneck = Some(1_000_000);
         assert_eq!(byte_budget(&slow, 0.0, ms(100), ms(2)), Some(4_680));
+        // One that was measured to be faster than the window that is used lets on.
+        let mut roomy = path(Some(2_000_000), 0);
+        roomy.pace = Some(25_000_000);
+        roomy.bottleneck = Some(20_000_000);
+        assert_eq!(byte_budget(&roomy, 0.0, ms(100), ms(5)), Some(1_170));
+        (roomy.window, roomy.in_flight) = (Some(15_000), 10_000);
+        assert_eq!(byte_budget(&roomy, 0.0, ms(100), ms(5)), Some(11_715));
+        roomy.in_flight = 10_001;
+        assert_eq!(byte_budget(&roomy, 0.0, ms(100), ms(5)), Some(1_170));
         let mut silent = fast;
         silent.silent = true;
         assert_eq!(byte_budget(&silent, 0.0, ms(35), ms(100)), Some(0));
