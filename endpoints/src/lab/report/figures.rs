@@ -81,6 +81,9 @@ fn figure(title: String, x: Axis, y: Axis, curves: Vec<Curve>) -> Option<Figure>
 /// What a record of [`size`] is about.
 pub(super) fn size_name(record: &Record) -> String {
     match record.text("split") {
+        "input" if record.text("coder") == "jpeg2000" => {
+            "image as JPEG 2000 (server only)".to_owned()
+        }
         "input" => "image as JPEG (server only)".to_owned(),
         split => format!("{split}, {}", record.text("coder")),
     }
