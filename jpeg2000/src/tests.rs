@@ -14,6 +14,7 @@ const RGB: Shape = Shape {
 };
 
 /// Waves with some noise.
+#[expect(clippy::cast_possible_truncation, reason = "a sample is 28 to 243")]
 fn scene(shape: Shape) -> Vec<u8> {
     let mut noise = 1_u32;
     let sample = |at: usize| {
@@ -120,7 +121,7 @@ proptest! {
     ) {
         let shape = Shape { width, height, components: if colour { 3 } else { 1 } };
         let count = shape.samples().unwrap();
-        let samples: Vec<u8> = (0..count).map(|at| (at * usize::from(seed) % 251) as u8).collect();
+        let samples: Vec<u8> = (0..count).map(|at| u8::try_from(at * usize::from(seed) % 251).unwrap()).collect();
         let codestream = encode(&samples, shape, ratio).unwrap();
         prop_assert!(header_bytes(&codestream) <= Some(codestream.len()));
         prop_assert_eq!(decode(&codestream, shape).unwrap().len(), count);

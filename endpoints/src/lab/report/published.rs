@@ -13,7 +13,7 @@ const ENTRIES: f64 = 100_352.0;
 
 /// What was published, beside what one results file has to it.
 struct Line {
-    what: &'static str,
+    what: String,
     published: String,
     ours: String,
     verdict: Verdict,
@@ -21,13 +21,18 @@ struct Line {
     of: String,
 }
 
+/// What a results file has beside published figures.
+type Figures = fn(&Results) -> Vec<Line>;
+
 /// How a figure compares with the published one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Better,
     Worse,
-    /// The interval holds the published figure.
-    Unclear,
+    /// Better, but the interval holds the published figure.
+    PerhapsBetter,
+    /// Worse, but the interval holds the published figure.
+    PerhapsWorse,
     /// Nothing to be better or worse at.
     Beside,
 }
@@ -41,7 +46,8 @@ impl Verdict {
         match self {
             Self::Better => "better or equal: ",
             Self::Worse => "WORSE: ",
-            Self::Unclear => "not told apart: ",
+            Self::PerhapsBetter => "better or equal, not told apart: ",
+            Self::PerhapsWorse => "worse, not told apart: ",
             Self::Beside => "",
         }
     }
@@ -51,24 +57,26 @@ impl Verdict {
 /// none if there is nothing.
 pub(super) fn sheet(files: &[Results]) -> Option<Sheet> {
     let mut lines = vec![];
-    for results in files {
-        let found = match results.kind() {
-            "size" => sizes(results),
-            "quantisation" => levels(results),
-            "loss" => losses(results),
-            "motion" => shifts(results),
-            _ => vec![],
-        };
-        let model = results.said("model");
-        lines.extend(found.into_iter().map(|line| (model, line)));
+    let experiments: [(&str, Figures); 5] = [
+        ("size", sizes),
+        ("quantisation", levels),
+        ("loss", losses),
+        ("motion", shifts),
+        ("loss", row_packets),
+    ];
+    for (kind, figures) in experiments {
+        for results in files.iter().filter(|results| results.kind() == kind) {
+            let model = results.said("model");
+            lines.extend(figures(results).into_iter().map(|line| (model, line)));
+        }
     }
     let models = once_each(lines.iter().map(|(model, _)| *model));
-    let figures = once_each(lines.iter().map(|(_, line)| (line.what, &line.published)));
-    let row = |(what, published): &(&str, &String)| {
+    let figures = once_each(lines.iter().map(|(_, line)| (&line.what, &line.published)));
+    let row = |(what, published): &(&String, &String)| {
         let ours = models.iter().map(|model| {
             let of = lines
                 .iter()
-                .filter(|(of, line)| of == model && line.what == *what);
+                .filter(|(of, line)| of == model && line.what == **what);
             let texts = of.map(|(_, line)| {
                 let Line {
                     verdict, ours, of, ..
@@ -82,7 +90,7 @@ pub(super) fn sheet(files: &[Results]) -> Option<Sheet> {
                 texts.join("; ")
             }
         });
-        let named = [(*what).to_owned(), (*published).clone()].into_iter();
+        let named = [(*what).clone(), (*published).clone()].into_iter();
         named.chain(ours).collect()
     };
     let rows: Vec<Vec<String>> = figures.iter().map(row).collect();
@@ -155,7 +163,7 @@ fn sizes(results: &Results) -> Vec<Line> {
                 ENTRIES
             };
         lines.push(Line {
-            what,
+            what: what.to_owned(),
             published: format!("{kilobytes} kB ({published_bits:.2} bits an entry)"),
             ours: format!("{bytes:.0} bytes ({bits:.2} bits an entry)"),
             verdict: Verdict::of(bits <= published_bits),
@@ -174,7 +182,7 @@ fn against_input(results: &Results) -> Option<Line> {
     let (image, _) = smallest(results, "jpeg", 0.01, true)?;
     let share = tensor / image;
     Some(Line {
-        what: "tensor over image, bytes at a drop of 1 %",
+        what: "tensor over image, bytes at a drop of 1 %".to_owned(),
         published: format!("{PUBLISHED:.2}"),
         ours: format!("{share:.2} ({tensor:.0} of {image:.0} bytes)"),
         verdict: Verdict::of(share <= PUBLISHED),
@@ -184,11 +192,11 @@ fn against_input(results: &Results) -> Option<Line> {
 
 /// What JPEG 2000 takes of what JPEG takes, each at its best split.
 fn against_jpeg(results: &Results) -> Vec<Line> {
-    let line = |(what, drop, published): (&'static str, f64, &str)| {
+    let line = |(what, drop, published): (&str, f64, &str)| {
         let (jpeg, _) = smallest(results, "jpeg", drop, false)?;
         let (jpeg2000, record) = smallest(results, "jpeg2000", drop, false)?;
         Some(Line {
-            what,
+            what: what.to_owned(),
             published: published.to_owned(),
             ours: format!("{:.2} ({jpeg2000:.0} of {jpeg:.0} bytes)", jpeg2000 / jpeg),
             verdict: Verdict::Beside,
@@ -224,13 +232,9 @@ fn levels(results: &Results) -> Vec<Line> {
             continue;
         };
         lines.push(Line {
-            what: "levels over ±3σ without a drop that is told from none",
+            what: "levels over ±3σ without a drop that is told from none".to_owned(),
             published: "7".to_owned(),
-            ours: format!(
-                "{} (drop {})",
-                fewest.number("levels"),
-                points(fewest.number("drop"))
-            ),
+            ours: format!("{} at {}", fewest.number("levels"), with_interval(fewest)),
             verdict: Verdict::of(fewest.number("levels") <= 7.0),
             of: about(fewest),
         });
@@ -238,119 +242,93 @@ fn levels(results: &Results) -> Vec<Line> {
     lines
 }
 
+/// A drop beside the published one; none where nothing was measured.
+fn drop_line(what: String, published: f64, found: Option<&Record>) -> Option<Line> {
+    let record = found?;
+    let drop = record.number("drop");
+    let interval = record.interval("ci95").unwrap_or([drop; 2]);
+    let holds = interval[0] <= published && published <= interval[1];
+    let verdict = match (drop <= published, holds) {
+        (true, true) => Verdict::PerhapsBetter,
+        (false, true) => Verdict::PerhapsWorse,
+        (better, false) => Verdict::of(better),
+    };
+    let ours = format!("{}: {}", with_interval(record), record.text("method"));
+    Some(Line {
+        what,
+        published: points(published),
+        ours,
+        verdict,
+        of: about(record),
+    })
+}
+
+fn with_interval(record: &Record) -> String {
+    let drop = record.number("drop");
+    let [low, high] = record.interval("ci95").unwrap_or([drop; 2]);
+    format!("{} ({} to {})", points(drop), points(low), points(high))
+}
+
+/// The smallest drop of those that are allowed.
+fn least<'r>(
+    results: &'r Results,
+    map: &str,
+    missing: f64,
+    allowed: &dyn Fn(&Record) -> bool,
+) -> Option<&'r Record> {
+    let of = results.records.iter().filter(|one| {
+        one.text("map") == map && (one.number("missing") - missing).abs() < 1e-9 && allowed(one)
+    });
+    of.min_by(|a, b| a.number("drop").total_cmp(&b.number("drop")))
+}
+
+/// Single entries that are missing.
 fn losses(results: &Results) -> Vec<Line> {
+    const SIMPLE: [&str; 4] = ["zero", "channel-mean", "dataset-mean", "hybrid"];
+    /// Methods that look back, which have nothing to look at in what was published, and the low-rank ones,
+    /// which are measured on fewer images.
     const BESIDE: [&str; 5] = ["temporal", "motion", "auto", "silrtc", "halrtc"];
-    const FILLS: [&str; 4] = ["zero", "channel-mean", "dataset-mean", "hybrid"];
-    let mut lines = vec![];
-    let mut compare = |what, published: f64, found: Option<&Record>| {
-        let Some(record) = found else { return };
-        let drop = record.number("drop");
-        let interval = record.interval("ci95").unwrap_or([drop; 2]);
-        let verdict = if interval[0] <= published && published <= interval[1] {
-            Verdict::Unclear
-        } else {
-            Verdict::of(drop <= published)
-        };
-        lines.push(Line {
-            what,
-            published: points(published),
-            ours: format!(
-                "{} ({} to {}): {}",
-                points(drop),
-                points(interval[0]),
-                points(interval[1]),
-                record.text("method")
-            ),
-            verdict,
-            of: about(record),
-        });
-    };
-    let best = |map: &str, missing: f64, allowed: &dyn Fn(&Record) -> bool| {
-        let of = results.records.iter().filter(|one| {
-            one.text("map") == map && (one.number("missing") - missing).abs() < 1e-9 && allowed(one)
-        });
-        of.min_by(|a, b| a.number("drop").total_cmp(&b.number("drop")))
-    };
-    for (missing, published, what, any) in [
-        (
-            0.05,
-            0.002,
-            "drop at 5 % of the entries missing, simple fills",
-            "… and any method, 5 %",
-        ),
-        (
-            0.1,
-            0.02,
-            "drop at 10 % of the entries missing, simple fills",
-            "… and any method, 10 %",
-        ),
-        (
-            0.2,
-            0.05,
-            "drop at 20 % of the entries missing, simple fills",
-            "… and any method, 20 %",
-        ),
-    ] {
+    let lines = [(5, 0.002), (10, 0.02), (20, 0.05)].map(|(percent, published)| {
         let alone = |one: &Record| one.row.get("burst").is_none();
-        let simple = |one: &Record| alone(one) && FILLS.contains(&one.text("method"));
-        compare(what, published, best("elements", missing, &simple));
-        // Not the methods that look back, which have nothing to look at in what was published, nor the
-        // low-rank ones, which are measured on fewer images.
-        let any_but = |one: &Record| alone(one) && !BESIDE.contains(&one.text("method"));
-        compare(any, published, best("elements", missing, &any_but));
-    }
-    for (missing, none, caltec, what) in [
-        (
-            0.01,
-            0.007,
-            0.001,
-            [
-                "1 % of row packets lost, filled with the minimum",
-                "1 % of row packets lost, CALTeC",
-                "1 % of row packets lost, CALTeC beside the best here",
-            ],
-        ),
-        (
-            0.1,
-            0.106,
-            0.02,
-            [
-                "10 % of row packets lost, filled with the minimum",
-                "10 % of row packets lost, CALTeC",
-                "10 % of row packets lost, CALTeC beside the best here",
-            ],
-        ),
-        (
-            0.2,
-            0.299,
-            0.067,
-            [
-                "20 % of row packets lost, filled with the minimum",
-                "20 % of row packets lost, CALTeC",
-                "20 % of row packets lost, CALTeC beside the best here",
-            ],
-        ),
-        (
-            0.3,
-            0.512,
-            0.157,
-            [
-                "30 % of row packets lost, filled with the minimum",
-                "30 % of row packets lost, CALTeC",
-                "30 % of row packets lost, CALTeC beside the best here",
-            ],
-        ),
+        let simple = |one: &Record| alone(one) && SIMPLE.contains(&one.text("method"));
+        let any = |one: &Record| alone(one) && !BESIDE.contains(&one.text("method"));
+        let of = |fills: &str, allowed: &dyn Fn(&Record) -> bool| {
+            let what = format!("drop at {percent} % of the entries missing, {fills}");
+            let found = least(results, "elements", f64::from(percent) / 100.0, allowed);
+            drop_line(what, published, found)
+        };
+        [of("simple fills", &simple), of("any method", &any)]
+    });
+    lines.into_iter().flatten().flatten().collect()
+}
+
+/// Packets of rows, in the simulator's way.
+fn row_packets(results: &Results) -> Vec<Line> {
+    let mut lines = vec![];
+    for (percent, unfilled, caltec) in [
+        (1, 0.007, 0.001),
+        (10, 0.106, 0.02),
+        (20, 0.299, 0.067),
+        (30, 0.512, 0.157),
     ] {
-        let [filled, by_caltec, by_best] = what;
         for map in ["rows:4", "rows:8"] {
             let single = |one: &Record| one.number("burst") == 1.0;
             let minimum = |one: &Record| single(one) && one.text("method") == "minimum";
             let of_caltec = |one: &Record| single(one) && one.text("method") == "caltec";
             // Not the low-rank methods, which are measured on fewer images.
             let whole = |one: &Record| single(one) && !one.text("method").ends_with("lrtc");
-            compare(filled, none, best(map, missing, &minimum));
-            compare(by_caltec, caltec, best(map, missing, &of_caltec));
-            compare(by_best, caltec, best(map, missing, &whole));
+            let missing = f64::from(percent) / 100.0;
+            let mut of = |what: &str, published: f64, allowed: &dyn Fn(&Record) -> bool| {
+                let what = format!("{percent} % of row packets lost, {what}");
+                lines.extend(drop_line(
+                    what,
+                    published,
+                    least(results, map, missing, allowed),
+                ));
+            };
+            of("filled with the minimum", unfilled, &minimum);
+            of("CALTeC", caltec, &of_caltec);
+            of("CALTeC beside the best here", caltec, &whole);
         }
     }
     lines
@@ -392,7 +370,7 @@ fn shifts(results: &Results) -> Vec<Line> {
             let inner = db("known_inner")
                 .map_or_else(String::new, |db| format!(", {db:.0} dB without edges"));
             lines.push(Line {
-                what,
+                what: what.to_owned(),
                 published: format!("{published} dB"),
                 ours: format!("{all:.0} dB{inner}"),
                 verdict: Verdict::of(all >= published),
@@ -452,14 +430,17 @@ mod tests {
             let row = sheet.rows.iter().find(|row| row[0].starts_with(what));
             row.unwrap().clone()
         };
-        let at_five = row("drop at 5 %");
+        let at_five = row("drop at 5 % of the entries missing, simple");
         assert!(at_five[2].starts_with("WORSE: ") && at_five[2].contains("zero (s, 9 images)"));
         assert!(at_five[3].starts_with("WORSE: "));
-        assert!(row("drop at 10 %")[2].starts_with("not told apart: "));
+        assert!(row("drop at 10 %")[2].starts_with("better or equal, not told apart: "));
         assert_eq!(row("drop at 10 %")[3], "–");
         // A method that looks back is none to compare.
-        assert!(row("… and any method, 5 %")[2].contains("zero"));
-        assert!(row("… and any method, 5 %")[3].starts_with("not told apart: "));
+        assert!(row("drop at 5 % of the entries missing, any")[2].contains("zero"));
+        assert!(
+            row("drop at 5 % of the entries missing, any")[3]
+                .starts_with("better or equal, not told apart: ")
+        );
         assert!(
             sheet.caption.ends_with("2 of 4 with A, 1 of 2 with B"),
             "{}",
