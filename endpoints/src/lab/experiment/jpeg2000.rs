@@ -154,7 +154,9 @@ mod tests {
     fn pictures_come_back() {
         for colour in [Colour::Grey, Colour::Rgb] {
             let count = 40 * 30 * if colour == Colour::Rgb { 3 } else { 1 };
-            let pixels: Vec<u8> = (0..count).map(|at| u8::try_from(at / 60).unwrap()).collect();
+            let pixels: Vec<u8> = (0..count)
+                .map(|at| u8::try_from(at / 60).unwrap())
+                .collect();
             let image = Image::new(40, 30, colour, pixels).unwrap();
             let coded = picture(&image, 1).unwrap();
             let pairs = coded.decoded.pixels().iter().zip(image.pixels());

@@ -89,17 +89,33 @@ pub(super) fn size_name(record: &Record) -> String {
     }
 }
 
+/// For each split its coders beside the image's: all splits in one figure would be too many curves.
 fn size(results: &Results) -> Vec<Figure> {
-    let names = once_each(results.records.iter().map(size_name));
+    let splits = results.texts("split");
+    let (inputs, splits): (Vec<_>, Vec<_>) = splits.into_iter().partition(|split| split == "input");
+    let of = |split: Option<&str>| {
+        let belongs = |record: &&Record| {
+            let at = record.text("split");
+            at == "input" || Some(at) == split
+        };
+        let records: Vec<&Record> = results.records.iter().filter(belongs).collect();
+        let title = split.map_or_else(String::new, |split| format!(" at {split}"));
+        size_at_split(&format!("{}{title}", results.said("model")), &records)
+    };
+    if splits.is_empty() && !inputs.is_empty() {
+        return of(None);
+    }
+    splits.iter().flat_map(|split| of(Some(split))).collect()
+}
+
+fn size_at_split(title: &str, records: &[&Record]) -> Vec<Figure> {
+    let names = once_each(records.iter().map(|record| size_name(record)));
     let of = |name: &String| {
         let name = name.clone();
-        results
-            .records
-            .iter()
-            .filter(move |record| size_name(record) == name)
+        let records = records.iter().copied();
+        records.filter(move |record| size_name(record) == name)
     };
-    let clean = results
-        .records
+    let clean = records
         .first()
         .map_or(0.0, |one| 100.0 * one.number("top1_clean"));
     let curves = names.iter().map(|name| {
@@ -111,22 +127,19 @@ fn size(results: &Results) -> Vec<Figure> {
             })
         })
     });
-    let title = format!(
-        "{}: accuracy against size, by setting of the coder",
-        results.said("model")
-    );
     let (x, y) = (
         logarithmic("mean size of an image, kB"),
         axis("top-1 accuracy, %"),
     );
-    let by_setting = figure(title, x.clone(), y.clone(), curves.collect());
-    let binned = names.iter().map(|name| bins(name, of(name)));
-    let title = format!(
-        "{}: accuracy of images of one size (ten bins a decade)",
-        results.said("model")
+    let by_setting = figure(
+        format!("{title}: accuracy against size, by setting of the coder"),
+        x.clone(),
+        y.clone(),
+        curves.collect(),
     );
+    let binned = names.iter().map(|name| bins(name, of(name)));
     let by_bin = figure(
-        title,
+        format!("{title}: accuracy of images of one size (ten bins a decade)"),
         Axis {
             title: "size of an image, kB".into(),
             ..x
