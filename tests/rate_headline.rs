@@ -16,15 +16,20 @@ const STREAM: Source = Source::Periodic {
 /// Bytes of the eleven packets of a tensor, headers included, over the rate, and the delay; milliseconds.
 const LIMIT: f64 = (12_000.0 + 11.0 * 58.0) * 8e3 / RATE as f64 + 20.0;
 
-/// Releases of three thousand tensors: sorted milliseconds from capture, and the share that was whole.
-fn releases(loss: LossModel, deadline: u64, parity: f64, seed: u64) -> (Vec<f64>, f64) {
-    let mut net = Dumbbell::new(LinkConfig {
+/// The path of the headline.
+fn path(loss: LossModel, seed: u64) -> Dumbbell {
+    Dumbbell::new(LinkConfig {
         rate: Some(RATE),
         delay: DELAY,
         loss,
         seed,
         ..LinkConfig::default()
-    });
+    })
+}
+
+/// Releases of three thousand tensors: sorted milliseconds from capture, and the share that was whole.
+fn releases(loss: LossModel, deadline: u64, parity: f64, seed: u64) -> (Vec<f64>, f64) {
+    let mut net = path(loss, seed);
     let config = stream(SLICES, |config| {
         config.rate = RateControl::Adaptive(AdaptiveRate::default());
         config.deadline = Duration::from_millis(deadline);
@@ -90,4 +95,39 @@ fn a_second_round_makes_nearly_every_tensor_whole() {
         whole += share * took.len() as f64;
     }
     assert!(whole / tensors >= 0.999);
+}
+
+#[test]
+fn on_a_measured_path_the_first_tensor_is_as_fast_as_the_others() {
+    let is_fast = |probe: bool| {
+        let mut net = path(LossModel::independent(0.0).unwrap(), 1);
+        let config = stream(SLICES, |config| {
+            config.rate = RateControl::Adaptive(AdaptiveRate::default());
+            config.deadline = Duration::from_millis(300);
+        });
+        let flow = net.stream(config, STREAM, Time::from_millis(500));
+        net.run_until(Time::from_millis(400));
+        if probe {
+            assert!(net.of_mut(flow).edge.probe(), "nothing is known");
+        }
+        net.run_until(Time::from_millis(499));
+        if probe {
+            let edge = &mut net.of_mut(flow).edge;
+            assert!(!edge.probe(), "the path is known");
+            let bottleneck = edge.path(Time::from_millis(499)).bottleneck.unwrap();
+            assert!(
+                (18_000_000..=22_000_000).contains(&bottleneck),
+                "{bottleneck}"
+            );
+        }
+        net.run_until(Time::from_millis(1_000));
+        let tensor = net.of(flow).released[0];
+        let took = (tensor.released - tensor.captured).as_secs_f64() * 1e3;
+        tensor.slices_received == tensor.slices && took <= 1.05 * LIMIT
+    };
+    assert!(is_fast(true));
+    assert!(
+        !is_fast(false),
+        "what the first window does not hold waits for a round trip"
+    );
 }

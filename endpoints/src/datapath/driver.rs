@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::alarm::Alarm;
 use super::hub::Hub;
-use super::socket::{Room, Socket};
+use super::socket::{RECEIVES, Room, Socket};
 
 /// Calls that take datagrams from the socket before other work gets its turn.
 const CALLS: usize = 8;
@@ -73,10 +73,16 @@ impl Driver {
                     socket.datagrams(room, buffers),
                     &mut touched,
                 );
+                // What fills less than the room was all there was.
+                let mut more = buffers == 0 || buffers == RECEIVES;
                 for _ in 1..CALLS {
+                    if !more {
+                        break;
+                    }
                     let Ok(buffers) = socket.try_receive(room) else {
                         break;
                     };
+                    more = buffers == RECEIVES;
                     hub.receive(
                         hub.clock.now(),
                         socket.datagrams(room, buffers),

@@ -10,6 +10,7 @@ mod follow;
 mod handle;
 mod hub;
 mod load;
+mod measure;
 mod quic;
 mod seat;
 mod socket;

@@ -14,7 +14,7 @@ use super::MAX_UDP;
 use crate::port::{PortStats, Queue};
 
 /// Buffers that one system call fills; each may hold many datagrams that the system has joined (GRO).
-const RECEIVES: usize = 8;
+pub(super) const RECEIVES: usize = 8;
 /// Bytes that may wait in the system, where it grants them: what a thousand sessions of 3 Mbit/s bring
 /// while this program does not run for 10 ms.
 const WAITING: usize = 4 << 20;

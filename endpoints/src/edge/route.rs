@@ -16,6 +16,9 @@ use crate::datapath::{DataPath, SessionHandle, SessionNames, SessionWatch, Side,
 use crate::quic::Tuning;
 use crate::stream::StreamDescription;
 
+/// The longest that a stream waits for the rate of a new path.
+const MEASURING: Duration = Duration::from_millis(300);
+
 /// The way of an edge's tensors to the cloud; default UDP.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(
@@ -141,6 +144,7 @@ impl Opening<'_> {
             }
             session.attach(remote, Some(peer)).await?;
         }
+        session.measure(MEASURING).await?;
         Ok((accept.session, session))
     }
 

@@ -6,13 +6,16 @@ use clap::{Args, ValueEnum};
 use tensorwire_protocol::admission::DropRule;
 use tensorwire_protocol::{AdaptiveRate, RateControl};
 
+use crate::carrier::Carrier;
+
 /// How fast an edge sends, and which frames it drops.
 #[derive(Args, Clone, Debug)]
 pub struct RateOptions {
-    /// What bounds the rate of the tensors' packets: off, adaptive, or a rate as 20mbit, 2.5mbit or
-    /// 800kbit, IP and UDP headers included
-    #[arg(long, value_name = "CONTROL", default_value = "off")]
-    pub rate_control: RateName,
+    /// What bounds the rate of the tensors' packets: adaptive, off, or a rate as 20mbit, 2.5mbit or
+    /// 800kbit, IP and UDP headers included [default: adaptive over udp, off where the carrier has a
+    /// congestion control of its own]
+    #[arg(long, value_name = "CONTROL")]
+    pub rate_control: Option<RateName>,
     /// Let routers mark the tensors' packets instead of dropping them (ECN, RFC 3168)
     #[arg(long)]
     pub ecn: bool,
@@ -23,6 +26,18 @@ pub struct RateOptions {
     /// the places of older ones, unless --drop-rule is off
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub queue: u8,
+}
+
+impl RateOptions {
+    /// What bounds the rate over a carrier.
+    #[must_use]
+    pub fn control(&self, carrier: Carrier) -> RateControl {
+        match (self.rate_control, carrier) {
+            (Some(name), _) => name.0,
+            (None, Carrier::Udp) => RateControl::Adaptive(AdaptiveRate::default()),
+            (None, _) => RateControl::Off,
+        }
+    }
 }
 
 /// A [`RateControl`] by name.

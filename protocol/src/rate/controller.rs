@@ -9,7 +9,7 @@ use super::loss_step::LossStep;
 use super::pacer::Pacer;
 use super::path::{IP_UDP_HEADER, Path, time_of};
 use super::rivals::Rivals;
-use super::window::{HEADROOM, Round, Window};
+use super::window::{HEADROOM, INITIAL, Round, Window};
 use super::{AdaptiveRate, RateControl};
 use crate::config::Config;
 use crate::recv::feedback::MAX_DELAY;
@@ -23,8 +23,9 @@ const SHORTEST: Duration = Duration::from_secs(60);
 const FORGET: Duration = Duration::from_secs(10);
 /// Packets sent within this time left one after another, whatever the pace.
 const TRAIN: Duration = Duration::from_millis(1);
-/// Packets that leave back to back, less one, while the bottleneck is not known, to find it.
-const FIRST_TRAIN: usize = 3;
+/// Packets that leave back to back, less one, while the bottleneck is not known, to find it: all that the
+/// first window holds.
+const FIRST_TRAIN: usize = INITIAL - 1;
 /// The queue is longer than this for no path.
 const LONGEST: Duration = Duration::from_secs(10);
 /// The queue may be taken for empty within this time of reports at least.
@@ -139,6 +140,11 @@ impl Controller {
         self.control != RateControl::Off
     }
 
+    /// Whether the bottleneck is to be measured, and is not known.
+    pub(crate) const fn is_unmeasured(&self) -> bool {
+        self.window.is_some() && self.dispersion.rate().is_none()
+    }
+
     /// Bits a second at which packets leave; none: at once.
     fn pace(&self, now: Time, spread: Option<u64>) -> Option<u64> {
         let bounds = match self.control {
@@ -185,7 +191,7 @@ impl Controller {
             }
         }
         if let Some(rate) = self.pace(now, sending.spread) {
-            let burst = if self.dispersion.rate().is_none() {
+            let burst = if self.is_unmeasured() {
                 FIRST_TRAIN * self.packet
             } else {
                 0

@@ -8,7 +8,7 @@ use super::rivals::Rivals;
 use crate::time::Time;
 
 /// Packets in flight on a path of which nothing is known (RFC 6928).
-const INITIAL: f64 = 10.0;
+pub(crate) const INITIAL: usize = 10;
 /// Packets in flight at most: of so many, and a few, a sender remembers what became of them.
 const MOST_PACKETS: f64 = 4_000.0;
 /// Packets that may always be in flight.
@@ -98,7 +98,7 @@ impl Window {
         Self {
             bounds,
             packet,
-            bytes: INITIAL * packet,
+            bytes: INITIAL as f64 * packet,
             starting: true,
             velocity: 1.0,
             direction: Direction::Up,
@@ -148,7 +148,7 @@ impl Window {
     /// What was known of the path does not hold any more.
     pub(super) fn restart(&mut self) {
         *self = Self {
-            bytes: self.bytes.min(INITIAL * self.packet),
+            bytes: self.bytes.min(INITIAL as f64 * self.packet),
             ..Self::new(self.bounds, self.packet)
         };
     }
@@ -324,7 +324,7 @@ mod tests {
     #[test]
     fn what_is_not_used_does_not_grow() {
         let window = after(0, None, 0.4);
-        assert!(window.bytes() == INITIAL * PACKET);
+        assert!(window.bytes() == INITIAL as f64 * PACKET);
     }
 
     #[test]
@@ -334,6 +334,6 @@ mod tests {
         for millis in [100, 110, 140, 160] {
             window.marked(Time::from_millis(millis), time);
         }
-        assert!((window.bytes() / (INITIAL * PACKET) - BACKOFF * BACKOFF).abs() < 1e-9);
+        assert!((window.bytes() / (INITIAL as f64 * PACKET) - BACKOFF * BACKOFF).abs() < 1e-9);
     }
 }

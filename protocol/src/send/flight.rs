@@ -148,7 +148,7 @@ impl Flight {
                     *alive += 1;
                 }
             }
-            Cargo::Repair { .. } | Cargo::Other => {}
+            Cargo::Repair { .. } | Cargo::Probe | Cargo::Other => {}
         }
     }
 
@@ -196,7 +196,7 @@ impl Flight {
     /// A packet was lost.
     pub(crate) fn lost(&mut self, cargo: Cargo) {
         match cargo {
-            Cargo::Other => {}
+            Cargo::Other | Cargo::Probe => {}
             Cargo::Source { tensor, index } => {
                 if let Some(tensor) = self.tensor(tensor)
                     && let Some(source) = tensor.sources.get_mut(index as usize)

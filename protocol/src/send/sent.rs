@@ -14,6 +14,8 @@ const PACKET_THRESHOLD: u64 = 3;
 pub(crate) enum Cargo {
     /// Nothing that is sent again.
     Other,
+    /// Nothing, for the sake of its size.
+    Probe,
     /// A source packet of a tensor.
     Source { tensor: u64, index: u32 },
     /// A REPAIR packet of a block of a tensor, sent ahead or on demand.

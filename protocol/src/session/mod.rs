@@ -15,7 +15,7 @@ use crate::event::{EndReason, Event};
 use crate::interleave::Orders;
 use crate::paths::{PathId, Paths};
 use crate::protection::{Guard, Protection};
-use crate::rate::{Arrived, Change, Controller, IP_UDP_HEADER, Path, PeerLoad, Sending};
+use crate::rate::{Arrived, Change, Controller, INITIAL, IP_UDP_HEADER, Path, PeerLoad, Sending};
 use crate::recv::clock::ClockMap;
 use crate::recv::{
     FeedbackState, PacketArrivals, Passing, Prospect, Recovered, Scope, Seen, TensorWindow,
@@ -95,6 +95,8 @@ pub struct Session {
     /// Smoothed time from sending a packet to knowing that it was lost.
     detection: Option<Duration>,
     last_ping: Option<Time>,
+    /// Packets to send yet to measure the path, the last of them a PING.
+    probes: usize,
     /// Whether to ask for a report once nothing else is left to send.
     ask: bool,
     /// When a message of ours last told our clock.
@@ -147,6 +149,7 @@ impl Session {
             arrived: Vec::new(),
             detection: None,
             last_ping: None,
+            probes: 0,
             ask: false,
             last_timestamp: None,
             arrivals: PacketArrivals::default(),
@@ -268,6 +271,19 @@ impl Session {
         let id = self.queue.push(tensor, &mut self.orders)?;
         self.stats.tensors_sent += 1;
         Ok(id)
+    }
+
+    /// Measures the path before there is a tensor to send: as many full packets of padding as an unknown path
+    /// is sent at once (10, RFC 6928) leave back to back, and a PING that asks what became of them. A round
+    /// trip later [`path`](Self::path) tells the bottleneck, and the first tensor need not wait for it.
+    /// Gives way to tensors. False, and nothing is sent, where the rate is not adaptive or the bottleneck is
+    /// known.
+    pub const fn probe(&mut self) -> bool {
+        let probes = self.ending.is_none() && self.rate.is_unmeasured();
+        if probes {
+            self.probes = INITIAL + 1;
+        }
+        probes
     }
 
     /// Says that `count` frames from `first` on will not be sent, and why. The packets of the next tensor

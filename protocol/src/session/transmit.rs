@@ -50,7 +50,13 @@ impl Session {
             return Some(self.write_ping(now, out, low));
         }
         let has_room = self.rate.has_room(now, self.sent.in_flight());
-        if self.rate.next() > now || !has_room {
+        let held = self.rate.next() > now || !has_room;
+        if self.probes == 1 || self.probes > 1 && held {
+            // What would leave later is of no train.
+            self.probes = 0;
+            return Some(self.write_ping(now, out, low));
+        }
+        if held {
             let waits = self.flight.waiting() > 0 || self.queue.waiting(0.0) > 0;
             self.rate.hold(has_room && waits);
             return None;
@@ -65,10 +71,14 @@ impl Session {
         }
         let Some(written) = self.queue.write(out, &self.config, low) else {
             self.rate.hold(false);
+            if self.probes > 1 {
+                self.probes -= 1;
+                return Some(self.write_padding(out, low));
+            }
             // Nothing follows what was sent again, so nothing would tell that it was lost once more.
             return std::mem::take(&mut self.ask).then(|| self.write_ping(now, out, low));
         };
-        self.ask = false;
+        (self.ask, self.probes) = (false, 0);
         let outlook = self.outlook();
         self.flight.sent(now, &written, out, outlook);
         let cargo = Cargo::Source {
@@ -85,6 +95,14 @@ impl Session {
     )]
     pub(super) const fn number(&self) -> u32 {
         self.sent.next() as u32
+    }
+
+    /// Writes a full packet of nothing.
+    fn write_padding(&self, out: &mut Vec<u8>, number: u32) -> (MessageType, Cargo) {
+        let full = usize::from(self.config.mss);
+        let padding = Message::Padding(full - HEADER_LEN - self.guard.trailer());
+        padding.write(out, self.config.remote_connection, number);
+        (MessageType::Padding, Cargo::Probe)
     }
 
     fn write_ping(&mut self, now: Time, out: &mut Vec<u8>, number: u32) -> (MessageType, Cargo) {

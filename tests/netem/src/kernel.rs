@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, geteuid, kill_process_group};
 
 use crate::inside::Plan;
 use crate::interrupt::Interrupt;
+use crate::processor::first;
 
 /// Lines of a failed run's console that are shown.
 const SHOWN_LINES: usize = 15;
@@ -59,6 +60,16 @@ pub(crate) enum Kernel {
     Uml,
 }
 
+/// A run, to the kernel.
+struct Run<'a> {
+    /// Where its files are.
+    folder: &'a Path,
+    /// The file that it leaves once all went well.
+    done: &'a Path,
+    /// Which of those that run at the same time.
+    lane: usize,
+}
+
 impl Kernel {
     /// Finds one, or says what is missing.
     pub(crate) fn find(choice: Choice) -> Result<Self> {
@@ -97,7 +108,12 @@ impl Kernel {
             quoted(&done)
         );
         let interrupt = Interrupt::listen()?;
-        kernel.obey(&attempt, folder.path(), &done, ATTEMPT, &interrupt)?;
+        let run = Run {
+            folder: folder.path(),
+            done: &done,
+            lane: 0,
+        };
+        kernel.obey(&attempt, &run, ATTEMPT, &interrupt)?;
         Ok(kernel)
     }
 
@@ -108,29 +124,40 @@ impl Kernel {
         }
     }
 
-    /// Runs a plan, which takes about so many seconds, and leaves its record in the plan's folder.
-    pub(crate) fn run(self, plan: &Plan, seconds: f64, interrupt: &Interrupt) -> Result<()> {
+    /// Runs a plan, which takes about so many seconds, and leaves its record in the plan's folder. Plans of
+    /// different lanes may run at the same time.
+    pub(crate) fn run(
+        self,
+        plan: &Plan,
+        lane: usize,
+        seconds: f64,
+        interrupt: &Interrupt,
+    ) -> Result<()> {
         let file = plan.folder.join("plan.json");
         fs::write(&file, serde_json::to_vec(plan)?)?;
         let inside = format!("{} inside {}", quoted(&plan.programs.netem), quoted(&file));
         let patience = Duration::from_secs_f64(seconds) + GRACE;
-        self.obey(&inside, &plan.folder, &plan.record(), patience, interrupt)
+        let run = Run {
+            folder: &plan.folder,
+            done: &plan.record(),
+            lane,
+        };
+        self.obey(&inside, &run, patience, interrupt)
     }
 
-    /// Has a command of the shell done in the kernel, which leaves the file `done`.
+    /// Has a command of the shell done in the kernel.
     fn obey(
         self,
         inside: &str,
-        folder: &Path,
-        done: &Path,
+        run: &Run<'_>,
         patience: Duration,
         interrupt: &Interrupt,
     ) -> Result<()> {
-        let init = folder.join("init");
+        let init = run.folder.join("init");
         fs::write(&init, self.script(inside))?;
         fs::set_permissions(&init, fs::Permissions::from_mode(0o700))?;
-        let console = folder.join("console.log");
-        let mut command = self.command(&init)?;
+        let console = run.folder.join("console.log");
+        let mut command = self.command(&init, run.lane)?;
         command.stdin(Stdio::null());
         command.stdout(File::create(&console)?);
         command.stderr(File::options().append(true).open(&console)?);
@@ -144,14 +171,14 @@ impl Kernel {
         match ended? {
             End::Interrupted => bail!("interrupted"),
             End::TooLong => bail!("the run does not end; {}", last_words(&console)),
-            End::Done if !done.is_file() => {
+            End::Done if !run.done.is_file() => {
                 bail!("the run fails: {}", last_words(&console))
             }
             End::Done => Ok(()),
         }
     }
 
-    fn command(self, init: &Path) -> Result<Command> {
+    fn command(self, init: &Path, lane: usize) -> Result<Command> {
         let shown = init.display().to_string();
         match self {
             Self::Host => {
@@ -165,7 +192,7 @@ impl Kernel {
                 if shown.contains(char::is_whitespace) {
                     bail!("a kernel's command line takes no spaces, as in {shown}; set TMPDIR");
                 }
-                let mut command = first(USER_MODE);
+                let mut command = first(USER_MODE, lane);
                 command.args([
                     &format!("mem={MEMORY}"),
                     "rootfstype=hostfs",
@@ -196,20 +223,6 @@ impl Kernel {
                 MODULES.join(" ")
             ),
         }
-    }
-}
-
-/// A command that comes before all other programs, where that is allowed: a run that waits for the
-/// processor measures that. User-mode Linux is one processor, and so leaves the others alone.
-fn first(program: &str) -> Command {
-    const CHRT: [&str; 2] = ["--rr", "5"];
-    let allowed = Command::new("chrt").args(CHRT).arg("true").output();
-    if allowed.is_ok_and(|output| output.status.success()) {
-        let mut command = Command::new("chrt");
-        command.args(CHRT).arg(program);
-        command
-    } else {
-        Command::new(program)
     }
 }
 

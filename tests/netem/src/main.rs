@@ -18,6 +18,7 @@ mod interrupt;
 mod kernel;
 mod network;
 mod paired;
+mod processor;
 mod program;
 mod programs;
 mod quantity;

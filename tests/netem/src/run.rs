@@ -154,8 +154,10 @@ impl Options {
         };
         std::thread::scope(|scope| {
             let workers: Vec<_> = (0..self.jobs)
-                .map(|_| {
-                    scope.spawn(|| {
+                .map(|lane| {
+                    let (bar, next, failed) = (&bar, &next, &failed);
+                    let (interrupt, lock) = (&interrupt, &lock);
+                    scope.spawn(move || {
                         loop {
                             let index = next.fetch_add(1, Ordering::Relaxed);
                             let Some(cell) = cells.get(index) else { return };
@@ -163,7 +165,8 @@ impl Options {
                                 return;
                             }
                             bar.begin(cell);
-                            let row = self.one(index, cell, programs, kernel, &interrupt);
+                            let row =
+                                self.one(index, lane.into(), cell, programs, kernel, interrupt);
                             let row = row.with_context(|| cell.title());
                             failed.fetch_or(row.is_err(), Ordering::Relaxed);
                             bar.end(cell);
@@ -196,6 +199,7 @@ impl Options {
     fn one(
         &self,
         index: usize,
+        lane: usize,
         cell: &Cell,
         programs: &Programs,
         kernel: Kernel,
@@ -208,7 +212,7 @@ impl Options {
             pcap: self.pcap,
             folder: folder.path().to_owned(),
         };
-        let done = kernel.run(&plan, cell.seconds(), interrupt);
+        let done = kernel.run(&plan, lane, cell.seconds(), interrupt);
         if let Some(keep) = &self.keep {
             let name = cell.title().replace([' ', '/', ':', '%', ','], "-");
             copy(folder.path(), &keep.join(format!("{index:03}-{name}")))?;

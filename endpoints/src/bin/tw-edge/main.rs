@@ -312,7 +312,7 @@ impl Prepared {
         let mut protection = options
             .recovery
             .apply(&mut stream, &format, side.as_ref())?;
-        protection.rate = options.rate.rate_control.0;
+        protection.rate = options.rate.control(options.carrier.carrier);
         protection.ecn = options.rate.ecn;
         let frames = options.frames.unwrap_or(dataset.len() as u64);
         let source = ImageSource::new(&loaded, dataset, quality, side, frames)?;
@@ -331,7 +331,7 @@ impl Prepared {
         let mut stream = stand_in::describe(&format)?;
         options.stream.apply(&mut stream);
         let mut protection = options.recovery.apply(&mut stream, &format, None)?;
-        protection.rate = options.rate.rate_control.0;
+        protection.rate = options.rate.control(options.carrier.carrier);
         protection.ecn = options.rate.ecn;
         let frames = options.frames.unwrap_or(u64::MAX);
         Ok(Self {
