@@ -57,8 +57,11 @@ impl Drop for Image {
 }
 
 impl Stream {
-    /// A stream over `memory`, which has to stay where it is, untouched, until the stream is dropped.
-    fn over(memory: *mut Memory, input: bool) -> Result<Self, Error> {
+    /// A stream over `memory`.
+    ///
+    /// # Safety
+    /// `memory` stays where it is, untouched, until the stream is dropped.
+    unsafe fn over(memory: *mut Memory, input: bool) -> Result<Self, Error> {
         // SAFETY: the functions take a stream that was just created. The callbacks have the signatures that
         // they are called with, and read their last argument as the `Memory` that it is.
         unsafe {
@@ -78,9 +81,11 @@ impl Stream {
 }
 
 impl Codec {
-    /// A codec that tells `said` of its errors, which has to stay where it is, untouched, until the codec is
-    /// dropped.
-    fn new(encoder: bool, said: *mut Said) -> Result<Self, Error> {
+    /// A codec that tells `said` of its errors.
+    ///
+    /// # Safety
+    /// `said` stays where it is, untouched, until the codec is dropped.
+    unsafe fn new(encoder: bool, said: *mut Said) -> Result<Self, Error> {
         let format = opj::CODEC_FORMAT::OPJ_CODEC_J2K;
         // SAFETY: the handler has the signature that it is called with, and reads its last argument as the
         // `Said` that it is.
@@ -114,8 +119,11 @@ pub(crate) fn encode(samples: &[u8], shape: Shape, ratio: u16) -> Result<Vec<u8>
     let image = picture(samples, shape)?;
     let mut parameters = parameters(shape, ratio);
     let done = {
-        let codec = Codec::new(true, &raw mut said)?;
-        let stream = Stream::over(&raw mut memory, false)?;
+        // SAFETY: both are dropped at the end of the block, behind which `said` and `memory` are used again.
+        let (codec, stream) = unsafe {
+            let codec = Codec::new(true, &raw mut said)?;
+            (codec, Stream::over(&raw mut memory, false)?)
+        };
         let (codec, stream, image) = (codec.0.as_ptr(), stream.0.as_ptr(), image.0.as_ptr());
         // SAFETY: all pointers are to objects that live until the end of the block.
         unsafe {
@@ -141,8 +149,11 @@ pub(crate) fn decode(codestream: &[u8], shape: Shape) -> Result<Vec<u8>, Error> 
         at: 0,
     };
     let found = {
-        let codec = Codec::new(false, &raw mut said)?;
-        let stream = Stream::over(&raw mut memory, true)?;
+        // SAFETY: both are dropped at the end of the block, behind which `said` and `memory` are used again.
+        let (codec, stream) = unsafe {
+            let codec = Codec::new(false, &raw mut said)?;
+            (codec, Stream::over(&raw mut memory, true)?)
+        };
         let (codec, stream) = (codec.0.as_ptr(), stream.0.as_ptr());
         let mut image = ptr::null_mut();
         // SAFETY: all pointers are to objects that live until the end of the block; the parameters are
