@@ -318,18 +318,25 @@ fn latency(results: &Results) -> Vec<Figure> {
     let Some((terms, at)) = ways(results) else {
         return vec![];
     };
-    let curves = terms.iter().map(|way| {
+    // The coders of a split are one curve: all of them would be too many.
+    let place = |way: &Terms| way.name.split(' ').next().unwrap_or_default().to_owned();
+    let curves = once_each(terms.iter().map(place)).into_iter().map(|split| {
+        let ways: Vec<&Terms> = terms.iter().filter(|way| place(way) == split).collect();
         let points = (0..=BANDWIDTHS).map(|step| {
             // 0.1 to 1,000 Mbit/s.
             let rate = 1e5 * 10_f64.powf(4.0 * step as f64 / BANDWIDTHS as f64);
+            let times = ways.iter().map(|way| way.total_ms(rate, at));
             Point {
                 x: rate / 1e6,
-                y: way.total_ms(rate, at),
+                y: times.fold(f64::INFINITY, f64::min),
                 interval: None,
             }
         });
         Curve {
-            name: way.name.clone(),
+            name: match ways[..] {
+                [way] => way.name.clone(),
+                _ => format!("{split}, the fastest coder"),
+            },
             points: points.collect(),
             style: Style::Line,
         }
