@@ -107,7 +107,7 @@ pub(super) fn sheet(files: &[Results]) -> Option<Sheet> {
             "Published figures beside these. Models, images and tensors differ (the published ones are of \
              ResNet-34 and, for lost row packets, ResNet-18, on ImageNet), so that a line says how well a thing \
              works here, not which code is better. Sizes are compared in bits an entry, as tensors are of \
-             other sizes. Worse than published: {}",
+             other sizes. Worse than published, and told apart from it: {}",
             worse.join(", ")
         ),
         columns: columns.map(str::to_owned).collect(),
