@@ -2,16 +2,24 @@
 
 use thiserror::Error;
 
-/// Chooses, tensor after tensor, the best step of a ladder that its budget has room for.
+/// Chooses, tensor after tensor, the step of a ladder that is worth most in its budget.
 ///
-/// It goes down at once, to the best step that fits. It goes up only when the budget has had room for
-/// better steps by [`MARGIN`](Self::MARGIN) for [`PATIENCE`](Self::PATIENCE) tensors one after
-/// another, and then to the best of those that all of them had room for. So a budget that wobbles by
-/// less than the margin never makes it turn round.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A tensor that fills its budget is worth less than its accuracy: when the path slows down, what is on it
+/// comes late, and the more of it there is the longer that lasts. So a step is worth its accuracy less
+/// [`RISK`](Self::RISK) times the share of the budget that it takes. Where no accuracy is known, each step
+/// is taken to be worth more than all after it.
+///
+/// It goes down at once where a step does not fit any more, or is worth less than a smaller one even in a
+/// budget that is larger by [`MARGIN`](Self::MARGIN). It goes up only when better steps have been worth
+/// more in a budget that is smaller by as much for [`PATIENCE`](Self::PATIENCE) tensors one after another,
+/// and then to the best of those that were for all of them. So a budget that wobbles by less than the
+/// margin never makes it turn round.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Chooser {
     /// Bytes that a tensor of each step takes, strictly descending.
     bytes: Vec<usize>,
+    /// Points of accuracy that each step loses; none where that is not known.
+    drops: Option<Vec<f64>>,
     current: usize,
     /// Tensors one after another whose budget had room for a better step, and the best step that all
     /// of them had room for.
@@ -19,7 +27,7 @@ pub struct Chooser {
 }
 
 /// Why steps are not a ladder to choose from: our caller is at fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum ChooserError {
     /// There is nothing to choose from, or too much.
@@ -35,6 +43,12 @@ pub enum ChooserError {
         /// Bytes that those of the step before take.
         before: usize,
     },
+    /// What is known of the steps' accuracy is not known of each, or is no number.
+    #[error("{steps} steps need as many finite losses of accuracy, in points")]
+    Drops {
+        /// Steps that there are.
+        steps: usize,
+    },
 }
 
 impl Chooser {
@@ -44,6 +58,10 @@ impl Chooser {
 
     /// Tensors that have to have had room before it goes up: a third of a second at 30 a second.
     pub const PATIENCE: u32 = 10;
+
+    /// Points of accuracy that filling the budget is reckoned to cost: what is lost with the frames that
+    /// come late, or not at all, whenever the path slows down.
+    pub const RISK: f64 = 1.0;
 
     /// A chooser among steps whose tensors take so many bytes each, best first. It starts with step 0.
     ///
@@ -64,27 +82,43 @@ impl Chooser {
         }
         Ok(Self {
             bytes,
+            drops: None,
             current: 0,
             room: (0, 0),
         })
     }
 
+    /// The same, knowing how many points of accuracy each step loses.
+    ///
+    /// # Errors
+    /// [`ChooserError::Drops`] unless there is a finite number for each step.
+    pub fn with_drops(mut self, drops: Vec<f64>) -> Result<Self, ChooserError> {
+        let steps = self.bytes.len();
+        if drops.len() != steps || !drops.iter().all(|drop| drop.is_finite()) {
+            return Err(ChooserError::Drops { steps });
+        }
+        self.drops = Some(drops);
+        Ok(self)
+    }
+
     /// The step for the next tensor, which may have `budget` bytes; none: as many as it likes.
     ///
     /// It fits the budget, unless no step does: then it is the last.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "bytes of a tensor; beyond 2^53 nothing depends on the last of them"
+    )]
     pub fn choose(&mut self, budget: Option<usize>) -> u8 {
-        let budget = budget.unwrap_or(usize::MAX);
-        let fits = self.first(|bytes| bytes <= budget);
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "bytes of a tensor; beyond 2^53 nothing depends on the last of them"
-        )]
-        let roomy = self.first(|bytes| bytes as f64 * (1.0 + Self::MARGIN) <= budget as f64);
-        if fits > self.current {
-            self.go(fits);
-        } else if roomy < self.current {
+        let budget = budget.map_or(f64::INFINITY, |bytes| bytes as f64);
+        let smaller = self.best(budget * (1.0 + Self::MARGIN));
+        let better = self.best(budget / (1.0 + Self::MARGIN));
+        if self.bytes() as f64 > budget {
+            self.go(self.best(budget));
+        } else if smaller > self.current {
+            self.go(smaller);
+        } else if better < self.current {
             let (tensors, best) = self.room;
-            self.room = (tensors + 1, best.max(roomy));
+            self.room = (tensors + 1, best.max(better));
             if self.room.0 >= Self::PATIENCE {
                 self.go(self.room.1);
             }
@@ -128,10 +162,31 @@ impl Chooser {
         self.room = (0, 0);
     }
 
-    /// The first step whose bytes are `small` enough, or the last.
-    fn first(&self, small: impl Fn(usize) -> bool) -> usize {
-        let larger = self.bytes.iter().take_while(|bytes| !small(**bytes));
-        larger.count().min(self.bytes.len() - 1)
+    /// The step that is worth most in so many bytes, of those that fit; the last if none does. With more
+    /// bytes it is never a smaller one.
+    #[expect(clippy::cast_precision_loss, reason = "as above")]
+    fn best(&self, budget: f64) -> usize {
+        let last = self.bytes.len() - 1;
+        let larger = self
+            .bytes
+            .iter()
+            .take_while(|bytes| **bytes as f64 > budget);
+        let first = larger.count().min(last);
+        let Some(drops) = &self.drops else {
+            return first;
+        };
+        let costs = drops.iter().zip(&self.bytes).map(|(drop, bytes)| {
+            let share = if budget > 0.0 {
+                *bytes as f64 / budget
+            } else {
+                1.0
+            };
+            drop + Self::RISK * share
+        });
+        let fitting = costs.enumerate().skip(first);
+        fitting
+            .min_by(|(_, one), (_, other)| one.total_cmp(other))
+            .map_or(last, |(step, _)| step)
     }
 }
 
@@ -199,6 +254,25 @@ mod tests {
     }
 
     #[test]
+    fn a_step_has_to_be_worth_what_it_takes_of_the_budget() {
+        let settled = |drops: [f64; 4], budget: usize| {
+            let mut chooser = chooser().with_drops(drops.to_vec()).unwrap();
+            (0..2 * Chooser::PATIENCE).for_each(|_| _ = chooser.choose(Some(budget)));
+            chooser.bytes()
+        };
+        let flat = [0.0, 0.1, 0.2, 0.3];
+        // All of 8,000 bytes would cost seven eighths of a point more than an eighth of them.
+        assert_eq!(settled(flat, 8_000), 1_000);
+        assert_eq!(settled(flat, 10_500), 2_000);
+        assert_eq!(settled(flat, 200_000), 8_000);
+        let steep = [0.0, 5.0, 20.0, 60.0];
+        assert_eq!(settled(steep, 10_000), 8_000);
+        assert_eq!(settled(steep, 5_000), 4_000);
+        let unlimited = chooser().with_drops(flat.to_vec());
+        assert_eq!(unlimited.unwrap().choose(None), 0);
+    }
+
+    #[test]
     fn steps_that_help_nobody_are_refused() {
         assert_eq!(Chooser::new(vec![]), Err(ChooserError::Steps(0)));
         let long = (0..129).rev().collect();
@@ -207,6 +281,10 @@ mod tests {
             Chooser::new(vec![5, 3, 3]),
             Err(ChooserError::NotSmaller { step: 2, .. })
         ));
+        for drops in [vec![], vec![0.0; 3], vec![0.0, f64::NAN, 1.0, 2.0]] {
+            let refused = chooser().with_drops(drops);
+            assert_eq!(refused, Err(ChooserError::Drops { steps: 4 }));
+        }
     }
 
     fn ladders() -> impl Strategy<Value = Vec<usize>> {
@@ -214,13 +292,25 @@ mod tests {
             .prop_map(|sizes| sizes.into_iter().rev().collect())
     }
 
+    /// Choosers among the steps of a ladder, whether or not their accuracy is known.
+    fn choosers() -> impl Strategy<Value = (Vec<usize>, Chooser)> {
+        let drops = prop::collection::vec(0.0..20.0, 12);
+        (ladders(), prop::option::of(drops)).prop_map(|(bytes, drops)| {
+            let chooser = Chooser::new(bytes.clone()).unwrap();
+            let chooser = match drops {
+                None => chooser,
+                Some(drops) => chooser.with_drops(drops[..bytes.len()].to_vec()).unwrap(),
+            };
+            (bytes, chooser)
+        })
+    }
+
     proptest! {
         #[test]
         fn the_budget_is_kept_unless_nothing_fits(
-            bytes in ladders(),
+            (bytes, mut chooser) in choosers(),
             budgets in prop::collection::vec(prop::option::of(0_usize..25_000), 1..200),
         ) {
-            let mut chooser = Chooser::new(bytes.clone()).unwrap();
             let last = bytes.len() - 1;
             for budget in budgets {
                 let step = usize::from(chooser.choose(budget));
@@ -231,12 +321,11 @@ mod tests {
 
         #[test]
         fn a_wobble_within_the_margin_never_makes_it_turn_round(
-            bytes in ladders(),
+            (_, mut chooser) in choosers(),
             base in 1_usize..25_000,
             before in 0_usize..25_000,
             wobbles in prop::collection::vec(0.0..Chooser::MARGIN, 1..200),
         ) {
-            let mut chooser = Chooser::new(bytes).unwrap();
             let mut steps = vec![chooser.choose(Some(before))];
             for wobble in wobbles {
                 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a test")]

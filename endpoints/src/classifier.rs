@@ -211,10 +211,6 @@ impl ClassifierOpener {
             .concealer(shape, loss_kind(&format), bundle)
             .map_err(|error| Refuse::new(RefuseCode::Bundle, advice(&error)))?;
         let cloud = self.part(&served, &stream.split)?;
-        // Until there are measurements, what it took when it was tried.
-        if let (Some((_, verdict)), None) = (&served.uploaded, cloud.service()) {
-            cloud.took(verdict.run());
-        }
         let (uploaded, verdict) = served.uploaded.unzip();
         Ok(Classifier {
             verdict,
@@ -315,12 +311,13 @@ impl ClassifierOpener {
         // Others need not wait for it.
         let part = served.model.cloud(split);
         let part = part.map_err(|error| Refuse::new(RefuseCode::Model, error.to_string()))?;
+        let part = Arc::new(SharedModel::new(part));
+        part.warm_up();
         let mut parts = parts();
         parts.used.retain(|_, part| part.strong_count() > 0);
         if let Some(first) = parts.used.get(&key).and_then(Weak::upgrade) {
             return Ok(first);
         }
-        let part = Arc::new(SharedModel::new(part));
         parts.used.insert(key, Arc::downgrade(&part));
         if parts.recent.len() == RECENT {
             parts.recent.pop_front();

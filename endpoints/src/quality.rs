@@ -34,18 +34,24 @@ impl Quality {
         }
     }
 
-    /// Chooses among the steps of `ladder`, whose tensors take `bytes` each.
+    /// Chooses among the steps of `ladder`, whose tensors take `bytes` each, and lose so many points of
+    /// accuracy where that is known.
     ///
     /// # Errors
-    /// If there are not as many bytes as steps, or a step takes no fewer than the one before.
-    pub fn adaptive(ladder: Ladder, bytes: Vec<usize>) -> Result<Self> {
+    /// If there are not as many of them as steps, or a step takes no fewer bytes than the one before.
+    pub fn adaptive(ladder: Ladder, bytes: Vec<usize>, drops: Option<Vec<f64>>) -> Result<Self> {
         anyhow::ensure!(
             bytes.len() == ladder.formats().len(),
             "the bytes of every step are needed"
         );
+        let chooser = Chooser::new(bytes)?;
+        let chooser = match drops {
+            None => chooser,
+            Some(drops) => chooser.with_drops(drops)?,
+        };
         Ok(Self {
             encoder: Encoder::new(ladder.best()),
-            chooser: Some(Chooser::new(bytes)?),
+            chooser: Some(chooser),
             ladder,
         })
     }
@@ -111,7 +117,7 @@ mod tests {
         let shape = Shape::new(4, 16, 16).unwrap();
         let best = Format::new(shape, quantiser, map, jpeg(95).coder).unwrap();
         let further: Vec<Step> = [60, 20].map(jpeg).to_vec();
-        Quality::adaptive(Ladder::new(best, &further).unwrap(), bytes).unwrap()
+        Quality::adaptive(Ladder::new(best, &further).unwrap(), bytes, None).unwrap()
     }
 
     fn noise(amplitude: f32) -> Array3<f32> {
@@ -160,6 +166,6 @@ mod tests {
         assert_eq!((coded.step, fixed.ladder().len()), (0, 1));
         assert_eq!(fixed.least_bytes(), None);
         assert_eq!(quality(vec![3, 2, 1]).least_bytes(), Some(1));
-        assert!(Quality::adaptive(Ladder::from(format), vec![]).is_err());
+        assert!(Quality::adaptive(Ladder::from(format), vec![], None).is_err());
     }
 }

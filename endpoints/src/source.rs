@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
+use ndarray::Array3;
 use tensorwire_codec::EncodedTensor;
 use tensorwire_protocol::Slices;
 
@@ -30,7 +31,7 @@ impl ImageSource {
     /// `frames` frames from `dataset`, coded by `quality`. Images that the bundle was made from are refused, one by one.
     ///
     /// # Errors
-    /// If the edge's part of the model cannot be made.
+    /// If the edge's part of the model cannot be made, or cannot compute an image.
     pub fn new(
         loaded: &LoadedModel,
         dataset: Dataset,
@@ -38,8 +39,11 @@ impl ImageSource {
         side: Option<SideInformation>,
         frames: u64,
     ) -> Result<Self> {
+        let model = loaded.model.edge(&loaded.split)?;
+        // The first run takes several times as long as those after it: no frame should wait for that.
+        model.run(Array3::zeros(model.input().as_tuple()).view())?;
         Ok(Self {
-            model: loaded.model.edge(&loaded.split)?,
+            model,
             input: loaded.description.input.clone(),
             least_bytes: quality.least_bytes(),
             quality: Mutex::new(quality),

@@ -199,7 +199,7 @@ async fn outcomes(
 async fn the_step_changes_in_mid_stream_and_every_tensor_decodes_to_its_levels() {
     let (cloud, _notices, _stop) = start(DecodingOpener).await;
     let ladder = ladder();
-    let quality = Quality::adaptive(ladder.clone(), BYTES.to_vec()).unwrap();
+    let quality = Quality::adaptive(ladder.clone(), BYTES.to_vec(), None).unwrap();
     let source = Frames {
         quality: Mutex::new(quality),
     };

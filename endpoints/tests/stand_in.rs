@@ -1,4 +1,5 @@
-//! The real binaries without a model: what they write down for the network laboratory.
+//! The real binaries without a model: what they write down for the network laboratory, and a stream that
+//! changes.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,7 +18,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
-use support::{edge_to, json_lines, run, start_cloud, text};
+use support::{Running, edge_to, json_lines, run, start_cloud, text};
 
 fn json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).expect("the program has written it")).unwrap()
@@ -37,6 +38,8 @@ fn both_ends_write_down_the_same_stream() {
         "200",
         "--deadline-ms",
         "20000",
+        "--drop-rule",
+        "off",
         "--fec",
         "25%",
         "--json",
@@ -93,4 +96,43 @@ fn a_model_and_a_stand_in_refuse_each_other() {
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("start this cloud with --stand-in"), "{said}");
+}
+
+#[test]
+fn a_signal_changes_the_stream_without_a_gap() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("edge.options");
+    fs::write(&file, "--stand-in 0\n").unwrap();
+    let (cloud, address) = start_cloud(&["--stand-in"]);
+    let options = ["--stand-in", "4000", "--fps", "50", "--frames", "300"];
+    let mut command = edge_to(&address, &options);
+    command.args(["--drop-rule", "off", "--deadline-ms", "20000"]);
+    command.arg("--reload").arg(&file);
+    let mut edge = Running::start(command);
+    edge.wait_for("streaming");
+
+    edge.signal("-HUP");
+    edge.wait_for("the stream stays as it is");
+    fs::write(&file, "# twice as much\n--stand-in 8000\n").unwrap();
+    edge.signal("-HUP");
+    let line = edge.wait_for("the stream has changed from frame");
+    let from: u64 = line.rsplit(' ').next().unwrap().parse().unwrap();
+
+    let (code, stdout, said) = edge.end();
+    assert_eq!(code, Some(0), "{said}");
+    let lines = json_lines(&stdout);
+    let mut frames: Vec<u64> = lines.iter().map(|l| l["frame"].as_u64().unwrap()).collect();
+    frames.sort_unstable();
+    assert_eq!(frames, (0..300).collect::<Vec<_>>());
+    for line in &lines {
+        let bytes = if line["frame"].as_u64().unwrap() < from {
+            4_000
+        } else {
+            8_000
+        };
+        assert_eq!(line["outcome"], "answered", "{line}");
+        assert_eq!(line["bytes"], bytes, "{line}");
+    }
+    cloud.interrupt();
+    assert_eq!(cloud.end().0, Some(0));
 }

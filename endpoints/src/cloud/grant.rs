@@ -285,11 +285,7 @@ fn describe(error: &dyn Display) -> Refuse {
 }
 
 fn overloaded(error: &Overloaded) -> Refuse {
-    let code = match error {
-        Overloaded::Draining => RefuseCode::Draining,
-        _ => RefuseCode::Overloaded,
-    };
-    Refuse::new(code, error.to_string())
+    Refuse::new(RefuseCode::Overloaded, error.to_string())
 }
 
 fn internal(error: &dyn Display) -> Refuse {

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ndarray::ArrayView3;
+use ndarray::{Array3, ArrayView3};
 
 use super::batch::BatchModel;
 use super::gain::{self, Gain};
@@ -138,6 +138,21 @@ impl SharedModel {
         }
         results.extend(rest.iter().map(|one| self.single.run(*one)));
         results
+    }
+
+    /// Computes a tensor of zeros twice. The first run of a part takes several times as long as those after
+    /// it, since it touches its memory for the first time; the time of the second is what
+    /// [`service`](Self::service) tells until there are tensors. A part that cannot compute it says so with
+    /// the first tensor.
+    pub fn warm_up(&self) {
+        let zeros = Array3::zeros(self.single.input().as_tuple());
+        let run = || {
+            let begun = Instant::now();
+            self.single.run(zeros.view()).map(|_| begun.elapsed())
+        };
+        if let Ok(time) = run().and_then(|_| run()) {
+            self.took(time);
+        }
     }
 
     /// Tells how long a tensor took in all, decoding and concealment included.

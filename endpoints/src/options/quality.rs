@@ -59,18 +59,19 @@ impl QualityOptions {
             );
         };
         let ladder = ladder(codec, best, &steps, shape, side)?;
-        let bytes = ladder
+        let costs = ladder
             .formats()
             .iter()
-            .map(|format| bytes(format, side))
+            .map(|format| cost(format, side))
             .collect::<Result<Vec<_>>>()?;
         let named = !self.ladder.is_empty();
-        let (ladder, bytes) = if named {
-            (ladder, bytes)
+        let (ladder, costs) = if named {
+            (ladder, costs)
         } else {
-            shrinking(&ladder, &bytes)?
+            shrinking(&ladder, &costs)?
         };
-        Quality::adaptive(ladder, bytes)
+        let drops = costs.iter().map(|cost| cost.drop).collect();
+        Quality::adaptive(ladder, costs.iter().map(|cost| cost.bytes).collect(), drops)
             .context("the steps of --ladder go from the best to the smallest")
     }
 }
@@ -133,41 +134,55 @@ fn quality_of(parameter: u16) -> Result<u8> {
     }
 }
 
-/// Bytes to reckon with for a tensor of this format.
-fn bytes(format: &Format, side: Option<&SideInformation>) -> Result<usize> {
-    if let Some(exact) = format.tensor_bytes() {
-        return Ok(exact);
-    }
+/// What a step of a ladder costs.
+#[derive(Clone, Copy, Debug)]
+struct Cost {
+    /// Bytes to reckon with for a tensor.
+    bytes: usize,
+    /// Points of accuracy that it loses; none where that was not measured.
+    drop: Option<f64>,
+}
+
+/// What a format costs, by its own nature or by what the bundle measured.
+fn cost(format: &Format, side: Option<&SideInformation>) -> Result<Cost> {
     let Step { levels, coder } = format.step();
     let ladder = side.and_then(|side| side.bundle.ladder());
     let steps = ladder.map(|ladder| ladder.steps()).unwrap_or_default();
     let found = steps.iter().find(|step| {
         let same = match (step.coder, coder) {
             (StepCoder::Jpeg { quality }, Coder::Jpeg { quality: asked }) => quality == asked,
+            (StepCoder::Raw, Coder::Raw) => true,
             _ => false,
         };
         same && step.levels == levels
     });
-    match found {
-        Some(step) => Ok(usize::try_from(step.p95_bytes)?),
-        None => bail!(
+    let labelled = ladder.is_some_and(|ladder| ladder.accuracy_images() > 0);
+    let drop = found.filter(|_| labelled).map(|step| f64::from(step.drop));
+    let bytes = match (format.tensor_bytes(), found) {
+        (Some(exact), _) => exact,
+        (None, Some(step)) => usize::try_from(step.p95_bytes)?,
+        (None, None) => bail!(
             "no bundle knows how many bytes {coder:?} takes; those that it knows are the default of \
              --ladder, and `tw-lab calibrate` measures them"
         ),
-    }
+    };
+    Ok(Cost { bytes, drop })
 }
 
 /// The steps that take fewer bytes than all before them: small tensors do not get smaller at each.
-fn shrinking(ladder: &Ladder, bytes: &[usize]) -> Result<(Ladder, Vec<usize>)> {
-    let mut kept: Vec<(Step, usize)> = vec![];
-    for (format, &bytes) in ladder.formats().iter().zip(bytes) {
-        if kept.last().is_none_or(|(_, before)| bytes < *before) && kept.len() < Ladder::MAX_STEPS {
-            kept.push((format.step(), bytes));
+fn shrinking(ladder: &Ladder, costs: &[Cost]) -> Result<(Ladder, Vec<Cost>)> {
+    let mut kept: Vec<(Step, Cost)> = vec![];
+    for (format, &cost) in ladder.formats().iter().zip(costs) {
+        let shrinks = kept
+            .last()
+            .is_none_or(|(_, before)| cost.bytes < before.bytes);
+        if shrinks && kept.len() < Ladder::MAX_STEPS {
+            kept.push((format.step(), cost));
         }
     }
     let further: Vec<Step> = kept.iter().skip(1).map(|(step, _)| *step).collect();
-    let bytes = kept.into_iter().map(|(_, bytes)| bytes).collect();
-    Ok((Ladder::new(*ladder.best(), &further)?, bytes))
+    let costs = kept.into_iter().map(|(_, cost)| cost).collect();
+    Ok((Ladder::new(*ladder.best(), &further)?, costs))
 }
 
 /// The steps of a ladder in words: what people get to read when a stream begins.

@@ -103,9 +103,6 @@ pub enum Overloaded {
         /// The share up to which sessions are taken.
         most: f64,
     },
-    /// This cloud finishes what it has and takes no sessions.
-    #[error("this cloud is shutting down")]
-    Draining,
 }
 
 /// What is known of a session before it begins.

@@ -154,14 +154,6 @@ impl Schedule {
         self.pool().load()
     }
 
-    /// Finishes what was handed over, and takes nothing more: tensors that come from now on are answered
-    /// with `Busy` at once, new sessions are refused. Ready when all is computed; the answers have been
-    /// handed to the lanes by then.
-    pub async fn drain(&self) {
-        self.pool().refuse();
-        self.pool().finished().await;
-    }
-
     fn pool(&self) -> &Pool {
         &self.inner.pool
     }

@@ -4,10 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use tensorwire_protocol::wire::ResultStatus;
-use tensorwire_protocol::{Event, ReceivedTensor, TensorInfo, Time};
-use tokio::sync::{Notify, mpsc};
+use tensorwire_protocol::{Event, TensorInfo, Time};
+use tokio::sync::mpsc;
 
 use super::demand::{self, Demand, Newcomer, Overloaded};
 use super::handler::{Answer, TensorHandler};
@@ -87,7 +85,6 @@ struct State {
     seats: HashMap<LaneId, Seat>,
     /// Workers that wait.
     asleep: usize,
-    draining: bool,
     stopping: bool,
 }
 
@@ -96,8 +93,6 @@ pub(super) struct Pool {
     state: Mutex<State>,
     /// There may be something to do.
     ready: Condvar,
-    /// Nothing waits or is at work any more.
-    idle: Notify,
     clock: Clock,
     workers: usize,
 }
@@ -110,11 +105,9 @@ impl Pool {
                 queue: Queue::new(workers),
                 seats: HashMap::new(),
                 asleep: 0,
-                draining: false,
                 stopping: false,
             }),
             ready: Condvar::new(),
-            idle: Notify::new(),
             clock,
             workers,
         }
@@ -156,19 +149,13 @@ impl Pool {
         let State {
             queue,
             seats,
-            draining,
             asleep,
             ..
         } = &mut *state;
         let Some(seat) = seats.get_mut(&id) else {
             return;
         };
-        if let Event::Tensor(tensor) = &event {
-            if *draining {
-                // The receiver may have gone, here and below.
-                let _ = seat.served.send(Served::Answered(busy(tensor)));
-                return;
-            }
+        if matches!(event, Event::Tensor(_)) {
             seat.demand.arrived(now);
         }
         let group = match &seat.model {
@@ -200,7 +187,6 @@ impl Pool {
         } else {
             state.seats.remove(&id)
         };
-        self.tell_idle(&state);
         drop(state);
         if let Some(seat) = seat {
             leave(seat.handler, &left);
@@ -249,7 +235,6 @@ impl Pool {
             for done in done {
                 gone.extend(state.settle(done, now));
             }
-            self.tell_idle(&state);
             if !gone.is_empty() {
                 drop(state);
                 for (handler, left) in gone {
@@ -262,9 +247,6 @@ impl Pool {
 
     /// Whether there is room for another session.
     pub(super) fn admit(&self, most: f64, newcomer: Newcomer) -> Result<(), Overloaded> {
-        if self.lock().draining {
-            return Err(Overloaded::Draining);
-        }
         demand::admit(self.workers, self.load().share, most, newcomer)
     }
 
@@ -293,34 +275,10 @@ impl Pool {
         }
     }
 
-    /// Answers tensors that come from now on with `Busy`, and takes no sessions.
-    pub(super) fn refuse(&self) {
-        self.lock().draining = true;
-    }
-
-    /// Ready when nothing waits or is at work.
-    pub(super) async fn finished(&self) {
-        loop {
-            let mut idle = std::pin::pin!(self.idle.notified());
-            // Before the look: what becomes idle after it is told.
-            idle.as_mut().enable();
-            if self.lock().queue.is_idle() {
-                return;
-            }
-            idle.await;
-        }
-    }
-
     /// Ends the workers once they are done with what they are at. What waits is dropped.
     pub(super) fn stop(&self) {
         self.lock().stopping = true;
         self.ready.notify_all();
-    }
-
-    fn tell_idle(&self, state: &State) {
-        if state.queue.is_idle() {
-            self.idle.notify_waiters();
-        }
     }
 }
 
@@ -385,17 +343,5 @@ fn group(model: &Arc<SharedModel>) -> Group {
         // Unique while a seat keeps the model.
         id: Arc::as_ptr(model).addr() as u64,
         sizes: used.fold(Sizes::NONE, Sizes::with),
-    }
-}
-
-fn busy(tensor: &ReceivedTensor) -> Answered {
-    Answered {
-        tensor: *tensor.info(),
-        answer: Answer {
-            status: ResultStatus::Busy,
-            payload: Bytes::new(),
-        },
-        compute: Duration::ZERO,
-        occupied: None,
     }
 }

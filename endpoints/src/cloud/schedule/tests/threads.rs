@@ -145,35 +145,6 @@ fn a_handler_that_panics_ends_its_lane_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn draining_finishes_what_was_handed_over_and_takes_nothing_more() {
-    let schedule = schedule(1);
-    let (mut lane, door, told) = telling(&schedule);
-    (0..3).for_each(|number| lane.push(tensor(number)));
-    assert_eq!(told.recv().unwrap(), 0);
-    let drained = tokio::spawn({
-        let schedule = schedule.clone();
-        async move { schedule.drain().await }
-    });
-    let mut handler = Telling {
-        door: Door::default(),
-        told: mpsc::channel().0,
-    };
-    while schedule.admit(&mut handler, None).is_ok() {
-        tokio::task::yield_now().await;
-    }
-    let refused = schedule.admit(&mut handler, None);
-    assert_eq!(refused, Err(Overloaded::Draining));
-    lane.push(tensor(3));
-    assert_eq!(answered(lane.next().await), (3, ResultStatus::Busy));
-    assert!(!drained.is_finished());
-    door.open();
-    drained.await.unwrap();
-    for number in 0..3 {
-        assert_eq!(answered(lane.next().await), (number, ResultStatus::Done));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lane_that_ends_waits_for_what_is_at_work_and_drops_what_waits() {
     let schedule = schedule(1);
     let (mut lane, door, told) = telling(&schedule);
