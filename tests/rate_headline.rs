@@ -98,8 +98,8 @@ fn a_second_round_makes_nearly_every_tensor_whole() {
 }
 
 #[test]
-fn on_a_measured_path_the_first_tensor_is_as_fast_as_the_others() {
-    let is_fast = |probe: bool| {
+fn on_a_measured_path_the_first_tensors_are_as_fast_as_the_others() {
+    let are_fast = |probe: bool| {
         let mut net = path(LossModel::independent(0.0).unwrap(), 1);
         let config = stream(SLICES, |config| {
             config.rate = RateControl::Adaptive(AdaptiveRate::default());
@@ -121,13 +121,15 @@ fn on_a_measured_path_the_first_tensor_is_as_fast_as_the_others() {
             );
         }
         net.run_until(Time::from_millis(1_000));
-        let tensor = net.of(flow).released[0];
-        let took = (tensor.released - tensor.captured).as_secs_f64() * 1e3;
-        tensor.slices_received == tensor.slices && took <= 1.05 * LIMIT
+        let mut first = net.of(flow).released[..3].iter();
+        first.all(|tensor| {
+            let took = (tensor.released - tensor.captured).as_secs_f64() * 1e3;
+            tensor.slices_received == tensor.slices && took <= 1.05 * LIMIT
+        })
     };
-    assert!(is_fast(true));
+    assert!(are_fast(true));
     assert!(
-        !is_fast(false),
+        !are_fast(false),
         "what the first window does not hold waits for a round trip"
     );
 }

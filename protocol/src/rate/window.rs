@@ -25,6 +25,8 @@ pub(super) const HEADROOM: f64 = 1.25;
 const DRAIN: f64 = 0.8;
 /// A long queue.
 const LONG: Duration = Duration::from_millis(25);
+/// What the path holds when it is empty, of which a stream that starts takes so much as soon as it knows.
+const START: f64 = 0.5;
 /// What is left of the window after a mark (RFC 8511), and of what was delivered after a step of losses.
 const BACKOFF: f64 = 0.85;
 /// A queue is nearly empty where it is no longer than this and so many packets' time: what one stream like
@@ -196,7 +198,12 @@ impl Window {
         let step = self.velocity * packets * round.packet * acked / self.bytes;
         match wanted {
             Direction::Up if !filled => {}
-            Direction::Up if self.starting => self.bytes += acked,
+            Direction::Up if self.starting => {
+                let path = round
+                    .bottleneck
+                    .map(|rate| rate / 8.0 * round.base.as_secs_f64());
+                self.bytes = (self.bytes + acked).max(START * path.unwrap_or(0.0));
+            }
             Direction::Up => self.bytes += step.min(acked),
             Direction::Down => {
                 self.starting = false;
