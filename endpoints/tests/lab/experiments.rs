@@ -170,6 +170,11 @@ fn plans_that_make_no_sense_are_refused_by_line_and_key() {
         let text = error(&LOSS.replacen(from, to, 1));
         assert!(parts.iter().all(|part| text.contains(part)), "{to}: {text}");
     }
+    let size = "title = 'x'\n[size]\njpeg2000_ratios = [4, 0]";
+    let text = error(size);
+    for part in ["line 3", "compression ratio", "1 to 1,000"] {
+        assert!(text.contains(part), "{text}");
+    }
     fs::write(&out, "").unwrap();
     printed(&[
         "run",
@@ -201,7 +206,8 @@ fn every_experiment_runs_and_is_reported() {
         (
             "size",
             "swap = true",
-            "input_qualities = [5, 80]\njpeg_qualities = [5, 80]\nraw_levels = [4, 64]",
+            "input_qualities = [5, 80]\ninput_jpeg2000_ratios = [1, 3]\njpeg_qualities = [5, 80]\n\
+             jpeg2000_ratios = [1, 4, 30]\nraw_levels = [4, 64]",
         ),
         (
             "quantisation",
@@ -244,6 +250,15 @@ fn every_experiment_runs_and_is_reported() {
     };
     let bytes = |key: &str| row(0, key)["bytes_mean"].as_f64().unwrap();
     assert!(bytes("size input jpeg 005") < bytes("size input jpeg 080"));
+    assert!(bytes("size input jpeg2000 003") < bytes("size input jpeg2000 001"));
+    let of = |ratio: &str| row(0, &format!("size add_3 jpeg2000 {ratio}"));
+    let (fine, middle, coarse) = (of("001"), of("004"), of("030"));
+    let size = |row: &Value| row["bytes_mean"].as_f64().unwrap();
+    assert!(size(&fine) > size(&middle) && size(&middle) > size(&coarse));
+    // The ratio counts the headers, the size does not.
+    assert!(size(&middle) < 9_408.0 / 4.0 && size(&middle) > 0.8 * 9_408.0 / 4.0);
+    assert!(fine["drop"].as_f64().unwrap().abs() < 0.1 && fine["coder"] == "jpeg2000");
+    assert!(coarse["drop"].as_f64().unwrap() > 0.0);
     // Two bits an entry, and every slice whole bytes.
     let raw = bytes("size add_3 raw 004") / (9_408.0 / 4.0);
     assert!((1.0..1.01).contains(&raw), "{raw}");

@@ -10,7 +10,7 @@
 //!   dispatches.
 //! - `bench` is what the cells of a split share, `cache` keeps tensors of images from run to run,
 //!   `pool` shares the work.
-//! - The experiments: `size` (accuracy against bytes), `quantisation`, `distribution`, `loss`,
+//! - The experiments: `size` (accuracy against bytes; `jpeg2000` is its coder to compare with), `quantisation`, `distribution`, `loss`,
 //!   `motion`, `latency`.
 
 mod bench;
@@ -18,6 +18,7 @@ mod cache;
 mod cell;
 mod coding;
 mod distribution;
+mod jpeg2000;
 pub(in crate::lab) mod latency;
 pub(in crate::lab) mod loss;
 mod motion;

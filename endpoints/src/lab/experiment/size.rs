@@ -1,17 +1,19 @@
-//! Accuracy against compressed size: the input as JPEG, and tensors at several splits by each coder.
+//! Accuracy against compressed size: the input as JPEG and JPEG 2000, and tensors at several splits by each
+//! coder.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail};
 use jpeg_encoder::{ColorType, Encoder as JpegEncoder};
 use serde::{Deserialize, Serialize};
-use tensorwire_codec::{Decoded, Decoder, Encoder, Shape};
+use tensorwire_codec::{ClipRange, Decoded, Decoder, Encoder, Shape};
 
 use super::bench::{Bench, Picture, Pictures};
 use super::coding::Coding;
+use super::jpeg2000::{self, Mosaic};
 use super::pool::each;
 use super::quantisation::range;
-use super::values::{Levels, Quality, Width};
+use super::values::{Levels, Quality, Ratio, Width};
 use crate::images::{Colour, Image};
 use crate::lab::evaluate::{Part, Subject};
 use crate::lab::tally::{Accuracy, Tally};
@@ -30,9 +32,15 @@ pub(super) struct SizePlan {
     /// JPEG qualities of the input, where the server does everything.
     #[serde(default)]
     input_qualities: Vec<Quality>,
+    /// Compression ratios of JPEG 2000 of the input.
+    #[serde(default)]
+    input_jpeg2000_ratios: Vec<Ratio>,
     /// JPEG qualities of the tensor's mosaic.
     #[serde(default)]
     jpeg_qualities: Vec<Quality>,
+    /// Compression ratios of JPEG 2000 of the mosaic.
+    #[serde(default)]
+    jpeg2000_ratios: Vec<Ratio>,
     /// Levels of the raw coder.
     #[serde(default)]
     raw_levels: Vec<Levels>,
@@ -48,8 +56,17 @@ const fn width() -> Width {
 /// What is sent, and how it is coded.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cell {
-    coding: Coding,
+    way: Way,
     width: Width,
+}
+
+/// How something is coded.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// By a coder of the product, or as JPEG.
+    Product(Coding),
+    /// As JPEG 2000, at this compression ratio.
+    Jpeg2000(u16),
 }
 
 /// What bytes buy. Shares are fractions, intervals 95 %.
@@ -59,12 +76,13 @@ struct Row {
     /// `input` where the whole image is sent.
     split: String,
     coder: &'static str,
-    /// JPEG quality, or levels.
+    /// JPEG quality, compression ratio of JPEG 2000, or levels.
     parameter: u16,
     images: usize,
     /// Entries of the tensor, or bytes of the image before compression.
     entries: usize,
-    /// Bytes of what differs from image to image: slices, or the scan of the input's JPEG.
+    /// Bytes of what differs from image to image: slices, the scan of the input's JPEG, or the packets of a
+    /// codestream.
     bytes_mean: f64,
     bytes_p10: f64,
     bytes_p90: f64,
@@ -97,33 +115,60 @@ struct Coded {
 impl SizePlan {
     /// The cells in which the input is sent, with their keys.
     pub(super) fn input_cells(&self) -> Vec<(String, Cell)> {
-        let cells = self.input_qualities.iter();
-        cells
-            .map(|Quality(quality)| self.cell(Pictures::SPLIT, Coding::jpeg(*quality)))
+        self.ways(&self.input_qualities, &self.input_jpeg2000_ratios, &[])
+            .map(|way| self.cell(Pictures::SPLIT, way))
             .collect()
     }
 
     /// The cells of a split, with their keys.
     pub(super) fn cells(&self, split: &str) -> Vec<(String, Cell)> {
-        let jpeg = self.jpeg_qualities.iter();
-        let jpeg = jpeg.map(|Quality(quality)| Coding::jpeg(*quality));
-        let raw = self
-            .raw_levels
+        self.ways(
+            &self.jpeg_qualities,
+            &self.jpeg2000_ratios,
+            &self.raw_levels,
+        )
+        .map(|way| self.cell(split, way))
+        .collect()
+    }
+
+    fn ways(
+        &self,
+        qualities: &[Quality],
+        ratios: &[Ratio],
+        levels: &[Levels],
+    ) -> impl Iterator<Item = Way> {
+        let jpeg = qualities
             .iter()
-            .map(|Levels(levels)| Coding::raw(*levels));
-        jpeg.chain(raw)
-            .map(|coding| self.cell(split, coding))
-            .collect()
+            .map(|Quality(quality)| Coding::jpeg(*quality));
+        let raw = levels.iter().map(|Levels(levels)| Coding::raw(*levels));
+        let jpeg2000 = ratios.iter().map(|Ratio(ratio)| Way::Jpeg2000(*ratio));
+        jpeg.chain(raw).map(Way::Product).chain(jpeg2000)
     }
 
     pub(super) fn shared(&self) -> String {
         format!("width {}", self.width)
     }
 
-    fn cell(&self, split: &str, coding: Coding) -> (String, Cell) {
+    fn cell(&self, split: &str, way: Way) -> (String, Cell) {
         let width = self.width;
-        let key = format!("{split} {} {:03}", coding.name(), coding.parameter());
-        (key, Cell { coding, width })
+        let key = format!("{split} {} {:03}", way.name(), way.parameter());
+        (key, Cell { way, width })
+    }
+}
+
+impl Way {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Product(coding) => coding.name(),
+            Self::Jpeg2000(_) => "jpeg2000",
+        }
+    }
+
+    fn parameter(self) -> u16 {
+        match self {
+            Self::Product(coding) => coding.parameter(),
+            Self::Jpeg2000(ratio) => ratio,
+        }
     }
 }
 
@@ -131,41 +176,19 @@ impl Cell {
     /// Codes the tensors of a split.
     pub(super) fn measure(&self, bench: &Bench) -> Result<serde_json::Value> {
         let shape = Shape::of(bench.evaluation.shape())?;
-        let format = |part: &Part| {
+        let range = |part: &Part| {
             let bundle = part.bundle().context(
                 "a clip range is measured on other images: a bundle that fits the split is needed, or \
                  `swap = true`",
             )?;
-            self.coding.format(shape, range(bundle, self.width)?)
+            range(bundle, self.width)
         };
-        let formats = bench.evaluation.parts().iter().map(format);
-        let formats = formats.collect::<Result<Vec<_>>>()?;
-        let coders = || {
-            let coder = |format| {
-                (
-                    Encoder::new(format),
-                    Decoder::new(format),
-                    Decoded::new(shape),
-                )
-            };
-            Ok(formats.iter().map(coder).collect::<Vec<_>>())
+        let ranges = bench.evaluation.parts().iter().map(range);
+        let ranges = ranges.collect::<Result<Vec<_>>>()?;
+        let coded = match self.way {
+            Way::Product(coding) => by_slices(bench, coding, &ranges)?,
+            Way::Jpeg2000(ratio) => by_mosaic(bench, ratio, &ranges)?,
         };
-        let one = |coders: &mut Vec<(Encoder, Decoder, Decoded)>, subject: &Subject| {
-            let coder = coders.get_mut(subject.part);
-            let (encoder, decoder, decoded) = coder.context("there is no such part")?;
-            let encoded = encoder.encode(subject.tensor.view())?;
-            decoder.decode_into(|slice| Some(encoded.slice(slice)), decoded);
-            if decoded.received != encoded.len() {
-                bail!("the decoder refused slices of the encoder");
-            }
-            Ok(Coded {
-                clean: subject.right,
-                right: bench.evaluation.finds(subject.label, &decoded.tensor)?,
-                bytes: encoded.bytes().len(),
-                header: 0,
-            })
-        };
-        let coded = each(&bench.subjects, coders, one)?;
         let loaded = bench.evaluation.loaded();
         self.sum_up(
             &loaded.description.name,
@@ -176,14 +199,21 @@ impl Cell {
 
     /// Codes the images themselves.
     pub(super) fn measure_input(&self, pictures: &Pictures) -> Result<serde_json::Value> {
-        let quality = u8::try_from(self.coding.parameter())?;
         let one = |(): &mut (), picture: &Picture| {
-            let (file, header) = jpeg(&picture.image, quality)?;
-            let found = pictures.finds(picture.label, Image::decode(&file)?)?;
+            let (image, bytes, header) = match self.way {
+                Way::Product(coding) => {
+                    let (file, header) = jpeg(&picture.image, u8::try_from(coding.parameter())?)?;
+                    (Image::decode(&file)?, file.len() - header, header)
+                }
+                Way::Jpeg2000(ratio) => {
+                    let coded = jpeg2000::picture(&picture.image, ratio)?;
+                    (coded.decoded, coded.bytes, coded.header)
+                }
+            };
             Ok(Coded {
                 clean: picture.right,
-                right: found,
-                bytes: file.len() - header,
+                right: pictures.finds(picture.label, image)?,
+                bytes,
                 header,
             })
         };
@@ -220,8 +250,8 @@ impl Cell {
         Ok(serde_json::to_value(Row {
             model: model.to_owned(),
             split: split.to_owned(),
-            coder: self.coding.name(),
-            parameter: self.coding.parameter(),
+            coder: self.way.name(),
+            parameter: self.way.parameter(),
             images: coded.len(),
             entries,
             bytes_mean: mean(|one| one.bytes),
@@ -232,6 +262,55 @@ impl Cell {
             bins: bins.into_values().collect(),
         })?)
     }
+}
+
+/// Tensors in the slices of a coder, all of which arrive.
+fn by_slices(bench: &Bench, coding: Coding, ranges: &[ClipRange]) -> Result<Vec<Coded>> {
+    let shape = Shape::of(bench.evaluation.shape())?;
+    let formats = ranges.iter().map(|range| coding.format(shape, *range));
+    let formats = formats.collect::<Result<Vec<_>>>()?;
+    let coders = || {
+        let coder = |format| {
+            let decoded = Decoded::new(shape);
+            (Encoder::new(format), Decoder::new(format), decoded)
+        };
+        Ok(formats.iter().map(coder).collect::<Vec<_>>())
+    };
+    let one = |coders: &mut Vec<(Encoder, Decoder, Decoded)>, subject: &Subject| {
+        let coder = coders.get_mut(subject.part);
+        let (encoder, decoder, decoded) = coder.context("there is no such part")?;
+        let encoded = encoder.encode(subject.tensor.view())?;
+        decoder.decode_into(|slice| Some(encoded.slice(slice)), decoded);
+        if decoded.received != encoded.len() {
+            bail!("the decoder refused slices of the encoder");
+        }
+        Ok(Coded {
+            clean: subject.right,
+            right: bench.evaluation.finds(subject.label, &decoded.tensor)?,
+            bytes: encoded.bytes().len(),
+            header: 0,
+        })
+    };
+    each(&bench.subjects, coders, one)
+}
+
+/// Tensors as JPEG 2000 of their mosaic.
+fn by_mosaic(bench: &Bench, ratio: u16, ranges: &[ClipRange]) -> Result<Vec<Coded>> {
+    let shape = Shape::of(bench.evaluation.shape())?;
+    let mosaics = ranges.iter().map(|range| Mosaic::new(shape, *range));
+    let mosaics = mosaics.collect::<Result<Vec<_>>>()?;
+    let one = |(): &mut (), subject: &Subject| {
+        let mosaic = mosaics.get(subject.part);
+        let mosaic = mosaic.context("there is no such part")?;
+        let coded = mosaic.code(&subject.tensor, ratio)?;
+        Ok(Coded {
+            clean: subject.right,
+            right: bench.evaluation.finds(subject.label, &coded.decoded)?,
+            bytes: coded.bytes,
+            header: coded.header,
+        })
+    };
+    each(&bench.subjects, || Ok(()), one)
 }
 
 /// The bin of a size.

@@ -57,6 +57,12 @@ limited!(
     "a JPEG quality is 1 to 100"
 );
 limited!(
+    /// How many times as short JPEG 2000 makes something.
+    Ratio(u16),
+    (1.0..=1_000.0),
+    "a compression ratio is a whole number of 1 to 1,000"
+);
+limited!(
     /// A number of things that there has to be one of.
     Count(u32),
     (1.0..=1e9),
@@ -180,11 +186,12 @@ mod tests {
     struct Values {
         share: Vec<Share>,
         levels: Vec<Levels>,
+        ratio: Vec<Ratio>,
         width: Vec<Width>,
         burst: Vec<Burst>,
     }
 
-    const GOOD: &str = "share = [0, 0.05, 1]\nlevels = [2, 256]\n\
+    const GOOD: &str = "share = [0, 0.05, 1]\nlevels = [2, 256]\nratio = [1, 30, 1000]\n\
                         width = [3, 1.5, 'min-max']\nburst = ['independent', 1, 4.5]\n";
 
     #[test]
@@ -192,6 +199,7 @@ mod tests {
         let values: Values = toml::from_str(GOOD).unwrap();
         assert_eq!(values.share, [Share(0.0), Share(0.05), Share(1.0)]);
         assert_eq!(values.levels, [Levels(2), Levels(256)]);
+        assert_eq!(values.ratio, [Ratio(1), Ratio(30), Ratio(1_000)]);
         let [three, _, all] = values.width[..] else {
             panic!("{values:?}")
         };
@@ -216,9 +224,11 @@ mod tests {
             ("0.05", "'x'", "line 1", "share"),
             ("256", "257", "line 2", "2 to 256"),
             ("256", "2.5", "line 2", "2 to 256"),
-            ("min-max", "max", "line 3", "min-max"),
-            ("1.5", "-1", "line 3", "above 0"),
-            ("4.5", "0.5", "line 4", "at least 1"),
+            ("1000", "1001", "line 3", "1 to 1,000"),
+            ("30", "2.5", "line 3", "whole number"),
+            ("min-max", "max", "line 4", "min-max"),
+            ("1.5", "-1", "line 4", "above 0"),
+            ("4.5", "0.5", "line 5", "at least 1"),
         ] {
             let error = toml::from_str::<Values>(&GOOD.replacen(from, to, 1)).unwrap_err();
             let text = error.to_string();

@@ -25,7 +25,7 @@ table{border-collapse:collapse;font-size:.86em;font-variant-numeric:tabular-nums
 .caption{margin:1.2em 0 .4em;font-size:.9em}\
 th,td{padding:.2em .7em .2em 0;text-align:right;white-space:nowrap;border-bottom:1px solid #e6e6e6;vertical-align:top}\
 th:first-child,td:first-child{text-align:left}.words td,.words th{text-align:left;white-space:normal;min-width:7em}\
-.worse{color:#a00;font-weight:700}dl{font-size:.9em;display:grid;grid-template-columns:max-content 1fr;gap:0 1em}\
+.worse{color:#a00}dl{font-size:.9em;display:grid;grid-template-columns:max-content 1fr;gap:0 1em}\
 dd{margin:0;overflow-wrap:anywhere}summary{cursor:pointer;font-weight:600;margin:.6em 0}";
 
 /// The page of these results.
@@ -116,18 +116,14 @@ fn table(page: &mut String, sheet: &Sheet, class: &str) -> Result<()> {
     for row in &sheet.rows {
         page.push_str("<tr>");
         for cell in row {
-            let class = if cell == "WORSE" {
-                " class='worse'"
-            } else {
-                ""
-            };
             let cell = match cell.strip_prefix('-') {
                 Some(figure) if figure.starts_with(|c: char| c.is_ascii_digit()) => {
                     format!("−{}", escaped(figure))
                 }
                 _ => escaped(cell),
             };
-            write!(page, "<td{class}>{cell}</td>")?;
+            let cell = cell.replace("WORSE", "<b class='worse'>WORSE</b>");
+            write!(page, "<td>{cell}</td>")?;
         }
         page.push_str("</tr>\n");
     }

@@ -13,7 +13,7 @@ use crate::lab::table::{count, percent, points};
 pub(super) struct Sheet {
     pub(super) caption: String,
     /// Names of the columns; the first is of words, the others of figures.
-    pub(super) columns: Vec<&'static str>,
+    pub(super) columns: Vec<String>,
     pub(super) rows: Vec<Vec<String>>,
 }
 
@@ -29,6 +29,11 @@ pub(super) fn sheets(results: &Results) -> Vec<Sheet> {
         "recovery" => vec![recovery(results)],
         _ => vec![],
     }
+}
+
+/// Names of columns.
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
 }
 
 fn drop_of(record: &Record) -> [String; 2] {
@@ -123,7 +128,7 @@ fn at_drops(results: &Results) -> Sheet {
                   at which the ends of the interval of the drop cross (–: not within what was measured). \
                   Headers and tables, which a stream says once, are left out"
             .to_owned(),
-        columns: vec!["sent", "bytes at 1", "interval", "bytes at 10", "interval", "images"],
+        columns: names(&["sent", "bytes at 1", "interval", "bytes at 10", "interval", "images"]),
         rows: rows.collect(),
     }
 }
@@ -149,16 +154,16 @@ fn size(results: &Results) -> Sheet {
     Sheet {
         caption: "Every setting: mean bytes, the middle 80 % of images, and top-1 accuracy"
             .to_owned(),
-        columns: vec![
+        columns: names(&[
             "sent",
-            "quality or levels",
+            "quality, ratio or levels",
             "bytes",
             "80 % of images",
             "top-1",
             "drop, points",
             "95 % interval",
             "samples",
-        ],
+        ]),
         rows: rows.collect(),
     }
 }
@@ -183,10 +188,10 @@ fn quantisation(results: &Results) -> Sheet {
         caption: "Every quantiser: width in standard deviations to either side, mean squared error, the same \
                   as a share of the variance, entries clipped, and the entropy of the levels"
             .to_owned(),
-        columns: vec![
+        columns: names(&[
             "split", "width", "levels", "drop, points", "95 % interval", "MSE", "of variance", "clipped",
             "bits an entry", "samples",
-        ],
+        ]),
         rows: rows.collect(),
     }
 }
@@ -215,10 +220,10 @@ fn distribution(results: &Results) -> Sheet {
                   many it does not refuse to be normal at 5 %, with the 95 % interval, and the median of W \
                   with the middle 90 %"
             .to_owned(),
-        columns: vec![
+        columns: names(&[
             "split", "mean", "deviation", "skewness", "excess kurtosis", "zeros", "normal", "interval", "W",
             "neurons", "images",
-        ],
+        ]),
         rows: rows.collect(),
     }
 }
@@ -244,10 +249,10 @@ fn loss(results: &Results) -> Sheet {
         caption: "Every cell: loss of units, mean lost in a row, entries missing, and squared error on them as \
                   a share of their variance about the dataset mean"
             .to_owned(),
-        columns: vec![
+        columns: names(&[
             "map", "lost", "in a row", "method", "missing", "top-1", "drop, points", "95 % interval",
             "of variance", "samples",
-        ],
+        ]),
         rows: rows.collect(),
     }
 }
@@ -279,10 +284,10 @@ fn motion(results: &Results) -> Sheet {
         caption: "PSNR in dB, mean over images with its 95 % interval; the last but one column is the median \
                   distance of the estimated shift from the true one, in entries"
             .to_owned(),
-        columns: vec![
+        columns: names(&[
             "split", "movement", "stride", "not compensated", "known", "known, no edges", "estimated",
             "estimate off by", "images",
-        ],
+        ]),
         rows: rows.collect(),
     }
 }
@@ -316,7 +321,7 @@ fn latency(results: &Results) -> Vec<Sheet> {
              edge {} times slower and the server {} times faster",
             at.rtt_ms, at.edge_slowdown, at.server_speedup
         ),
-        columns: vec![
+        columns: names(&[
             "way",
             "bytes",
             "I_c",
@@ -327,7 +332,7 @@ fn latency(results: &Results) -> Vec<Sheet> {
             "at 10",
             "at 100",
             "images",
-        ],
+        ]),
         rows: rows.collect(),
     };
     let rows = regions(&terms, at).into_iter().filter_map(|(from, way)| {
@@ -336,7 +341,7 @@ fn latency(results: &Results) -> Vec<Sheet> {
     });
     let fastest = Sheet {
         caption: "The fastest way from each bandwidth on".to_owned(),
-        columns: vec!["way", "from"],
+        columns: names(&["way", "from"]),
         rows: rows.collect(),
     };
     vec![fastest, terms_sheet]
@@ -375,10 +380,10 @@ fn recovery(results: &Results) -> Sheet {
                   is one), packets of parity and packets sent again for each source packet, and the drop in \
                   accuracy (95 %)"
             .to_owned(),
-        columns: vec![
+        columns: names(&[
             "repair", "lost", "in a row", "rtt, ms", "whole", "interval", "expected", "parity", "again",
             "drop, points", "interval", "tensors",
-        ],
+        ]),
         rows: rows.collect(),
     }
 }

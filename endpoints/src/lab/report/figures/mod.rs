@@ -1,10 +1,14 @@
 //! The figures of each experiment.
 
+mod size;
+
 use serde_json::Value;
 
 use super::records::{Record, Results, interval, once_each};
 use crate::lab::experiment::latency::{Circumstances, Terms};
 use crate::lab::figure::{Axis, Curve, Figure, Point, Style};
+
+pub(super) use self::size::size_name;
 
 /// Points of a curve against bandwidth.
 const BANDWIDTHS: usize = 60;
@@ -12,7 +16,7 @@ const BANDWIDTHS: usize = 60;
 /// The figures of a results file, in the order of a report.
 pub(super) fn figures(results: &Results) -> Vec<Figure> {
     match results.kind() {
-        "size" => size(results),
+        "size" => size::figures(results),
         "quantisation" => quantisation(results),
         "distribution" => distribution(results),
         "loss" => loss(results),
@@ -76,106 +80,6 @@ fn figure(title: String, x: Axis, y: Axis, curves: Vec<Curve>) -> Option<Figure>
         curves,
         levels: vec![],
     })
-}
-
-/// What a record of [`size`] is about.
-pub(super) fn size_name(record: &Record) -> String {
-    match record.text("split") {
-        "input" => "image as JPEG (server only)".to_owned(),
-        split => format!("{split}, {}", record.text("coder")),
-    }
-}
-
-fn size(results: &Results) -> Vec<Figure> {
-    let names = once_each(results.records.iter().map(size_name));
-    let of = |name: &String| {
-        let name = name.clone();
-        results
-            .records
-            .iter()
-            .filter(move |record| size_name(record) == name)
-    };
-    let clean = results
-        .records
-        .first()
-        .map_or(0.0, |one| 100.0 * one.number("top1_clean"));
-    let curves = names.iter().map(|name| {
-        curve(name, of(name), |record| {
-            Some(Point {
-                x: record.number("bytes_mean") / 1e3,
-                y: 100.0 * record.number("top1"),
-                interval: record.top1_interval().map(percent),
-            })
-        })
-    });
-    let title = format!(
-        "{}: accuracy against size, by setting of the coder",
-        results.said("model")
-    );
-    let (x, y) = (
-        logarithmic("mean size of an image, kB"),
-        axis("top-1 accuracy, %"),
-    );
-    let by_setting = figure(title, x.clone(), y.clone(), curves.collect());
-    let binned = names.iter().map(|name| bins(name, of(name)));
-    let title = format!(
-        "{}: accuracy of images of one size (ten bins a decade)",
-        results.said("model")
-    );
-    let by_bin = figure(
-        title,
-        Axis {
-            title: "size of an image, kB".into(),
-            ..x
-        },
-        y,
-        binned.collect(),
-    );
-    let level = ("without compression".to_owned(), clean);
-    let all = by_setting.into_iter().chain(by_bin);
-    all.map(|figure| Figure {
-        levels: vec![level.clone()],
-        ..figure
-    })
-    .collect()
-}
-
-/// Images of about one size, whatever the setting that made them so.
-fn bins<'r>(name: &str, records: impl Iterator<Item = &'r Record>) -> Curve {
-    /// Fewer say too little.
-    const FEWEST: f64 = 30.0;
-    let mut bins = std::collections::BTreeMap::new();
-    for bin in records
-        .filter_map(|one| one.row.get("bins")?.as_array())
-        .flatten()
-    {
-        let of = |key: &str| bin.get(key).and_then(Value::as_f64).unwrap_or_default();
-        let place = bin.get("bin").and_then(Value::as_i64).unwrap_or_default();
-        let sums = bins.entry(place).or_insert((0.0, 0.0));
-        sums.0 += of("images");
-        sums.1 += of("right");
-    }
-    let bins = bins
-        .into_iter()
-        .filter(|(_, (images, _))| *images >= FEWEST);
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "numbers of images"
-    )]
-    let points = bins.map(|(bin, (images, right))| {
-        let found = crate::statistics::wilson_interval(right as usize, images as usize);
-        Point {
-            x: 10_f64.powf((bin as f64 + 0.5) / 10.0) / 1e3,
-            y: 100.0 * right / images,
-            interval: found.map(|found| percent([found.low, found.high])),
-        }
-    });
-    Curve {
-        name: name.to_owned(),
-        points: points.collect(),
-        style: Style::Joined,
-    }
 }
 
 fn quantisation(results: &Results) -> Vec<Figure> {
@@ -414,18 +318,25 @@ fn latency(results: &Results) -> Vec<Figure> {
     let Some((terms, at)) = ways(results) else {
         return vec![];
     };
-    let curves = terms.iter().map(|way| {
+    // The coders of a split are one curve: all of them would be too many.
+    let place = |way: &Terms| way.name.split(' ').next().unwrap_or_default().to_owned();
+    let curves = once_each(terms.iter().map(place)).into_iter().map(|split| {
+        let ways: Vec<&Terms> = terms.iter().filter(|way| place(way) == split).collect();
         let points = (0..=BANDWIDTHS).map(|step| {
             // 0.1 to 1,000 Mbit/s.
             let rate = 1e5 * 10_f64.powf(4.0 * step as f64 / BANDWIDTHS as f64);
+            let times = ways.iter().map(|way| way.total_ms(rate, at));
             Point {
                 x: rate / 1e6,
-                y: way.total_ms(rate, at),
+                y: times.fold(f64::INFINITY, f64::min),
                 interval: None,
             }
         });
         Curve {
-            name: way.name.clone(),
+            name: match ways[..] {
+                [way] => way.name.clone(),
+                _ => format!("{split}, the fastest coder"),
+            },
             points: points.collect(),
             style: Style::Line,
         }
