@@ -40,6 +40,9 @@ fn both_ends_write_down_the_same_stream() {
         "20000",
         "--drop-rule",
         "off",
+        // So that parity is never late enough to be no longer needed.
+        "--rate-control",
+        "off",
         "--fec",
         "25%",
         "--json",
