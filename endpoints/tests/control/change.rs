@@ -175,7 +175,7 @@ async fn the_rate_does_not_start_anew_at_a_change() {
         "measured before the first frame"
     );
     let probes = edge.stats().await.unwrap().session.datagrams_sent;
-    assert!(probes > 10, "{probes}");
+    assert!(probes > 5, "{probes}");
     let (channels, frames) = (64, 60);
     let source = Arc::new(Frames { channels, frames });
     let streaming = edge.stream(source, PACE, std::future::pending(), |_| {});
@@ -190,7 +190,7 @@ async fn the_rate_does_not_start_anew_at_a_change() {
     assert!(after.rate.unwrap() > 2 * START, "{before:?}, {after:?}");
     assert!(after.one_way.is_some() && after.bottleneck.is_some());
     let probes = edge.stats().await.unwrap().session.datagrams_sent;
-    assert!(probes < 10, "nothing is measured anew: {probes}");
+    assert!(probes < 5, "nothing is measured anew: {probes}");
 
     let (channels, frames) = (32, 20);
     let source = Arc::new(Frames { channels, frames });
