@@ -106,6 +106,8 @@ impl Swarm {
         let format = stand_in::format(plan.bytes)?;
         let mut stream = stand_in::describe(&format)?;
         stream.deadline_ms = u32::try_from(plan.deadline.as_millis())?;
+        // As tw-edge does unless told otherwise.
+        stream.retransmission = true;
         for _ in 0..plan.sockets {
             let protected = (stream.clone(), Protection::default());
             let fleet = Fleet::bind(
