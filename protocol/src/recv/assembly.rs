@@ -151,8 +151,8 @@ pub(crate) struct Passage {
     pub(crate) followed: Option<Time>,
     /// When a packet arrived of a tensor so much later that its blocks no longer span this one.
     pub(crate) outspanned: Option<Time>,
-    /// Whether the sender was told what is missing once all had passed.
-    pub(crate) told: bool,
+    /// How often the sender was told what is missing since all had passed, and when last.
+    pub(crate) told: Option<(u8, Time)>,
 }
 
 impl Assembly {
@@ -199,14 +199,9 @@ impl Assembly {
                 repairs: None,
                 followed: None,
                 outspanned: None,
-                told: false,
+                told: None,
             },
         }
-    }
-
-    /// When its first packet arrived.
-    pub(crate) const fn first_arrival(&self) -> Time {
-        self.first_arrival
     }
 
     /// Source packets that the tensor has.

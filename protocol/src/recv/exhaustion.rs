@@ -9,6 +9,10 @@ use crate::config::Config;
 use crate::send::Rtt;
 use crate::time::Time;
 
+/// Time after which an incomplete tensor is reported again, the first time: longer than a sender is patient
+/// with what a report is silent of, unless it was wrong several times.
+const AGAIN: Duration = Duration::from_millis(5);
+
 /// What a receiver knows of the path and of its peer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Prospect<'a> {
@@ -17,8 +21,8 @@ pub(crate) struct Prospect<'a> {
     pub(crate) window: Duration,
     /// Whether the peer sends again what was lost.
     pub(crate) retransmission: bool,
-    /// The least and the longest time that a report and the answer to it take.
-    pub(crate) round_trip: Option<(Duration, Duration)>,
+    /// The least time that a report and the answer to it take.
+    pub(crate) round_trip: Option<Duration>,
     /// When reports were sent.
     pub(crate) reports: &'a Reports,
 }
@@ -32,12 +36,11 @@ impl<'a> Prospect<'a> {
         feedback: &'a FeedbackState,
     ) -> Self {
         let window = passing.window(now);
-        let round_trip = rtt.least(now).zip(rtt.longest());
         Self {
             passing,
             window,
             retransmission: config.retransmission,
-            round_trip: round_trip.map(|(least, longest)| (least, longest + window)),
+            round_trip: rtt.least(now),
             reports: feedback.reports(),
         }
     }
@@ -54,6 +57,14 @@ impl<'a> Prospect<'a> {
             .followed
             .map_or(overdue, |followed| followed.min(overdue));
         passed + self.window
+    }
+
+    /// When a tensor that stays incomplete is reported again, after it was reported so many `times`, last
+    /// `at`: each time after twice as long, as long as an answer can come before its `deadline`.
+    pub(crate) fn reported_again(&self, times: u8, at: Time, deadline: Time) -> Option<Time> {
+        let waits = 1_u32 << times.saturating_sub(1).min(16);
+        let again = at + AGAIN * waits;
+        (again + self.round_trip? <= deadline).then_some(again)
     }
 
     /// When the packets of later tensors have passed too whose blocks span this one; none as long as
@@ -74,23 +85,23 @@ impl<'a> Prospect<'a> {
         newest + self.passing.tail(now, remaining) + self.window
     }
 
-    /// When a tensor whose packets have `passed`, the first of them at `first`, can no longer be
-    /// helped: never before its `deadline` where a report that is sent then can still be answered in
-    /// time.
-    pub(crate) fn exhausted(&self, first: Time, passed: Time, deadline: Time) -> Time {
+    /// When a tensor whose packets have `passed` can no longer be helped: never before its `deadline` where a
+    /// report that is sent then, or was since its packets could first arrive, can be answered in time. What the
+    /// peer sends again may come until the end.
+    pub(crate) fn exhausted(&self, captured: Time, passed: Time, deadline: Time) -> Time {
         if !self.retransmission {
             return passed.min(deadline);
         }
-        let Some((least, longest)) = self.round_trip else {
+        let Some(round_trip) = self.round_trip else {
             return deadline;
         };
-        if passed + least <= deadline {
-            return deadline;
+        let helps = passed + round_trip <= deadline
+            || (self.reports).any_within(captured + round_trip / 2, deadline - round_trip);
+        if helps {
+            deadline
+        } else {
+            passed.min(deadline)
         }
-        // What an earlier report made the peer send may be on its way.
-        let reported = self.reports.newest_within(first, deadline - least);
-        let answered = reported.map_or(passed, |reported| reported + longest);
-        passed.max(answered).min(deadline)
     }
 }
 
@@ -109,7 +120,7 @@ mod tests {
             repairs: None,
             followed: None,
             outspanned: None,
-            told: false,
+            told: None,
         }
     }
 
@@ -143,34 +154,67 @@ mod tests {
     }
 
     #[test]
+    fn reports_are_repeated_ever_less_often_while_they_can_be_answered() {
+        let (passing, reports) = (Passing::default(), Reports::default());
+        let known = Prospect {
+            round_trip: Some(Duration::from_millis(20)),
+            ..prospect(&passing, &reports)
+        };
+        let mut last = at(50);
+        let mut again = vec![];
+        for times in 1.. {
+            let Some(next) = known.reported_again(times, last, at(120)) else {
+                break;
+            };
+            again.push(next.as_micros() / 1_000);
+            last = next;
+        }
+        assert_eq!(again, [55, 65, 85]);
+        let unknown = prospect(&passing, &reports);
+        assert_eq!(unknown.reported_again(1, at(50), at(120)), None);
+        assert!(
+            known
+                .reported_again(u8::MAX, at(0), at(u64::MAX / 4_000))
+                .is_some()
+        );
+    }
+
+    #[test]
     fn a_retransmission_that_can_arrive_is_waited_for() {
         let passing = Passing::default();
-        let exhausted = |round_trip, reports: &[u64], passed, deadline| {
+        let exhausted = |round_trip: Option<u64>, reports: &[u64], passed, deadline| {
             let mut sent = Reports::default();
             reports.iter().for_each(|millis| sent.sent(at(*millis)));
             let prospect = Prospect {
                 retransmission: true,
-                round_trip,
+                round_trip: round_trip.map(Duration::from_millis),
                 ..prospect(&passing, &sent)
             };
-            prospect.exhausted(at(10), at(passed), at(deadline))
-        };
-        let round_trip = |millis| {
-            let time = Duration::from_millis(millis);
-            Some((time, time))
+            prospect.exhausted(at(0), at(passed), at(deadline))
         };
         let none = Reports::default();
-        let waits_for_nothing = prospect(&passing, &none).exhausted(at(10), at(60), at(100));
+        let waits_for_nothing = prospect(&passing, &none).exhausted(at(0), at(60), at(100));
         assert_eq!(waits_for_nothing, at(60));
         assert_eq!(exhausted(None, &[], 60, 100), at(100));
-        assert_eq!(exhausted(round_trip(10), &[], 60, 100), at(100));
-        let (far, further) = (round_trip(80), round_trip(95));
-        assert_eq!(exhausted(far, &[], 60, 100), at(60));
-        assert_eq!(exhausted(far, &[15], 60, 100), at(95), "may be answered");
-        assert_eq!(exhausted(far, &[15, 30], 60, 100), at(95), "30 is too late");
-        assert_eq!(exhausted(far, &[5, 30], 60, 100), at(60), "5 is before it");
-        assert_eq!(exhausted(further, &[5, 15], 60, 100), at(60));
-        let many: Vec<u64> = (21..90).collect();
-        assert_eq!(exhausted(far, &many, 60, 100), at(100), "forgotten");
+        assert_eq!(exhausted(Some(10), &[], 60, 100), at(100));
+        assert_eq!(exhausted(Some(60), &[], 60, 100), at(60));
+        assert_eq!(
+            exhausted(Some(60), &[35], 60, 100),
+            at(100),
+            "may be answered"
+        );
+        assert_eq!(
+            exhausted(Some(60), &[45], 60, 100),
+            at(60),
+            "45 is too late"
+        );
+        assert_eq!(
+            exhausted(Some(60), &[25, 45], 60, 100),
+            at(60),
+            "25 is before it"
+        );
+        assert_eq!(exhausted(Some(80), &[25, 35], 60, 100), at(60));
+        let many: Vec<u64> = (41..110).collect();
+        assert_eq!(exhausted(Some(60), &many, 60, 100), at(100), "forgotten");
     }
 }

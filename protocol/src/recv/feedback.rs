@@ -40,13 +40,11 @@ impl Reports {
         self.0.back().copied()
     }
 
-    /// The newest report from `first` to `last`; `last` where those are no longer remembered.
-    pub(crate) fn newest_within(&self, first: Time, last: Time) -> Option<Time> {
-        if self.0.len() == REPORTS && self.0.front().is_some_and(|oldest| *oldest > last) {
-            return (first <= last).then_some(last);
-        }
-        let newest = self.0.iter().rev().find(|at| **at <= last);
-        newest.copied().filter(|at| *at >= first)
+    /// Whether there was a report from `first` to `last`; there was where those are no longer remembered.
+    pub(crate) fn any_within(&self, first: Time, last: Time) -> bool {
+        let forgotten =
+            self.0.len() == REPORTS && self.0.front().is_some_and(|oldest| *oldest > last);
+        first <= last && forgotten || self.0.iter().any(|at| (first..=last).contains(at))
     }
 }
 
@@ -54,7 +52,8 @@ impl Reports {
 pub(crate) struct FeedbackState {
     due: Option<Time>,
     waiting: u32,
-    /// Ends of the last two reports: the next begins where the one before the last ended.
+    /// Ends of the last two reports that told of something new: the next begins where the one before the last
+    /// ended.
     ends: [u64; 2],
     reports: Reports,
     releases: VecDeque<(ReleaseReport, u8)>,
@@ -158,7 +157,9 @@ impl FeedbackState {
             *left -= 1;
             *left > 0
         });
-        self.ends = [last, end];
+        if end > last {
+            self.ends = [last, end];
+        }
         self.reports.sent(now);
         self.waiting = 0;
         // What was told once is repeated with the next report, whenever that is.

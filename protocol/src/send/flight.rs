@@ -21,6 +21,8 @@ use crate::wire::{HEADER_LEN, MessageType, Repair, TensorId};
 const MOST: usize = 256;
 /// Times that a source packet is sent again while the peer is silent.
 const MOST_BLIND: u8 = 2;
+/// The second part of the last repairs is sent after this share of the time in which they would arrive.
+const SECOND: f64 = 0.75;
 
 /// Bytes that a source packet leaves free, so that a REPAIR packet of it fits the MSS as well.
 pub(crate) fn repair_room(config: &Config) -> u16 {
@@ -86,6 +88,7 @@ impl Flight {
             fec::put_symbol(*flags, body, &mut tensor.symbols);
         }
         tensor.ends.push(tensor.symbols.len());
+        tensor.newest = now;
         let before = tensor.weights.last().copied().unwrap_or(0.0);
         tensor.weights.push(before + written.weight);
         tensor.sources.push(Source {
@@ -178,6 +181,31 @@ impl Flight {
             tensor.blind = true;
         }
         self.lost(cargo);
+    }
+
+    /// When a tensor of which no report has told is taken for lost with all its packets; `waits` as for
+    /// [`InFlight::silent_from`].
+    pub(crate) fn silent_from(&self, outlook: Outlook, waits: [Duration; 2]) -> Option<Time> {
+        let silent = self.tensors.iter();
+        silent
+            .filter_map(|tensor| tensor.silent_from(outlook, waits))
+            .min()
+    }
+
+    /// Whether there is such a tensor at `now`. It is not told of again.
+    pub(crate) fn take_silent(
+        &mut self,
+        now: Time,
+        outlook: Outlook,
+        waits: [Duration; 2],
+    ) -> bool {
+        let mut found = false;
+        for tensor in &mut self.tensors {
+            let due = tensor.silent_from(outlook, waits);
+            tensor.silent |= due.is_some_and(|from| from <= now);
+            found |= due.is_some() && tensor.silent;
+        }
+        found
     }
 
     /// The peer is heard of: what silence kept back is sent after all, and silence begins anew.
@@ -287,8 +315,29 @@ impl Flight {
             };
             tensor.dirty = false;
             let last = outlook.rounds(now, tensor.deadline) == 0;
-            let last = (last && self.redundancy.most() > 0.0).then_some(outlook.loss);
-            tensor.order_repairs(&mut self.urgent, missing, last);
+            // What is sent for silence alone may have arrived.
+            let last = last && !tensor.blind && self.redundancy.most() > 0.0;
+            tensor.order_repairs(&mut self.urgent, missing, last.then_some(outlook.loss));
+            let left = (tensor.deadline - now).saturating_sub(outlook.one_way.unwrap_or_default());
+            if last {
+                tensor
+                    .second
+                    .get_or_insert_with(|| now + left.mul_f64(SECOND));
+            }
+        }
+    }
+
+    /// When the second part of the last repairs of a tensor is due.
+    pub(crate) fn second_due(&self) -> Option<Time> {
+        self.tensors.iter().filter_map(|tensor| tensor.second).min()
+    }
+
+    /// Orders the second part of last repairs where it is due.
+    pub(crate) fn repair_again(&mut self, now: Time) {
+        for tensor in &mut self.tensors {
+            if tensor.second.is_some_and(|due| due <= now) {
+                tensor.order_second(&mut self.urgent);
+            }
         }
     }
 
@@ -344,6 +393,9 @@ impl Flight {
                     ahead,
                 } => self.write_repair(tensor, block, ahead, out, config, packet_number),
             };
+            if let Some(tensor) = self.tensor(order.tensor()).filter(|_| written.is_some()) {
+                tensor.newest = now;
+            }
             match written {
                 Some((MessageType::Data, _)) => stats.packets_retransmitted += 1,
                 Some(_) => stats.repairs_sent += 1,

@@ -28,6 +28,12 @@ impl Loss {
     pub(crate) fn correlation(&self) -> f64 {
         (1.0 - 1.0 / (self.burst * (1.0 - self.rate))).clamp(0.0, 0.999)
     }
+
+    /// The probability that so many packets in a row, at least one, are all lost.
+    pub(crate) fn of_all(&self, packets: usize) -> f64 {
+        let after_the_first = i32::try_from(packets.saturating_sub(1)).unwrap_or(i32::MAX);
+        self.rate * (1.0 - 1.0 / self.burst).powi(after_the_first)
+    }
 }
 
 /// Exponentially weighted counts.

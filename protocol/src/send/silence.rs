@@ -67,7 +67,8 @@ impl Silence {
         }
     }
 
-    /// A packet had been taken for lost and was not.
+    /// A report tells of packets that had been taken for lost and were not. However many: they were late for one
+    /// reason.
     pub(crate) fn was_wrong(&mut self, now: Time) {
         let more = micros(self.patience(now) * 2);
         self.patience

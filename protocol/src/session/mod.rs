@@ -238,12 +238,13 @@ impl Session {
     pub fn handle_timeout(&mut self, now: Time) {
         let (tensors, mut scope) = self.tensors(now);
         tensors.expire(&mut scope);
-        if tensors.take_passed(now, &scope.prospect) {
+        if tensors.take_passed(now, scope.config, &scope.prospect) {
             self.feedback.hurry(now, Duration::ZERO);
         }
         if self.ending.is_none() {
             self.flight.expire(now);
             self.give_up_unreported(now);
+            self.flight.repair_again(now);
             let change = self.rate.expire(now, self.rtt.timeout());
             self.circuit_changed(change);
             self.results.expire(now, &mut self.stats);

@@ -239,6 +239,7 @@ impl Session {
         self.arrived.clear();
         let mut before: Option<(Acknowledged, Duration)> = None;
         let mut newest = None;
+        let mut was_wrong = false;
         for (number, report) in (begin..).zip(feedback.arrivals.iter()) {
             let PacketReport::Received { age, ecn } = report else {
                 continue;
@@ -264,14 +265,15 @@ impl Session {
                     ecn,
                 });
             }
-            if packet.was_lost {
-                self.silence.was_wrong(now);
-            }
+            was_wrong |= packet.was_lost;
             let Some(age) = age else { continue };
             if let Some(before) = before {
                 self.silence.observe([before, (packet, age)]);
             }
             before = Some((packet, age));
+        }
+        if was_wrong {
+            self.silence.was_wrong(now);
         }
         if let Some((packet, age)) = before.filter(|(packet, _)| packet.number >= self.path_since) {
             self.rtt.sample(now, (now - packet.at).saturating_sub(age));

@@ -9,13 +9,16 @@ impl Session {
     pub(super) fn set_timers(&mut self, now: Time) {
         let (tensors, scope) = self.tensors(now);
         let end = tensors.next_end(now, scope.config, &scope.prospect);
-        let passing = tensors.next_passing(now, &scope.prospect);
-        let loss = self.loss_due();
+        let passing = tensors.next_passing(now, scope.config, &scope.prospect);
+        let loss = [self.loss_due(), self.flight.second_due()];
         let over = self.ending.is_some();
         let mute = over || !self.paths.allows(usize::from(self.config.mss));
         self.timers.set(Timer::Release, end);
         self.timers.set(Timer::Tail, passing);
-        self.timers.set(Timer::Loss, loss.filter(|_| !over));
+        self.timers.set(
+            Timer::Loss,
+            loss.into_iter().flatten().min().filter(|_| !over),
+        );
         let report = self.feedback.due().filter(|_| !mute);
         self.timers.set(Timer::Feedback, report);
         let pace = self.rate.next();

@@ -146,12 +146,19 @@ impl Session {
         self.flight.repair(now, outlook);
     }
 
-    /// Takes packets for lost of which no report has told, though one was asked for.
+    /// Takes packets for lost of which no report has told: after one was asked for, or before, where a tensor
+    /// would then be too late.
     pub(super) fn give_up_unreported(&mut self, now: Time) {
         if self.loss_due().is_none_or(|due| due > now) {
             return;
         }
-        let patience = self.patience();
+        let (outlook, waits) = (self.outlook(), self.waits());
+        let [timeout, patience] = waits;
+        let patience = if self.flight.take_silent(now, outlook, waits) {
+            timeout
+        } else {
+            patience
+        };
         let Self {
             sent,
             flight,
@@ -181,7 +188,10 @@ impl Session {
         if !self.flight.is_waiting() {
             return None;
         }
-        Some(self.oldest_waiting()? + self.patience())
+        let [_, patience] = self.waits();
+        let due = self.oldest_waiting()? + patience;
+        let silent = self.flight.silent_from(self.outlook(), self.waits());
+        Some(silent.map_or(due, |from| from.min(due)))
     }
 
     /// When the oldest packet was sent that news is waited for.
@@ -190,11 +200,11 @@ impl Session {
         waits.then(|| self.sent.oldest_unresolved()).flatten()
     }
 
-    /// Time after which a packet that no report tells of is taken for lost: that until a report is
-    /// overdue, and that for the answer to a PING.
-    fn patience(&self) -> Duration {
+    /// Time after which a report of a packet is overdue, and that after which the packet is taken for lost:
+    /// the same and that for the answer to a PING.
+    fn waits(&self) -> [Duration; 2] {
         let timeout = self.rtt.timeout();
-        timeout + self.rtt.longest().unwrap_or(timeout)
+        [timeout, timeout + self.rtt.longest().unwrap_or(timeout)]
     }
 
     fn one_way(&self) -> Option<Duration> {

@@ -32,9 +32,8 @@ impl TensorWindow {
         let (now, data) = (scope.now, &packet.data);
         let (id, frame) = self.numbers(data);
         let cost = Assembly::cost(packet);
-        let deadline = captured + scope.config.deadline;
         if id.0 >= self.next_id() {
-            self.make_room(id, deadline, scope);
+            self.make_room(id, captured, scope);
         }
         if id.0 >= self.frame_of {
             (self.newest_frame, self.frame_of) = (frame, id.0);
@@ -51,7 +50,7 @@ impl TensorWindow {
                     return Filed::Conflict;
                 }
             },
-            Some(Slot::Unseen(_)) if deadline <= now => {
+            Some(Slot::Unseen(_)) if captured + scope.config.deadline <= now => {
                 scope.stats.late += 1;
                 self.lose(id.0, 1, scope.stats);
                 return Filed::Dropped;
@@ -128,7 +127,7 @@ impl TensorWindow {
         }
         if newest.0 >= self.next_id() {
             // Its capture is not known yet: it was not later than now.
-            self.make_room(newest, scope.now + scope.config.deadline, scope);
+            self.make_room(newest, scope.now, scope);
         }
         let oldest = (newest.0 + 1).saturating_sub(u64::from(repair.span));
         if !(oldest..=newest.0).any(|id| self.is_open(id)) {
@@ -221,7 +220,7 @@ impl TensorWindow {
     }
 
     /// Opens slots up to `id`; the oldest end where the window would grow beyond its limit.
-    fn make_room(&mut self, id: TensorId, deadline: Time, scope: &mut Scope<'_>) {
+    fn make_room(&mut self, id: TensorId, captured: Time, scope: &mut Scope<'_>) {
         let most = scope.config.limits.tensors_in_progress as u64;
         while !self.slots.is_empty() && id.0 - self.first >= most {
             self.end(TensorId(self.first), ReleaseReason::Evicted, scope);
@@ -231,12 +230,10 @@ impl TensorWindow {
             self.lose(self.first, lost, scope.stats);
             self.first += lost;
         }
-        let noticed = scope.now;
         while self.next_id() <= id.0 {
             self.slots.push_back(Slot::Unseen(Unseen {
-                deadline,
-                noticed,
-                newest: noticed,
+                captured,
+                newest: scope.now,
                 repairs: None,
                 outspanned: None,
             }));

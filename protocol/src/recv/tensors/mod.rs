@@ -46,10 +46,9 @@ enum Slot {
 /// A tensor of which no source packet has arrived.
 #[derive(Debug)]
 struct Unseen {
-    deadline: Time,
-    /// When a later tensor or its first REPAIR packet arrived.
-    noticed: Time,
-    /// When its newest REPAIR packet did.
+    /// When it was captured, at the latest.
+    captured: Time,
+    /// When its newest REPAIR packet arrived, or what first told of it.
     newest: Time,
     /// As in [`Passage`](crate::recv::assembly::Passage).
     repairs: Option<(u32, u32)>,
@@ -65,31 +64,30 @@ impl Slot {
         config: &Config,
         prospect: &Prospect<'_>,
     ) -> Option<(Time, ReleaseReason)> {
-        let (first, passed, outspanned, spanned, deadline) = match self {
+        let (passed, outspanned, spanned, captured) = match self {
             Self::Live(assembly) => (
-                assembly.first_arrival(),
                 prospect.passed(now, assembly.packets(), &assembly.passage),
                 assembly.passage.outspanned,
                 // A block that spans it has a packet of a later tensor too.
                 (assembly.packets() as usize) < fec::MAX_SOURCE,
-                assembly.captured + config.deadline,
+                assembly.captured,
             ),
             Self::Unseen(unseen) => (
-                unseen.noticed,
                 prospect.passed_unseen(now, unseen.newest, unseen.repairs),
                 unseen.outspanned,
                 true,
-                unseen.deadline,
+                unseen.captured,
             ),
             Self::Done => return None,
         };
+        let deadline = captured + config.deadline;
         let passed = if config.span > 1 && spanned {
             prospect.outspanned(outspanned)
         } else {
             Some(passed)
         };
         let exhausted = passed.map_or(deadline, |passed| {
-            prospect.exhausted(first, passed, deadline)
+            prospect.exhausted(captured, passed, deadline)
         });
         Some(if exhausted < deadline {
             (exhausted, ReleaseReason::Exhausted)
@@ -184,32 +182,35 @@ impl TensorWindow {
         self.earliest(now, config, prospect).map(|(_, at, _)| at)
     }
 
-    /// When the sender should be told what is missing of a tensor whose packets have passed.
-    pub(crate) fn next_passing(&self, now: Time, prospect: &Prospect<'_>) -> Option<Time> {
-        if !prospect.retransmission {
-            return None;
-        }
+    /// When the sender should be told, for the first time or again, what is missing of a tensor whose packets
+    /// have passed.
+    pub(crate) fn next_passing(
+        &self,
+        now: Time,
+        config: &Config,
+        prospect: &Prospect<'_>,
+    ) -> Option<Time> {
         let live = self.slots.iter().filter_map(|slot| match slot {
-            Slot::Live(assembly) if !assembly.passage.told => Some(assembly),
+            Slot::Live(assembly) => told_at(assembly, now, config, prospect),
             _ => None,
         });
-        live.map(|assembly| prospect.passed(now, assembly.packets(), &assembly.passage))
-            .min()
+        live.min()
     }
 
-    /// Whether the packets of a tensor have passed, with some missing, and its sender should be told:
-    /// once for each tensor.
-    pub(crate) fn take_passed(&mut self, now: Time, prospect: &Prospect<'_>) -> bool {
-        if !prospect.retransmission {
-            return false;
-        }
+    /// Whether the packets of a tensor have passed, with some missing, and its sender should be told.
+    pub(crate) fn take_passed(
+        &mut self,
+        now: Time,
+        config: &Config,
+        prospect: &Prospect<'_>,
+    ) -> bool {
         let mut passed = false;
         for slot in &mut self.slots {
             if let Slot::Live(assembly) = slot
-                && !assembly.passage.told
-                && prospect.passed(now, assembly.packets(), &assembly.passage) <= now
+                && told_at(assembly, now, config, prospect).is_some_and(|at| at <= now)
             {
-                assembly.passage.told = true;
+                let times = assembly.passage.told.map_or(0, |(times, _)| times);
+                assembly.passage.told = Some((times.saturating_add(1), now));
                 passed = true;
             }
         }
@@ -289,5 +290,24 @@ impl TensorWindow {
             &mut stats.late
         };
         *counter += 1;
+    }
+}
+
+/// When the sender should next be told what is missing of a tensor; never in a stream that sends nothing
+/// again.
+fn told_at(
+    assembly: &Assembly,
+    now: Time,
+    config: &Config,
+    prospect: &Prospect<'_>,
+) -> Option<Time> {
+    if !prospect.retransmission {
+        return None;
+    }
+    match assembly.passage.told {
+        None => Some(prospect.passed(now, assembly.packets(), &assembly.passage)),
+        Some((times, at)) => {
+            prospect.reported_again(times, at, assembly.captured + config.deadline)
+        }
     }
 }
