@@ -10,8 +10,8 @@
 //!   dispatches.
 //! - `bench` is what the cells of a split share, `cache` keeps tensors of images from run to run,
 //!   `pool` shares the work.
-//! - The experiments: `size` (accuracy against bytes; `jpeg2000` is its coder to compare with), `quantisation`, `distribution`, `loss`,
-//!   `motion`, `latency`.
+//! - The experiments: `size` (accuracy against bytes; `jpeg2000` is its coder to compare with),
+//!   `quantisation`, `distribution`, `loss`, `motion`, `latency`.
 
 mod bench;
 mod cache;

@@ -115,34 +115,20 @@ struct Coded {
 impl SizePlan {
     /// The cells in which the input is sent, with their keys.
     pub(super) fn input_cells(&self) -> Vec<(String, Cell)> {
-        self.ways(&self.input_qualities, &self.input_jpeg2000_ratios, &[])
+        ways(&self.input_qualities, &self.input_jpeg2000_ratios, &[])
             .map(|way| self.cell(Pictures::SPLIT, way))
             .collect()
     }
 
     /// The cells of a split, with their keys.
     pub(super) fn cells(&self, split: &str) -> Vec<(String, Cell)> {
-        self.ways(
+        ways(
             &self.jpeg_qualities,
             &self.jpeg2000_ratios,
             &self.raw_levels,
         )
         .map(|way| self.cell(split, way))
         .collect()
-    }
-
-    fn ways(
-        &self,
-        qualities: &[Quality],
-        ratios: &[Ratio],
-        levels: &[Levels],
-    ) -> impl Iterator<Item = Way> {
-        let jpeg = qualities
-            .iter()
-            .map(|Quality(quality)| Coding::jpeg(*quality));
-        let raw = levels.iter().map(|Levels(levels)| Coding::raw(*levels));
-        let jpeg2000 = ratios.iter().map(|Ratio(ratio)| Way::Jpeg2000(*ratio));
-        jpeg.chain(raw).map(Way::Product).chain(jpeg2000)
     }
 
     pub(super) fn shared(&self) -> String {
@@ -262,6 +248,16 @@ impl Cell {
             bins: bins.into_values().collect(),
         })?)
     }
+}
+
+/// The ways to code something by these settings.
+fn ways(qualities: &[Quality], ratios: &[Ratio], levels: &[Levels]) -> impl Iterator<Item = Way> {
+    let jpeg = qualities
+        .iter()
+        .map(|Quality(quality)| Coding::jpeg(*quality));
+    let raw = levels.iter().map(|Levels(levels)| Coding::raw(*levels));
+    let jpeg2000 = ratios.iter().map(|Ratio(ratio)| Way::Jpeg2000(*ratio));
+    jpeg.chain(raw).map(Way::Product).chain(jpeg2000)
 }
 
 /// Tensors in the slices of a coder, all of which arrive.
