@@ -25,6 +25,9 @@ use super::sizes::Sizes;
 pub const AHEAD: u32 = 4;
 /// The share of a new sample in a mean cost, as one in so many; of the first samples it is the plain mean.
 const GAIN: u32 = 8;
+/// Tensors that workers have to have begun since one of them last found nothing to do, before several run
+/// together: where there is little to do, throughput is no gain, and the first would wait for the last.
+pub const BUSY: usize = 16;
 
 /// Names a lane. None is used twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -95,6 +98,8 @@ pub struct Queue<T> {
     lanes: HashMap<LaneId, Lane<T>>,
     opened: u64,
     workers: usize,
+    /// Begun since a worker last found nothing to do.
+    streak: usize,
     on_time: BTreeSet<(Time, LaneId)>,
     late: BTreeSet<(Time, LaneId)>,
     ahead: BTreeSet<(Duration, LaneId)>,
@@ -117,6 +122,7 @@ impl<T> Queue<T> {
             lanes: HashMap::new(),
             opened: 0,
             workers: workers.max(1),
+            streak: 0,
             on_time: BTreeSet::new(),
             late: BTreeSet::new(),
             ahead: BTreeSet::new(),
@@ -182,13 +188,17 @@ impl<T> Queue<T> {
     /// What a worker that is free at `now` does next, the most urgent first: usually one thing, or as many
     /// as their group says, of as many lanes. Never waits for more to come.
     ///
-    /// A run takes several only where the first is not made late by it.
+    /// A run takes several only where workers have been [`BUSY`], and where the first is not made late by it.
     pub fn next(&mut self, now: Time) -> Option<Vec<(LaneId, T)>> {
-        let leader = self.leader(now)?;
+        let Some(leader) = self.leader(now) else {
+            self.streak = 0;
+            return None;
+        };
         let mut run = Vec::new();
         for id in self.companions(leader, now) {
             run.extend(self.start(id));
         }
+        self.streak = self.streak.saturating_add(run.len());
         Some(run)
     }
 
@@ -279,6 +289,9 @@ impl<T> Queue<T> {
         else {
             return run;
         };
+        if self.streak < BUSY {
+            return run;
+        }
         let (first, last) = (
             (group.id, Time::ZERO, LaneId(0)),
             (group.id, Time::from_micros(u64::MAX), LaneId(u64::MAX)),
