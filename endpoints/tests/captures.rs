@@ -111,12 +111,19 @@ fn file(folder: &tempfile::TempDir, name: &str) -> String {
     folder.path().join(name).to_str().unwrap().to_owned()
 }
 
-/// Streams through a link that loses a tenth in bursts, delays and reorders.
-async fn live(carrier: Carrier) -> Live {
+/// Streams through a link that loses a tenth in bursts, delays and reorders: sealed, with the secrets in the
+/// captures of both ends, or plain.
+async fn live(carrier: Carrier, plain: bool) -> Live {
     let folder = tempfile::tempdir().unwrap();
     let clock = Clock::start();
-    let [at_cloud, at_link, at_edge] = ["cloud", "link", "edge"]
-        .map(|name| Recorder::create(&folder.path().join(name), clock).unwrap());
+    let create = |name: &str| {
+        let path = folder.path().join(name);
+        match plain || name == "link" {
+            true => Recorder::create(&path, clock).unwrap(),
+            false => Recorder::create_with_secrets(&path, clock).unwrap(),
+        }
+    };
+    let [at_cloud, at_link, at_edge] = ["cloud", "link", "edge"].map(create);
     let local: SocketAddr = ([127, 0, 0, 1], 0).into();
     let config = CloudConfig {
         listen: local,
@@ -158,8 +165,7 @@ async fn live(carrier: Carrier) -> Live {
     };
     let route = Route {
         carrier,
-        // What is protected cannot be looked into.
-        plain: true,
+        plain,
         ..Route::default()
     };
     // TSP in QUIC is captured at the ends, and nothing of it between.
@@ -264,7 +270,7 @@ fn replayed_as_it_ran(live: &Live) -> Report {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_in_quic_datagrams_are_captured_alike() {
-    let live = live(Carrier::QuicDatagram).await;
+    let live = live(Carrier::QuicDatagram, true).await;
     let report = replayed_as_it_ran(&live);
     // A busy machine leaves frames out.
     assert!(report.tensors > 0 && report.tensors <= FRAMES);
@@ -272,7 +278,7 @@ async fn sessions_in_quic_datagrams_are_captured_alike() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_capture_at_the_cloud_replays_to_the_counts_of_the_live_cloud() {
-    let live = live(Carrier::Udp).await;
+    let live = live(Carrier::Udp, true).await;
     let (report, cloud) = (replayed_as_it_ran(&live), live.file("cloud"));
     // The losses and the model were bad enough that this says something.
     assert!(
@@ -306,6 +312,34 @@ async fn a_capture_at_the_cloud_replays_to_the_counts_of_the_live_cloud() {
     assert!(ideal.whole_share > report.whole_share);
 
     losses(&live);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sealed_stream_is_opened_by_the_secrets_in_its_capture() {
+    let live = live(Carrier::Udp, false).await;
+    let report = replayed_as_it_ran(&live);
+    assert!(report.recovered > 0 && report.whole_share < Some(1.0));
+    assert_eq!(report.refused, 0);
+
+    let [cloud, edge, link] = ["cloud", "edge", "link"].map(|name| live.file(name));
+    let kinds = |file: &str, kind: &str| {
+        let (code, said, errors) = run_lab(&["inspect", file, "--type", kind]);
+        assert_eq!(code, 0, "{errors}");
+        said.lines().count() as u64
+    };
+    for opened in [&cloud, &edge] {
+        assert_eq!(kinds(opened, "refused"), 0);
+        assert!(kinds(opened, "data") >= 11 * report.tensors);
+    }
+    // Between them nobody has the secrets.
+    assert_eq!(kinds(&link, "data"), 0);
+    assert!(kinds(&link, "refused") >= report.datagrams);
+    #[cfg(unix)]
+    for file in [&cloud, &edge] {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
 }
 
 /// What each capture says was lost is what the emulator lost.
@@ -374,7 +408,7 @@ fn small(path: &Path) {
         reason: "so \"long\"",
     });
     let at = Time::from_micros;
-    tap.session(at(0), own, other, &stream());
+    tap.session(at(0), own, other, &stream(), None);
     tap.received(at(500), peer, Ecn::NotEct, &datagram(&ping, 0xABCD, 0));
     tap.sent(
         at(1_750),
@@ -489,7 +523,7 @@ fn damaged_captures_are_read_as_far_as_they_go() {
 fn the_programs_capture_and_a_capture_that_cannot_be_is_told_first() {
     let folder = tempfile::tempdir().unwrap();
     let [cloud_file, edge_file] = ["cloud.pcapng", "edge.pcapng"].map(|name| file(&folder, name));
-    let (cloud, address) = start_cloud(&["--plain", "--pcap", &cloud_file]);
+    let (cloud, address) = start_cloud(&["--pcap", &cloud_file, "--pcap-secrets"]);
     let common = [
         "--frames",
         "10",
@@ -498,8 +532,16 @@ fn the_programs_capture_and_a_capture_that_cannot_be_is_told_first() {
         "--quiet",
         "--deadline-ms",
         "10000",
-        "--plain",
+        "--pcap-secrets",
     ];
+    let refused = run(edge_to(&address, &["--pcap", &edge_file]));
+    let errors = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{errors}");
+    assert!(
+        errors.contains("--pcap-secrets") && errors.contains("--plain"),
+        "{errors}"
+    );
+    assert!(!Path::new(&edge_file).exists());
     let refused = run(edge_to(
         &address,
         &[&common[..], &["--pcap", "/nowhere/x.pcapng"]].concat(),

@@ -11,7 +11,7 @@ use anyhow::Result;
 use clap::Parser;
 use serde::Serialize;
 use tensorwire_concealment::Method;
-use tensorwire_endpoints::capture::{self, Recorder, Role};
+use tensorwire_endpoints::capture::{self, Recording, Role};
 use tensorwire_endpoints::carrier::Carrier;
 use tensorwire_endpoints::classifier::{ClassifierOpener, Concealment, advice};
 use tensorwire_endpoints::clock::Clock;
@@ -20,7 +20,8 @@ use tensorwire_endpoints::datapath::PathStats;
 use tensorwire_endpoints::lab::output::write_file;
 use tensorwire_endpoints::model::{Keep, LEAST_GAIN};
 use tensorwire_endpoints::options::{
-    CloudIdentityOptions, ModelOptions, PolicyOptions, ScheduleOptions, UploadOptions,
+    CaptureOptions, CloudIdentityOptions, ModelOptions, PolicyOptions, ScheduleOptions,
+    UploadOptions,
 };
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::stand_in::handler::{Ledger, StandInOpener};
@@ -77,10 +78,8 @@ struct Options {
     /// Write a record of each session to this file at the end
     #[arg(long, value_name = "FILE", requires = "stand_in")]
     json: Option<PathBuf>,
-    /// Write the datagrams of the data path (udp and quic-datagram) as pcapng, replacing the file (`tw-lab inspect` and `tw-lab
-    /// replay` read it)
-    #[arg(long, value_name = "FILE")]
-    pcap: Option<PathBuf>,
+    #[command(flatten)]
+    capture: CaptureOptions,
 }
 
 const EXAMPLES: &str = "\
@@ -93,8 +92,8 @@ Examples:
       serves the models that the file lists, as edges bring them
   tw-cloud --listen 0.0.0.0:4433 --tokens tokens
       lets in only edges that know a token (`tw-lab token cam-3 >> tokens` makes one)
-  tw-cloud --plain --pcap cloud.pcapng
-      captures what plain edges send and get, for `tw-lab replay cloud.pcapng`
+  tw-cloud --pcap cloud.pcapng --pcap-secrets
+      captures what its edges send and get, to be opened by `tw-lab replay cloud.pcapng`
 
 Ctrl-C or SIGTERM ends it once its edges are done, or the grace is over; a second one at once.
 
@@ -146,7 +145,7 @@ async fn run(options: Options) -> Result<()> {
         eprintln!("{advice}");
     }
     let local = cloud.local_addr();
-    let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
+    let recorder = options.capture.recorder(clock)?;
     if let Some(recorder) = &recorder {
         cloud.path().record(recorder.tap(Role::Cloud, local));
     }
@@ -156,6 +155,11 @@ async fn run(options: Options) -> Result<()> {
         None => eprintln!("model       none: a stand-in, to measure the network"),
     }
     let plain = options.policy.plain;
+    if options.capture.recording() == Recording::Datagrams {
+        eprintln!(
+            "capturing   sealed sessions without their secrets (--pcap-secrets): nothing opens those"
+        );
+    }
     let unprotected = if plain {
         "; streams that ask for it are neither encrypted nor authenticated"
     } else {

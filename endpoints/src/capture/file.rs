@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
@@ -26,7 +26,7 @@ use tensorwire_protocol::Time;
 use tensorwire_protocol::wire::{ConnectionId, connection_of};
 
 use super::tap::{Entry, Queue};
-use super::{Direction, Note, Role, TICK_BLOCK, Tap, ip};
+use super::{Direction, Note, Recording, Role, TICK_BLOCK, Tap, ip};
 use crate::clock::Clock;
 
 /// Peers whose way is remembered; beyond, it is looked up again.
@@ -42,6 +42,7 @@ pub struct Recorder {
     queue: Arc<Queue>,
     origin_ns: u64,
     path: PathBuf,
+    secrets: bool,
     thread: Option<JoinHandle<Result<Summary>>>,
 }
 
@@ -61,8 +62,21 @@ impl Recorder {
     /// # Errors
     /// If the file cannot be created or written.
     pub fn create(path: &Path, clock: Clock) -> Result<Self> {
+        Self::begin(path, clock, false)
+    }
+
+    /// The same, with the secrets of the sessions, so that [`Reader`](super::Reader) opens what they seal. Only
+    /// the user may read the file.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn create_with_secrets(path: &Path, clock: Clock) -> Result<Self> {
+        Self::begin(path, clock, true)
+    }
+
+    fn begin(path: &Path, clock: Clock, secrets: bool) -> Result<Self> {
         let what = || format!("cannot write the capture {}", path.display());
-        let file = File::create(path).with_context(what)?;
+        let file = create(path, secrets).with_context(what)?;
         let (queue, inbox) = Queue::new();
         let mut written = Written::new(BufWriter::new(file)).with_context(what)?;
         written.flush().with_context(what)?;
@@ -76,6 +90,7 @@ impl Recorder {
             queue,
             origin_ns: clock.origin_ns(),
             path: path.to_owned(),
+            secrets,
             thread: Some(thread.with_context(what)?),
         })
     }
@@ -91,7 +106,18 @@ impl Recorder {
     /// A tap for the socket bound to `local`.
     #[must_use]
     pub fn tap(&self, role: Role, local: SocketAddr) -> Tap {
-        self.queue.tap(role, local, self.origin_ns)
+        let (origin, secrets) = (self.origin_ns, self.secrets);
+        self.queue.tap(role, local, origin, secrets)
+    }
+
+    /// What is written.
+    #[must_use]
+    pub const fn recording(&self) -> Recording {
+        if self.secrets {
+            Recording::WithSecrets
+        } else {
+            Recording::Datagrams
+        }
     }
 
     /// The file.
@@ -121,6 +147,21 @@ impl Drop for Recorder {
         // Whoever wants to know how it went calls `finish`.
         let _ = self.join();
     }
+}
+
+/// Creates the file, or empties it; for the user alone, where it is to have secrets.
+fn create(path: &Path, secrets: bool) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    if secrets {
+        use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+        let file = options.mode(0o600).open(path)?;
+        // It may have been there, for others to read.
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        return Ok(file);
+    }
+    options.open(path)
 }
 
 /// An interface: a tap, or a session on one.
@@ -408,7 +449,7 @@ mod tests {
         let [own, other] = [5, 9].map(ConnectionId::new);
         let at = Time::from_micros;
         tap.received(at(1_000), peer, Ecn::NotEct, b"strange");
-        tap.session(at(2_000), own, other, &stream());
+        tap.session(at(2_000), own, other, &stream(), None);
         tap.received(at(2_500), peer, Ecn::Ce, &ping(own, 0));
         tap.ticked(at(2_600), own);
         tap.sent(at(2_601), Some(own), peer, Ecn::Ect0, &ping(other, 4));
@@ -520,12 +561,12 @@ mod tests {
         let [own, other] = [5, 9].map(ConnectionId::new);
         let receive = || tap.received(Time::ZERO, peer, Ecn::NotEct, &ping(own, 0));
         receive();
-        tap.session(Time::ZERO, own, other, &stream());
+        tap.session(Time::ZERO, own, other, &stream(), None);
         receive();
         tap.ended(own);
         receive();
         // The same ID, and another session.
-        tap.session(Time::ZERO, own, other, &stream());
+        tap.session(Time::ZERO, own, other, &stream(), None);
         receive();
         recorder.finish().unwrap();
         let records = Reader::open(&path).unwrap().map(Result::unwrap);

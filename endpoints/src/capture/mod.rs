@@ -15,7 +15,7 @@ mod tap;
 
 pub use file::{Recorder, Summary};
 pub use link::{NotUdp, Udp, udp};
-pub use note::{NOTE_VERSION, Note, Role, SessionNote};
+pub use note::{NOTE_VERSION, Note, Role, SecretsNote, SessionNote};
 pub use read::{Interface, Packet, ReadError, Reader, Record, is_capture};
 pub use tap::Tap;
 
@@ -35,6 +35,21 @@ pub fn finish(recorder: Option<Recorder>) -> anyhow::Result<()> {
         missed => eprintln!("; {missed} missing, as the file was not written fast enough"),
     }
     Ok(())
+}
+
+/// What a capture has of a stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "whoever refuses one must look at each"
+)]
+pub enum Recording {
+    /// Nothing: there is none.
+    Off,
+    /// Its datagrams, as they are.
+    Datagrams,
+    /// Also the secrets that open them.
+    WithSecrets,
 }
 
 /// The way of a datagram, as the endpoint saw it that captured it.

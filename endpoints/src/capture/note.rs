@@ -1,10 +1,13 @@
 //! What a capture says about itself (spec/captures.md, section 3).
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+use tensorwire_protocol::Secrets;
 use tensorwire_protocol::wire::ConnectionId;
 
+use crate::hex;
 use crate::stream::StreamDescription;
 
 /// The version of the notes that this version writes and reads.
@@ -58,6 +61,42 @@ pub struct SessionNote {
     pub opened_us: u64,
     /// What is streamed.
     pub stream: StreamDescription,
+    /// What its datagrams are sealed with, where the capture was asked to have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<SecretsNote>,
+}
+
+/// The secrets of a session: with them, anybody can read and forge it.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SecretsNote {
+    /// Code of the cipher (spec/wire-format.md, section 10).
+    pub cipher: u8,
+    /// The secret of what this endpoint sends.
+    #[serde(with = "hex")]
+    pub sent: [u8; 32],
+    /// The secret of what it receives.
+    #[serde(with = "hex")]
+    pub received: [u8; 32],
+}
+
+impl SecretsNote {
+    pub(super) const fn new(secrets: &Secrets) -> Self {
+        let [sent, received] = secrets.reveal();
+        Self {
+            cipher: secrets.cipher().code(),
+            sent,
+            received,
+        }
+    }
+}
+
+impl fmt::Debug for SecretsNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretsNote")
+            .field("cipher", &self.cipher)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Note {

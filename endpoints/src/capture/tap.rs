@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-use tensorwire_protocol::Time;
 use tensorwire_protocol::wire::{ConnectionId, Ecn};
+use tensorwire_protocol::{Secrets, Time};
 
-use super::{Direction, NOTE_VERSION, Note, Role, SessionNote};
+use super::{Direction, NOTE_VERSION, Note, Role, SecretsNote, SessionNote};
 use crate::stream::StreamDescription;
 
 /// Bytes that may wait to be written; what comes while there are more is counted, and missing.
@@ -63,6 +63,8 @@ pub struct Tap {
     queue: Arc<Queue>,
     number: u32,
     note: Arc<Note>,
+    /// Whether the secrets of sessions go into the capture.
+    secrets: bool,
     /// Entries missed since the last packet that was taken.
     missed: Arc<AtomicU64>,
 }
@@ -80,7 +82,13 @@ impl Queue {
     }
 
     /// A tap at the socket `local`, whose sessions count from `origin_ns` on.
-    pub(super) fn tap(self: &Arc<Self>, role: Role, local: SocketAddr, origin_ns: u64) -> Tap {
+    pub(super) fn tap(
+        self: &Arc<Self>,
+        role: Role,
+        local: SocketAddr,
+        origin_ns: u64,
+        secrets: bool,
+    ) -> Tap {
         let number = self.taps.fetch_add(1, Ordering::Relaxed);
         let tap = Tap {
             queue: Arc::clone(self),
@@ -92,6 +100,7 @@ impl Queue {
                 local,
                 session: None,
             }),
+            secrets,
             missed: Arc::default(),
         };
         tap.interface(Note::clone(&tap.note));
@@ -128,13 +137,15 @@ impl Queue {
 
 impl Tap {
     /// A session on this socket: its datagrams from here on are its own interface of the capture.
-    /// `local` is the connection ID of datagrams to this endpoint, `remote` that of datagrams to the peer.
+    /// `local` is the connection ID of datagrams to this endpoint, `remote` that of datagrams to the peer;
+    /// `secrets` are what seals them, if anything does.
     pub fn session(
         &self,
         at: Time,
         local: ConnectionId,
         remote: ConnectionId,
         stream: &StreamDescription,
+        secrets: Option<&Secrets>,
     ) {
         let mut note = Note::clone(&self.note);
         note.session = Some(SessionNote {
@@ -142,6 +153,7 @@ impl Tap {
             remote: remote.value(),
             opened_us: at.as_micros(),
             stream: stream.clone(),
+            secrets: secrets.filter(|_| self.secrets).map(SecretsNote::new),
         });
         self.interface(note);
     }
@@ -230,7 +242,7 @@ mod tests {
     fn what_does_not_fit_is_counted_and_told_with_the_next_packet() {
         let (queue, inbox) = Queue::new();
         let address = ([127, 0, 0, 1], 1).into();
-        let tap = queue.tap(Role::Cloud, address, 0);
+        let tap = queue.tap(Role::Cloud, address, 0, false);
         let datagram = vec![0; 60_000];
         let fit = MAX_WAITING / (60_000 + ENTRY);
         for _ in 0..fit + 7 {

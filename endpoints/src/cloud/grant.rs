@@ -242,17 +242,20 @@ impl<O: Opener> Shared<O> {
             Carrier::Udp => {
                 let peer = control.remote_address().ip().to_canonical();
                 let session = self.path.open(config, Some(peer), events).await?;
+                let mut secrets = None;
                 if let Some(cipher) = cipher.of_sessions() {
                     let names = SessionNames {
                         cloud: session.connection(),
                         edge: remote,
                         number,
                     };
-                    let secrets = export(control, cipher, names, Side::Cloud)?;
+                    let exported = export(control, cipher, names, Side::Cloud)?;
                     let known = Some(control.remote_address());
-                    session.protect(secrets, known).await??;
+                    session.protect(exported.clone(), known).await??;
+                    secrets = Some(exported);
                 }
-                self.path.describe(&session, remote, stream);
+                self.path
+                    .describe(&session, remote, stream, secrets.as_ref());
                 Ok(session)
             }
             Carrier::QuicDatagram => {
@@ -262,7 +265,7 @@ impl<O: Opener> Shared<O> {
                 }
                 let session = self.path.open(config, None, events).await?;
                 // Before its first datagram, which leaves as soon as there is a way.
-                self.path.describe(&session, remote, stream);
+                self.path.describe(&session, remote, stream, None);
                 session.attach_quic(remote, control.clone()).await?;
                 Ok(session)
             }

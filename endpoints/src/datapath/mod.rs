@@ -27,7 +27,7 @@ use std::sync::atomic::Ordering;
 
 use quinn::AsyncUdpSocket;
 use tensorwire_protocol::wire::{ConnectionId, Load};
-use tensorwire_protocol::{Config, ConfigError, Event, Path, PeerLoad, Stats};
+use tensorwire_protocol::{Config, ConfigError, Event, Path, PeerLoad, Secrets, Stats};
 use tokio::sync::mpsc;
 
 use crate::capture::Tap;
@@ -183,16 +183,19 @@ impl DataPath {
     }
 
     /// Tells the capture, if there is one, what a session on this path streams, so that it can be
-    /// replayed. To be called before the peer knows of the session; `remote` is the ID that the peer chose.
+    /// replayed, and what its datagrams are sealed with. To be called before the peer knows of the session;
+    /// `remote` is the ID that the peer chose.
     pub fn describe(
         &self,
         session: &SessionHandle,
         remote: ConnectionId,
         stream: &StreamDescription,
+        secrets: Option<&Secrets>,
     ) {
         let hub = self.keeper.hub();
         if let Some(tap) = hub.tap() {
-            tap.session(hub.clock.now(), session.connection(), remote, stream);
+            let (now, local) = (hub.clock.now(), session.connection());
+            tap.session(now, local, remote, stream, secrets);
         }
     }
 

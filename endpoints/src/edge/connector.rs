@@ -15,7 +15,7 @@ use super::notice::{EdgeNotice, Notices};
 use super::reconnect::{Backoff, Reconnect};
 use super::route::Opening;
 use super::{EVENTS, Edge, Protection, Route};
-use crate::capture::{Recorder, Role};
+use crate::capture::{Recorder, Recording, Role};
 use crate::carrier::{Carrier, Carriers};
 use crate::clock::Clock;
 use crate::control::{Capabilities, Ciphers, Feature, Features, Hello, SessionNumber, Token};
@@ -166,7 +166,8 @@ impl Connector {
     pub async fn connect(self, recorder: Option<&Recorder>) -> Result<Edge> {
         // Before anything is sent, or a socket opened.
         self.stream.config().context("the stream cannot be")?;
-        self.route.validate(recorder.is_some())?;
+        let recording = recorder.map_or(Recording::Off, Recorder::recording);
+        self.route.validate(recording)?;
         let mut failed = anyhow::anyhow!("the name has no address");
         for cloud in self.clouds.clone() {
             let (route, identity) = (self.route, &self.identity);

@@ -8,6 +8,7 @@ use tensorwire_protocol::{Config, Event};
 use tokio::sync::mpsc;
 
 use super::link::Desk;
+use crate::capture::Recording;
 use crate::carrier::tcp::{self, Attach};
 use crate::carrier::{Carrier, Congestion, quic_stream};
 use crate::clock::Clock;
@@ -39,22 +40,23 @@ pub struct Route {
 }
 
 impl Route {
-    /// Checks that the parts of the route go together, and with a capture of its datagrams, if they are
-    /// `captured`.
+    /// Checks that the parts of the route go together, and with a capture of its datagrams.
     ///
     /// # Errors
     /// If it asks for what its carrier does not have.
-    pub fn validate(&self, captured: bool) -> Result<()> {
+    pub fn validate(&self, recording: Recording) -> Result<()> {
         let carrier = self.carrier;
+        let captured = recording != Recording::Off;
         if captured && matches!(carrier, Carrier::QuicStream | Carrier::Tcp) {
             bail!(
                 "captures hold TSP datagrams, and {} has none",
                 carrier.name()
             );
         }
-        if captured && carrier == Carrier::Udp && !self.plain {
+        if recording == Recording::Datagrams && carrier == Carrier::Udp && !self.plain {
             bail!(
-                "a capture of protected datagrams shows nothing; to capture, stream unprotected (--plain)"
+                "a capture of sealed datagrams shows nothing without their secrets: capture those, too \
+                 (--pcap-secrets), or stream unprotected (--plain)"
             );
         }
         if self.congestion.is_some() && carrier == Carrier::Udp {
@@ -124,7 +126,18 @@ impl Opening<'_> {
         let (edge, cipher_of) = (session.connection(), cipher.of_sessions());
         let accept = self.negotiate(edge.value(), cipher).await?;
         let remote = ConnectionId::new(accept.connection);
-        path.describe(&session, remote, &self.stream);
+        let secrets = match cipher_of.filter(|_| !in_quic) {
+            Some(cipher) => {
+                let names = SessionNames {
+                    cloud: remote,
+                    edge,
+                    number: accept.session,
+                };
+                Some(export(connection, cipher, names, Side::Edge)?)
+            }
+            None => None,
+        };
+        path.describe(&session, remote, &self.stream, secrets.as_ref());
         // Only now: it may have taken the cloud long to grant this session, and the other has gone on.
         if let Some(before) = &self.follows {
             session.follow(before).await??;
@@ -133,13 +146,7 @@ impl Opening<'_> {
             session.attach_quic(remote, connection.clone()).await?;
         } else {
             let peer = connection.remote_address();
-            if let Some(cipher) = cipher_of {
-                let names = SessionNames {
-                    cloud: remote,
-                    edge,
-                    number: accept.session,
-                };
-                let secrets = export(connection, cipher, names, Side::Edge)?;
+            if let Some(secrets) = secrets {
                 session.protect(secrets, Some(peer)).await??;
             }
             session.attach(remote, Some(peer)).await?;

@@ -1,5 +1,6 @@
 //! Command-line options that the binaries share, and what they mean.
 
+mod capture;
 mod carrier;
 mod codec;
 mod identity;
@@ -27,6 +28,7 @@ use crate::embedded;
 use crate::images::{Dataset, Rows};
 use crate::model::{Dimensions, Model};
 
+pub use capture::CaptureOptions;
 pub use carrier::CarrierOptions;
 pub(crate) use codec::parse_clip;
 pub use codec::{CodecOptions, CoderName, MapName, slice_bytes};

@@ -11,10 +11,12 @@ mod keys;
 mod opener;
 mod sealer;
 mod secrets;
+mod unsealer;
 
 pub use cipher::Cipher;
 pub use keys::Keys;
 pub use secrets::Secrets;
+pub use unsealer::Unsealer;
 
 pub(crate) use guard::Guard;
 pub(crate) use secrets::Entropy;

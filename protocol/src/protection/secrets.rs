@@ -45,6 +45,13 @@ impl Secrets {
         self.cipher
     }
 
+    /// The secrets of what this endpoint sends and receives, for whoever is to read the stream: with them
+    /// [`Unsealer`](super::Unsealer) opens it, and anybody can forge it.
+    #[must_use]
+    pub const fn reveal(&self) -> [[u8; 32]; 2] {
+        [self.send, self.receive]
+    }
+
     pub(crate) fn entropy(&self) -> Option<Entropy> {
         self.entropy.clone()
     }

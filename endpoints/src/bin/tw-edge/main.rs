@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use tensorwire_endpoints::capture::{self, Recorder};
+use tensorwire_endpoints::capture;
 use tensorwire_endpoints::carrier::Carrier;
 use tensorwire_endpoints::clip;
 use tensorwire_endpoints::clock::Clock;
@@ -20,9 +20,9 @@ use tensorwire_endpoints::description::Description;
 use tensorwire_endpoints::edge::{Connector, FrameSource, Pace, Protection, Reconnect, Route};
 use tensorwire_endpoints::lab::output::write_file;
 use tensorwire_endpoints::options::{
-    CarrierOptions, CodecOptions, EdgeIdentityOptions, ImageOptions, ModelOptions, OfferOptions,
-    QualityOptions, RateOptions, RecoveryOptions, StreamOptions, describe, interval, parse_fps,
-    verified_words,
+    CaptureOptions, CarrierOptions, CodecOptions, EdgeIdentityOptions, ImageOptions, ModelOptions,
+    OfferOptions, QualityOptions, RateOptions, RecoveryOptions, StreamOptions, describe, interval,
+    parse_fps, verified_words,
 };
 use tensorwire_endpoints::shutdown::{self, Stop};
 use tensorwire_endpoints::source::ImageSource;
@@ -101,9 +101,8 @@ struct Options {
     /// reason
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write the datagrams of the data path as pcapng, replacing the file (`tw-lab inspect` reads it)
-    #[arg(long, value_name = "FILE")]
-    pcap: Option<PathBuf>,
+    #[command(flatten)]
+    capture: CaptureOptions,
 }
 
 const EXAMPLES: &str = "\
@@ -175,9 +174,9 @@ async fn run(options: &Options) -> Result<()> {
 
     let route = options.carrier.route();
     // Before a capture is begun, whose file may have held another.
-    route.validate(options.pcap.is_some())?;
+    route.validate(options.capture.recording())?;
     let clock = Clock::start();
-    let recorder = Recorder::create_if(options.pcap.as_deref(), clock)?;
+    let recorder = options.capture.recorder(clock)?;
     let interval = interval(options.fps);
     let connector = Connector::new(
         addresses,

@@ -5,6 +5,7 @@ mod pcap;
 mod pcapng;
 #[cfg(test)]
 mod tests;
+mod unsealed;
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -15,6 +16,7 @@ use anyhow::Context as _;
 use super::{Direction, Note};
 
 use input::Input;
+use unsealed::Unsealers;
 
 /// The most bytes that a packet may have, with what its link adds.
 const MAX_PACKET: usize = 1 << 18;
@@ -49,7 +51,8 @@ pub enum ReadError {
     },
 }
 
-/// A capture that is read from front to back, in bounded memory.
+/// A capture that is read from front to back, in bounded memory. Datagrams of sealed sessions whose secrets it
+/// has are read as plain mode would have them.
 ///
 /// The first error ends it: what was read before stands.
 #[derive(Debug)]
@@ -57,6 +60,7 @@ pub struct Reader<R> {
     input: Input<R>,
     format: Format,
     interfaces: Vec<Interface>,
+    unsealers: Unsealers,
     ended: bool,
 }
 
@@ -189,6 +193,7 @@ impl<R: Read> Reader<R> {
             input,
             format,
             interfaces,
+            unsealers: Unsealers::default(),
             ended: false,
         })
     }
@@ -220,7 +225,12 @@ impl<R: Read> Iterator for Reader<R> {
         if self.ended {
             return None;
         }
-        let read = self.read().transpose();
+        let mut read = self.read().transpose();
+        if let Some(Ok(Record::Packet(packet))) = &mut read
+            && let Some(interface) = self.interfaces.get(packet.interface)
+        {
+            self.unsealers.open(interface, packet);
+        }
         self.ended = !matches!(read, Some(Ok(_)));
         read
     }
