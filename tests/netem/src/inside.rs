@@ -35,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) pcap: bool,
     /// A folder of this run alone.
     pub(crate) folder: PathBuf,
+    /// Where the paths in the edge's options begin.
+    pub(crate) start: PathBuf,
 }
 
 impl Plan {
@@ -169,8 +171,8 @@ impl Run<'_> {
     /// tensor.
     fn capture(&self, name: &str) -> impl Iterator<Item = String> {
         let file = format!("{MEMORY}/{name}.pcapng");
-        let arguments = self.plan.pcap.then(|| ["--pcap".to_owned(), file]);
-        arguments.into_iter().flatten()
+        let arguments = || ["--pcap".to_owned(), file, "--pcap-secrets".to_owned()];
+        self.plan.pcap.then(arguments).into_iter().flatten()
     }
 
     /// Takes the captures to where they are kept.
@@ -197,12 +199,9 @@ impl Run<'_> {
         } = self.plan;
         let json = folder.join(format!("{name}.json"));
         let mut arguments = programs::edge(cell, frames, &json);
-        if self.plan.pcap && cell.carrier.name != "tcp" {
-            // So that the capture shows what is in the packets.
-            arguments.push("--plain".to_owned());
-        }
         arguments.extend(self.capture(name));
-        let command = programs::command("edge", &programs.edge, &arguments);
+        let mut command = programs::command("edge", &programs.edge, &arguments);
+        command.current_dir(&self.plan.start);
         let to = match cell.stream.source {
             Source::StandIn => Stdio::null(),
             Source::Model => File::create(lines(name))?.into(),

@@ -122,7 +122,7 @@ pub(crate) fn cloud(cell: &Cell, json: &Path) -> Vec<String> {
         arguments.extend(["--stand-in", "--json"].map(str::to_owned));
         arguments.push(json.display().to_string());
     }
-    // For captures, and TCP.
+    // For TCP.
     arguments.push("--plain".to_owned());
     // Not the one that a user's own cloud shows.
     let identity = json.with_extension("pem").display().to_string();

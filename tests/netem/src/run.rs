@@ -211,6 +211,7 @@ impl Options {
             programs: programs.clone(),
             pcap: self.pcap,
             folder: folder.path().to_owned(),
+            start: std::env::current_dir()?,
         };
         let done = kernel.run(&plan, lane, cell.seconds(), interrupt);
         if let Some(keep) = &self.keep {
