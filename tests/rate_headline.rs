@@ -108,12 +108,15 @@ fn on_a_measured_path_the_first_tensors_are_as_fast_as_the_others() {
         let flow = net.stream(config, STREAM, Time::from_millis(500));
         net.run_until(Time::from_millis(400));
         if probe {
-            assert!(net.of_mut(flow).edge.probe(), "nothing is known");
+            assert!(
+                net.of_mut(flow).edge.probe(Time::from_millis(400)),
+                "nothing is known"
+            );
         }
         net.run_until(Time::from_millis(499));
         if probe {
             let edge = &mut net.of_mut(flow).edge;
-            assert!(!edge.probe(), "the path is known");
+            assert!(!edge.probe(Time::from_millis(499)), "the path is known");
             let bottleneck = edge.path(Time::from_millis(499)).bottleneck.unwrap();
             assert!(
                 (18_000_000..=22_000_000).contains(&bottleneck),

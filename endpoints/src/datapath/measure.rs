@@ -9,6 +9,20 @@ use super::{Outlook, PathEnded};
 const GLANCE: Duration = Duration::from_millis(2);
 
 impl SessionHandle {
+    /// Measures the path again, if its rate has not been told for a second: the application would send more if
+    /// it could.
+    ///
+    /// # Errors
+    /// If the session or its data path has ended.
+    pub(crate) fn measure_again(&self) -> Result<(), PathEnded> {
+        if let Reach::Seat(keeper, seat) = &self.reach {
+            keeper
+                .hub()
+                .enter(seat, |entry, now| entry.session.probe(now))?;
+        }
+        Ok(())
+    }
+
     /// Sends a train of packets of nothing, and waits until it has told the rate of the path, `patience` at
     /// most: the first tensor is then as fast as those after it. Does nothing where the rate is known, or
     /// nobody wants to know it.
@@ -19,7 +33,10 @@ impl SessionHandle {
         let Reach::Seat(keeper, seat) = &self.reach else {
             return Ok(());
         };
-        if !keeper.hub().enter(seat, |entry, _| entry.session.probe())? {
+        if !keeper
+            .hub()
+            .enter(seat, |entry, now| entry.session.probe(now))?
+        {
             return Ok(());
         }
         let watch = self.watch();

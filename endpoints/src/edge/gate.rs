@@ -148,6 +148,7 @@ impl Gate {
             return Ok(Err(Unsent::Dropped(DropReason::Deadline)));
         }
         let bytes = with_parity(encoded.slices.bytes(), outlook.parity);
+        let is_best = encoded.step == 0;
         let tensor = OutgoingTensor {
             frame: making.frame,
             captured: making.captured,
@@ -158,6 +159,9 @@ impl Gate {
             Ok(id) => {
                 if learns {
                     self.admission.sent(now, edge_time, bytes, &outlook.path);
+                }
+                if !is_best {
+                    session.measure_again()?;
                 }
                 Ok(id)
             }

@@ -26,6 +26,8 @@ const TRAIN: Duration = Duration::from_millis(1);
 /// Packets that leave back to back, less one, while the bottleneck is not known, to find it: all that the
 /// first window holds.
 const FIRST_TRAIN: usize = INITIAL - 1;
+/// Packets that measure a bottleneck again: at 1 Mbit/s they take 40 ms.
+const AGAIN: usize = 4;
 /// The queue is longer than this for no path.
 const LONGEST: Duration = Duration::from_secs(10);
 /// The queue may be taken for empty within this time of reports at least.
@@ -141,8 +143,24 @@ impl Controller {
     }
 
     /// Whether the bottleneck is to be measured, and is not known.
-    pub(crate) const fn is_unmeasured(&self) -> bool {
+    const fn is_unmeasured(&self) -> bool {
         self.window.is_some() && self.dispersion.rate().is_none()
+    }
+
+    /// How many packets are to leave at once to measure the bottleneck; 0 where that is not wanted, or trains
+    /// have told it within a second.
+    pub(crate) fn measure(&mut self, now: Time) -> usize {
+        if self.is_unmeasured() {
+            return INITIAL;
+        }
+        if self.window.is_none() || !self.dispersion.is_stale(now) {
+            return 0;
+        }
+        self.dispersion.doubt(now);
+        if let Some(rate) = self.pace(now, None) {
+            self.pacer.allow(now, (AGAIN - 1) * self.packet, rate);
+        }
+        AGAIN
     }
 
     /// Bits a second at which packets leave; none: at once.
@@ -191,7 +209,7 @@ impl Controller {
             }
         }
         if let Some(rate) = self.pace(now, sending.spread) {
-            let burst = if self.is_unmeasured() {
+            let burst = if self.is_unmeasured() || self.dispersion.is_doubted(now) {
                 FIRST_TRAIN * self.packet
             } else {
                 0
@@ -253,8 +271,10 @@ impl Controller {
         let train = self
             .pace(now, None)
             .map_or(TRAIN, |rate| TRAIN.max(time_of(self.packet, rate) * 2));
+        let doubted = self.dispersion.is_doubted(now);
         self.dispersion
             .observe(now, report.arrived, train, self.queue);
+        let anew = doubted && !self.dispersion.is_doubted(now);
         let Some(least) = report.least_rtt else {
             return change;
         };
@@ -291,6 +311,9 @@ impl Controller {
             self.emptied = now;
         }
         window.watch(&round, self.emptied, seen);
+        if anew {
+            window.fit(&round);
+        }
         window.advance(&round);
         change
     }

@@ -29,7 +29,7 @@ const QUEUED: Duration = Duration::from_millis(10);
 const GAIN: f64 = 0.25;
 /// Arrival times are told in units of this many microseconds.
 const UNIT: f64 = 64.0;
-/// A begun sample is forgotten after this time.
+/// A begun sample is forgotten after this time, and the estimate may have become wrong.
 const STALE: Duration = Duration::from_secs(1);
 
 /// Estimates the rate of the bottleneck.
@@ -45,6 +45,10 @@ pub(super) struct Dispersion {
     arriving: f64,
     began: Time,
     fell: Option<Time>,
+    /// When a sample last told what the path takes.
+    told: Time,
+    /// When the estimate was doubted, if the next sample is to be it.
+    doubted: Option<Time>,
 }
 
 impl Dispersion {
@@ -54,6 +58,7 @@ impl Dispersion {
             rate: self.rate,
             began: self.began,
             fell: self.fell,
+            told: self.told,
             ..Self::default()
         }
     }
@@ -61,6 +66,22 @@ impl Dispersion {
     /// Bits a second, IP and UDP headers included; none before a train has told.
     pub(super) const fn rate(&self) -> Option<f64> {
         self.rate
+    }
+
+    /// Whether trains have told nothing of a rate that is known for so long that it may have changed.
+    pub(super) fn is_stale(&self, now: Time) -> bool {
+        self.rate.is_some() && now - self.told >= STALE && !self.is_doubted(now)
+    }
+
+    /// The next packets that leave at once are to tell the rate anew.
+    pub(super) const fn doubt(&mut self, now: Time) {
+        self.begin(now);
+        self.doubted = Some(now);
+    }
+
+    /// Whether packets that left at once since the rate was doubted have not told it yet.
+    pub(super) fn is_doubted(&self, now: Time) -> bool {
+        self.doubted.is_some_and(|doubted| now - doubted < STALE)
     }
 
     /// When a train told last that the rate has fallen.
@@ -80,6 +101,7 @@ impl Dispersion {
         if now - self.began > STALE {
             self.begin(now);
         }
+        let anew = self.rate.is_none() || self.is_doubted(now);
         for packet in arrived {
             let before = self.last.replace(*packet);
             let Some(before) = before else { continue };
@@ -87,7 +109,7 @@ impl Dispersion {
                 continue;
             };
             let apart = packet.sent - before.sent;
-            let most = if self.rate.is_some() { train } else { AT_ONCE };
+            let most = if anew { AT_ONCE } else { train };
             if packet.number != before.number + 1 || apart > most {
                 continue;
             }
@@ -101,7 +123,7 @@ impl Dispersion {
                 self.sample(now, queue);
             }
         }
-        if self.rate.is_none() && self.pairs >= FIRST_PAIRS {
+        if anew && self.pairs >= FIRST_PAIRS {
             self.sample(now, queue);
         }
     }
@@ -111,7 +133,13 @@ impl Dispersion {
         let arrived = bits / self.arriving.max(UNIT);
         let sent = bits / self.sending.max(1.0);
         self.begin(now);
-        let rate = match self.rate {
+        let known = self.rate.filter(|_| !self.is_doubted(now));
+        self.doubted = None;
+        // Packets that left slower than the path takes them say nothing of how much it takes.
+        if known.is_none_or(|rate| sent >= rate) {
+            self.told = now;
+        }
+        let rate = match known {
             None => arrived,
             Some(rate) if arrived >= NOT_HELD_UP * sent => rate.max(arrived.min(sent)),
             Some(rate) if arrived < FALL * rate && queue > QUEUED => {

@@ -18,7 +18,6 @@ pub use path::{IP_UDP_HEADER, Path, PeerLoad};
 
 pub(crate) use circuit::Change;
 pub(crate) use controller::{Arrived, Controller, Report, Sending};
-pub(crate) use window::INITIAL;
 
 /// What bounds the rate of DATA and REPAIR packets.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]

@@ -42,6 +42,12 @@ impl Pacer {
         self.next = self.next.min(nanos(now + MOST_DEBT));
     }
 
+    /// Another `bytes` beyond a first packet may leave at `now`, whatever left before.
+    pub(super) fn allow(&mut self, now: Time, bytes: usize, rate: u64) {
+        let earliest = nanos(now).saturating_sub(time_of(bytes, rate));
+        self.next = self.next.min(earliest);
+    }
+
     /// Whether packets wait for their time now: nothing else keeps them.
     pub(super) const fn hold(&mut self, holds: bool) {
         self.holds = holds;

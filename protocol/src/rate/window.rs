@@ -8,7 +8,7 @@ use super::rivals::Rivals;
 use crate::time::Time;
 
 /// Packets in flight on a path of which nothing is known (RFC 6928).
-pub(crate) const INITIAL: usize = 10;
+pub(super) const INITIAL: usize = 10;
 /// Packets in flight at most: of so many, and a few, a sender remembers what became of them.
 const MOST_PACKETS: f64 = 4_000.0;
 /// Packets that may always be in flight.
@@ -199,10 +199,8 @@ impl Window {
         match wanted {
             Direction::Up if !filled => {}
             Direction::Up if self.starting => {
-                let path = round
-                    .bottleneck
-                    .map(|rate| rate / 8.0 * round.base.as_secs_f64());
-                self.bytes = (self.bytes + acked).max(START * path.unwrap_or(0.0));
+                self.bytes += acked;
+                self.fit(round);
             }
             Direction::Up => self.bytes += step.min(acked),
             Direction::Down => {
@@ -211,6 +209,14 @@ impl Window {
             }
         }
         self.bound(round);
+    }
+
+    /// The bottleneck is known, and was not before: the window is no less than a share of what the path holds.
+    pub(super) fn fit(&mut self, round: &Round) {
+        let path = round
+            .bottleneck
+            .map(|rate| rate / 8.0 * round.base.as_secs_f64());
+        self.bytes = self.bytes.max(START * path.unwrap_or(0.0));
     }
 
     fn end_round(&mut self, round: &Round, filled: bool) {

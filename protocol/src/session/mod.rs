@@ -15,7 +15,7 @@ use crate::event::{EndReason, Event};
 use crate::interleave::Orders;
 use crate::paths::{PathId, Paths};
 use crate::protection::{Guard, Protection};
-use crate::rate::{Arrived, Change, Controller, INITIAL, IP_UDP_HEADER, Path, PeerLoad, Sending};
+use crate::rate::{Arrived, Change, Controller, IP_UDP_HEADER, Path, PeerLoad, Sending};
 use crate::recv::clock::ClockMap;
 use crate::recv::{
     FeedbackState, PacketArrivals, Passing, Prospect, Recovered, Scope, Seen, TensorWindow,
@@ -274,17 +274,21 @@ impl Session {
         Ok(id)
     }
 
-    /// Measures the path before there is a tensor to send: as many full packets of padding as an unknown path
+    /// Measures the path. Before there is a tensor to send, as many full packets of padding as an unknown path
     /// is sent at once (10, RFC 6928) leave back to back, and a PING that asks what became of them. A round
-    /// trip later [`path`](Self::path) tells the bottleneck, and the first tensor need not wait for it.
-    /// Gives way to tensors. False, and nothing is sent, where the rate is not adaptive or the bottleneck is
-    /// known.
-    pub const fn probe(&mut self) -> bool {
-        let probes = self.ending.is_none() && self.rate.is_unmeasured();
-        if probes {
-            self.probes = INITIAL + 1;
+    /// trip later [`path`](Self::path) tells the bottleneck, and the first tensor need not wait for it. Where
+    /// tensors are so small that they have told nothing of a known bottleneck for a second, four packets do:
+    /// for applications that would send more if it had become faster. They give way to tensors. False, and
+    /// nothing is sent, where the rate is not adaptive or the bottleneck is known.
+    pub fn probe(&mut self, now: Time) -> bool {
+        if self.ending.is_some() {
+            return false;
         }
-        probes
+        let packets = self.rate.measure(now);
+        if packets > 0 {
+            self.probes = packets + 1;
+        }
+        packets > 0
     }
 
     /// Says that `count` frames from `first` on will not be sent, and why. The packets of the next tensor
