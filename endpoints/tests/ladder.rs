@@ -348,7 +348,7 @@ fn a_ladder_is_named_or_that_of_the_bundle() {
     assert_eq!(made(&[adaptive], true), Ok(raw(&[256, 64, 16, 8, 4])));
     let clip = [adaptive, "--clip=-4,4"];
     assert_eq!(made(&clip, false), Ok(raw(&[256, 64, 16, 8, 4])));
-    assert_eq!(made(&on_jpeg, true), Ok(jpeg(&[95, 80, 60, 40, 20, 10])));
+    assert_eq!(made(&on_jpeg, true), Ok(jpeg(&[95, 80, 60, 40, 20, 10, 5])));
     let some = [&on_jpeg[..], &["--ladder", "80,20"]].concat();
     assert_eq!(made(&some, true), Ok(jpeg(&[80, 20])));
     for (arguments, bundle, says) in [
@@ -536,7 +536,7 @@ fn calibration_measures_what_each_step_takes() {
     let of_raw: Vec<u32> = steps[..5].iter().map(|step| step.p95_bytes).collect();
     assert_eq!(of_raw, [9_408, 7_105, 4_737, 3_553, 2_369]);
     let of_jpeg: Vec<StepCoder> = steps[5..].iter().map(|step| step.coder).collect();
-    let qualities = [95, 80, 60, 40, 20, 10];
+    let qualities = [95, 80, 60, 40, 20, 10, 5];
     assert_eq!(
         of_jpeg,
         qualities.map(|quality| StepCoder::Jpeg { quality })
@@ -545,7 +545,7 @@ fn calibration_measures_what_each_step_takes() {
     let rows: serde_json::Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
     let rows = rows["rows"].as_array().unwrap().iter();
     let rows: Vec<_> = rows.filter(|row| row["section"] == "ladder").collect();
-    assert_eq!((rows.len(), rows[0].get("top1")), (11, None));
+    assert_eq!((rows.len(), rows[0].get("top1")), (12, None));
     for (step, row) in steps.iter().zip(rows) {
         assert_eq!(row["bytes_p95"].as_f64(), Some(f64::from(step.p95_bytes)));
         assert_eq!(row["levels"], step.levels);

@@ -14,7 +14,7 @@ use crate::quality::Quality;
 pub(crate) const JPEG_LEVELS: u16 = 256;
 /// Qualities that a calibration measures: each takes half to three quarters of the bytes of the one
 /// before it.
-pub(crate) const QUALITIES: [u8; 6] = [95, 80, 60, 40, 20, 10];
+pub(crate) const QUALITIES: [u8; 7] = [95, 80, 60, 40, 20, 10, 5];
 /// Levels that a calibration measures, and that serve without one: 8, 6, 4, 3 and 2 bits.
 pub(crate) const LEVELS: [u16; 5] = [256, 64, 16, 8, 4];
 
