@@ -28,6 +28,8 @@ const TRAIN: Duration = Duration::from_millis(1);
 const FIRST_TRAIN: usize = INITIAL - 1;
 /// Packets that measure a bottleneck again: at 1 Mbit/s they take 40 ms.
 const AGAIN: usize = 4;
+/// Time from one measurement to the next at least.
+const MEASURED: Duration = Duration::from_secs(1);
 /// The queue is longer than this for no path.
 const LONGEST: Duration = Duration::from_secs(10);
 /// The queue may be taken for empty within this time of reports at least.
@@ -77,6 +79,8 @@ pub(crate) struct Controller {
     circuit: Circuit,
     delay: Delay,
     dispersion: Dispersion,
+    /// When packets were last sent to measure the bottleneck.
+    measured: Option<Time>,
     losses: LossStep,
     /// The least round-trip time of the last minute.
     shortest: WindowedMin,
@@ -104,6 +108,7 @@ impl Controller {
             circuit: Circuit::default(),
             delay: Delay::default(),
             dispersion: Dispersion::default(),
+            measured: None,
             losses: LossStep::default(),
             shortest: WindowedMin::new(SHORTEST),
             emptied: Time::ZERO,
@@ -147,14 +152,17 @@ impl Controller {
         self.window.is_some() && self.dispersion.rate().is_none()
     }
 
-    /// How many packets are to leave at once to measure the bottleneck; 0 where that is not wanted, or trains
-    /// have told it within a second.
+    /// How many packets are to leave at once to measure the bottleneck; 0 where that is not wanted, or it was
+    /// measured, or told by trains, within a second.
     pub(crate) fn measure(&mut self, now: Time) -> usize {
+        let known = !self.is_unmeasured() && !self.dispersion.is_stale(now);
+        let lately = self.measured.is_some_and(|at| now - at < MEASURED);
+        if self.window.is_none() || known || lately {
+            return 0;
+        }
+        self.measured = Some(now);
         if self.is_unmeasured() {
             return INITIAL;
-        }
-        if self.window.is_none() || !self.dispersion.is_stale(now) {
-            return 0;
         }
         self.dispersion.doubt(now);
         if let Some(rate) = self.pace(now, None) {
