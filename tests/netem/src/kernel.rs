@@ -31,7 +31,7 @@ const MODULES: [&str; 6] = [
     "net/ipv4/tcp_bbr",
 ];
 /// Memory of user-mode Linux.
-const MEMORY: &str = "1024M";
+const MEMORY: &str = "512M";
 const USER_MODE: &str = "linux.uml";
 /// Programs of a run, and the Debian packages that have them.
 const TOOLS: [(&str, &str); 3] = [
