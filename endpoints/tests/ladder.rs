@@ -525,7 +525,7 @@ fn calibration_measures_what_each_step_takes() {
     assert_eq!(output.status.code(), Some(0), "{errors}");
     let said = text(&output.stdout);
     assert!(
-        said.contains("at each quality") && said.contains("LADDER 188"),
+        said.contains("at each quality") && said.contains("LADDER 204"),
         "{said}"
     );
     let bundle = Bundle::from_bytes(&fs::read(&out).unwrap()).unwrap();

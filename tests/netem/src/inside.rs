@@ -21,7 +21,7 @@ use crate::scenario::{FlowKind, Source};
 
 /// Of what an edge gives its last answers.
 const ANSWERS: Duration = Duration::from_secs(5);
-/// Where captures and what is said of frames are written during a run: a file system in memory.
+/// Where captures, uploads and what is said of frames are written during a run: a file system in memory.
 const MEMORY: &str = "/run";
 /// Port of the first TCP flow.
 const PORT: u16 = 5_000;
@@ -112,6 +112,10 @@ impl Run<'_> {
         let json = folder.join("cloud.json");
         let mut arguments = programs::cloud(cell, &json);
         arguments.extend(self.capture("tw-cloud"));
+        // Not where a user's own cloud keeps them, so that each run uploads what it needs.
+        if cell.stream.source == Source::Model {
+            arguments.extend(["--cache-dir".to_owned(), format!("{MEMORY}/uploads")]);
+        }
         let command = programs::command("cloud", &programs.cloud, &arguments);
         let mut cloud = Program::start("tw-cloud", folder, command)?;
         cloud.wait_for("Ctrl-C ends")?;

@@ -11,6 +11,7 @@ use tensorwire_protocol::wire::{FrameNumber, ResultStatus, TensorId};
 use tensorwire_protocol::{Event, ReceivedTensor, TensorInfo};
 
 use crate::clock::Clock;
+use crate::cloud::schedule::queue::BUSY;
 use crate::cloud::schedule::{
     Answer, Lane, Overloaded, Schedule, ScheduleConfig, Served, Stages, TensorHandler,
 };
@@ -281,11 +282,16 @@ fn in_a_run_of_several_each_tensor_fails_alone() {
     while schedule.load().waiting > 0 {
         std::thread::yield_now();
     }
+    // Due before the others, and as many as make the worker busy enough for runs of several.
+    let mut before: Vec<_> = (0..BUSY).map(|_| telling(&schedule)).collect();
+    for (lane, ..) in &mut before {
+        lane.push(tensor(1));
+    }
     let mut lanes: Vec<_> = (10..18).map(|number| (number, open())).collect();
     for (number, lane) in &mut lanes {
         lane.push(tensor(*number));
     }
-    assert_eq!(schedule.load().waiting, 8);
+    assert_eq!(schedule.load().waiting, BUSY + 8);
     door.open();
     assert_eq!(answered(first.blocking_next()), (0, ResultStatus::Done));
     let mut parts = vec![];
