@@ -1,6 +1,7 @@
 //! Over a link that loses packets independently, the share of whole tensors is what the binomial
 //! distribution says: those of which at most as many packets are lost as are REPAIR packets, or none at
-//! all of the source packets.
+//! all of the source packets. A ratio between two numbers of REPAIR packets gives some tensors the one and
+//! some the other.
 
 use std::time::Duration;
 
@@ -54,20 +55,22 @@ fn measure(n: u16, ratio: f64, p: f64, tensors: u64, seed: u64) -> Stats {
 
 fn assert_share(n: u16, ratio: f64, seed: u64) {
     const TENSORS: u64 = 2_500;
-    let m = (f64::from(n) * ratio) as u32;
+    let repairs = f64::from(n) * ratio;
+    let more = repairs.fract();
     for p in [0.01, 0.05, 0.1, 0.2] {
         let stats = measure(n, ratio, p, TENSORS, seed);
         let whole = stats.tensors_complete + stats.tensors_recovered;
         let others = stats.tensors_exhausted + stats.tensors_lost + stats.tensors_deadline;
         // The last ones may be lost without a trace.
         assert!((TENSORS - 3..=TENSORS).contains(&(whole + others)));
-        let expected = closed_form(u32::from(n), m, p);
+        let [fewer, another] = [0, 1].map(|i| closed_form(u32::from(n), repairs as u32 + i, p));
+        let expected = fewer * (1.0 - more) + another * more;
         let measured = whole as f64 / TENSORS as f64;
         let reach = SIGMAS * (expected * (1.0 - expected) / TENSORS as f64).sqrt();
         // Where nearly all are whole, the normal distribution is none: a tensor or two more.
         let reach = reach + 2.0 / TENSORS as f64;
         let off = (measured - expected).abs();
-        let cell = format!("n {n}, m {m}, p {p}, seed {seed}");
+        let cell = format!("n {n}, {repairs} REPAIR packets, p {p}, seed {seed}");
         assert!(off <= reach, "{cell}: {measured} of {expected} ± {reach}");
         // Those without a lost source packet are complete, whatever became of their parity.
         let complete = stats.tensors_complete as f64 / TENSORS as f64;

@@ -9,7 +9,8 @@ pub enum Redundancy {
     /// None.
     #[default]
     Off,
-    /// ⌊ratio × source packets⌋ for every tensor.
+    /// As many for every tensor as keep the ratio over all tensors so far, without exceeding it: of a ratio of
+    /// 0.3 and tensors of eleven packets three, and for every third tensor four.
     Fixed {
         /// REPAIR packets for each source packet, 0 to 2.
         ratio: f64,

@@ -17,7 +17,7 @@ use crate::stream::StreamDescription;
 #[derive(Args, Clone, Debug)]
 pub struct RecoveryOptions {
     /// Parity sent with each tensor: off, adaptive, or repair packets for each source packet (0 to 2;
-    /// 0.25 or 25%), rounded down
+    /// 0.25 or 25%), kept to over all tensors
     #[arg(long, value_name = "PARITY", default_value = "adaptive")]
     pub fec: Fec,
     /// What adaptive parity is to reach, and how far blocks reach.

@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::fate::Steps;
 use super::loss::Loss;
 use super::outlook::Outlook;
-use super::parity::{Parity, Steps};
+use super::parity::Parity;
 use crate::time::Time;
 
 /// Probability of failing that each of the two parts of the last round of retransmission may have.

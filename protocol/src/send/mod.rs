@@ -1,5 +1,6 @@
 //! The sending half of a session: tensors to DATA and REPAIR packets, results to RESULT packets.
 
+mod fate;
 mod flight;
 mod in_flight;
 mod loss;

@@ -1,8 +1,9 @@
 //! How many REPAIR packets a tensor gets ahead, and which of its packets they cover.
 
+use super::fate::Block;
 use super::loss::Loss;
 use crate::fec::MAX_SOURCE;
-use crate::redundancy::{AccuracyCurve, Adaptive, Redundancy};
+use crate::redundancy::{Adaptive, Redundancy};
 
 /// Most source blocks of one tensor (wire-format.md, section 4).
 const MAX_BLOCKS: usize = 256;
@@ -55,6 +56,8 @@ struct Case {
 #[derive(Debug)]
 pub(crate) struct ParityPlanner {
     redundancy: Redundancy,
+    /// What rounding down has left over of a fixed ratio, in packets.
+    owed: f64,
     made_for: Option<Loss>,
     made: Vec<(Case, Parity)>,
 }
@@ -63,6 +66,7 @@ impl ParityPlanner {
     pub(crate) const fn new(redundancy: Redundancy) -> Self {
         Self {
             redundancy,
+            owed: 0.0,
             made_for: None,
             made: Vec::new(),
         }
@@ -88,8 +92,11 @@ impl ParityPlanner {
             Redundancy::Off => return none,
             _ if none.blocks == 0 => return none,
             Redundancy::Fixed { ratio } => {
+                let due = packets as f64 * ratio + self.owed;
+                let whole = rounded_down(due);
+                self.owed = due - whole as f64;
                 return Parity {
-                    packets: share_of(packets, *ratio).min(most_repairs(packets, blocks)),
+                    packets: whole.min(most_repairs(packets, blocks)),
                     ..none
                 };
             }
@@ -118,14 +125,19 @@ impl ParityPlanner {
     }
 }
 
-/// ⌊ratio × packets⌋. A millionth is forgiven, so that 0.3 of 10 is 3.
+/// ⌊ratio × packets⌋.
+fn share_of(packets: usize, ratio: f64) -> usize {
+    rounded_down(packets as f64 * ratio)
+}
+
+/// ⌊packets⌋. A millionth is forgiven, so that 0.3 of 10 is 3.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "at most twice 65,536, never below zero"
+    reason = "at most twice 65,536 and one, never below zero by more than a millionth"
 )]
-fn share_of(packets: usize, ratio: f64) -> usize {
-    (packets as f64 * ratio + 1e-6) as usize
+fn rounded_down(packets: f64) -> usize {
+    (packets + 1e-6) as usize
 }
 
 #[expect(
@@ -196,162 +208,10 @@ fn fewest(adaptive: &Adaptive, case: &Case, none: Parity, loss: Loss) -> Parity 
         .map_or(none, |(plan, _)| plan)
 }
 
-/// A block on a path with Gilbert loss: its protected packets, then those that have no parity, then its
-/// REPAIR packets. They fare together: a burst that takes the one takes the other.
-struct Block {
-    path: Steps,
-    /// Probability that a block which misses so many packets too many stays broken: that not each of as
-    /// many retransmitted ones arrives in one of the rounds that are left.
-    fails: Vec<f64>,
-    /// By the number of protected packets lost, where the last source packet is lost, and where it is kept:
-    /// the drop that is expected if they are recovered and if they are not, times the probability.
-    drops: Vec<[Drops; 2]>,
-    /// The same two cases: the probability of each number of REPAIR packets lost.
-    repairs: [Vec<Fate>; 2],
-}
-
-/// Probabilities where the last packet is lost, and where it is kept.
-pub(super) type Fate = [f64; 2];
-
-/// Expected drops.
-#[derive(Clone, Copy, Default)]
-struct Drops {
-    recovered: f64,
-    broken: f64,
-}
-
-impl Block {
-    /// A block of a tensor in `blocks` blocks that protects `sources` packets that have the share
-    /// `protected` of all importance, beside `others` that have no parity, where there is time for `rounds`
-    /// of retransmission.
-    fn new(
-        curve: &AccuracyCurve,
-        [sources, others]: [usize; 2],
-        protected: f64,
-        (loss, blocks): (Loss, usize),
-        rounds: u32,
-    ) -> Self {
-        let path = Steps::new(loss, blocks);
-        let retry = loss.rate.powi(rounds.try_into().unwrap_or(i32::MAX));
-        let arrive = std::iter::successors(Some(1.0), |all| Some(all * (1.0 - retry)));
-        let share = |lost: usize, of: usize| lost as f64 / of.max(1) as f64;
-        let drops = path.sources(sources, others).into_iter().enumerate();
-        let drops = drops.map(|(lost, by_others)| {
-            let mut drops = [Drops::default(); 2];
-            for (others_lost, fate) in by_others.into_iter().enumerate() {
-                let missing = share(others_lost, others) * (1.0 - protected) * retry;
-                let recovered = curve.drop_at(missing);
-                let broken = curve.drop_at(missing + share(lost, sources) * protected);
-                for (drops, probability) in drops.iter_mut().zip(fate) {
-                    drops.recovered += probability * recovered;
-                    drops.broken += probability * broken;
-                }
-            }
-            drops
-        });
-        Self {
-            drops: drops.collect(),
-            path,
-            fails: arrive.map(|all| 1.0 - all).take(sources + 1).collect(),
-            repairs: [vec![[1.0, 0.0]], vec![[0.0, 1.0]]],
-        }
-    }
-
-    /// One REPAIR packet more.
-    fn repair(&mut self) {
-        for repairs in &mut self.repairs {
-            *repairs = self.path.one_more(repairs);
-        }
-    }
-
-    /// The expected drop in accuracy.
-    fn expected_drop(&self) -> f64 {
-        let mut expected = 0.0;
-        for (lost, drops) in self.drops.iter().enumerate() {
-            for (drops, repairs) in drops.iter().zip(&self.repairs) {
-                let sent = repairs.len() - 1;
-                let fails: f64 = repairs
-                    .iter()
-                    .enumerate()
-                    .map(|(repairs_lost, [gone, here])| {
-                        (gone + here) * self.fails[(lost + repairs_lost).saturating_sub(sent)]
-                    })
-                    .sum();
-                expected += fails * drops.broken + (1.0 - fails) * drops.recovered;
-            }
-        }
-        expected
-    }
-}
-
-/// The chain of the fates of the packets of a block.
-pub(super) struct Steps {
-    rate: f64,
-    to_bad: f64,
-    to_good: f64,
-}
-
-impl Steps {
-    /// Of a block that has every `blocks`th of the packets of the path.
-    pub(super) fn new(loss: Loss, blocks: usize) -> Self {
-        let rate = loss.rate.clamp(0.0, 0.999);
-        // The chain taken every `blocks` packets: its correlation is a power.
-        let correlation = loss
-            .correlation()
-            .powi(i32::try_from(blocks).unwrap_or(i32::MAX));
-        Self {
-            rate,
-            to_bad: rate * (1.0 - correlation),
-            to_good: (1.0 - rate) * (1.0 - correlation),
-        }
-    }
-
-    /// Before the first packet, so that it is lost at the mean rate.
-    pub(super) fn none(&self) -> Vec<Fate> {
-        vec![[self.rate, 1.0 - self.rate]]
-    }
-
-    /// Where the next packet goes.
-    fn step(&self, [lost, kept]: Fate) -> Fate {
-        [
-            lost * (1.0 - self.to_good) + kept * self.to_bad,
-            lost * self.to_good + kept * (1.0 - self.to_bad),
-        ]
-    }
-
-    /// The probability of each number of packets lost, from that of one packet less.
-    pub(super) fn one_more(&self, before: &[Fate]) -> Vec<Fate> {
-        let mut after = vec![[0.0; 2]; before.len() + 1];
-        for (number, &fate) in before.iter().enumerate() {
-            let [gone, here] = self.step(fate);
-            after[number + 1][0] += gone;
-            after[number][1] += here;
-        }
-        after
-    }
-
-    /// The probability of losing so many of the first `sources` packets and so many of the `others` that
-    /// follow them, by the one and then the other.
-    fn sources(&self, sources: usize, others: usize) -> Vec<Vec<Fate>> {
-        let mut first = self.none();
-        for _ in 0..sources {
-            first = self.one_more(&first);
-        }
-        let follow = |fate: Fate| {
-            let mut following = vec![fate];
-            for _ in 0..others {
-                following = self.one_more(&following);
-            }
-            following
-        };
-        first.into_iter().map(follow).collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::{LossModel, LossProcess};
+    use crate::redundancy::AccuracyCurve;
 
     fn independent(rate: f64) -> Loss {
         Loss {
@@ -373,12 +233,25 @@ mod tests {
     }
 
     #[test]
-    fn a_fixed_ratio_is_rounded_down_and_spread_over_the_blocks() {
+    fn a_fixed_ratio_is_kept_to_from_tensor_to_tensor() {
+        let mut planner = ParityPlanner::new(Redundancy::Fixed { ratio: 0.3 });
+        let mut plan = |packets| {
+            planner
+                .plan(packets, independent(0.1), 0, even(packets))
+                .packets
+        };
+        assert_eq!([11; 10].map(&mut plan), [3, 3, 3, 4, 3, 3, 4, 3, 3, 4]);
+        assert_eq!([1; 10].map(&mut plan), [0, 0, 0, 1, 0, 0, 1, 0, 0, 1]);
+        let (sources, repairs) = (1..=1_000).fold((0, 0), |(sources, repairs), packets| {
+            (sources + packets, repairs + plan(packets))
+        });
+        assert_eq!(repairs, sources * 3 / 10);
+    }
+
+    #[test]
+    fn parity_is_spread_over_the_blocks() {
         let mut planner = ParityPlanner::new(Redundancy::Fixed { ratio: 0.25 });
         let mut plan = |packets| planner.plan(packets, independent(0.1), 0, even(packets));
-        assert_eq!(plan(3).packets, 0);
-        assert_eq!(plan(7).packets, 1);
-        assert_eq!(plan(32).packets, 8);
         let large = plan(130);
         assert_eq!((large.blocks, large.packets), (3, 32));
         assert_eq!([0, 1, 2].map(|b| large.ahead(b)), [11, 11, 10]);
@@ -390,58 +263,6 @@ mod tests {
     fn three_tenths_of_ten_are_three() {
         let mut planner = ParityPlanner::new(Redundancy::Fixed { ratio: 0.3 });
         assert_eq!(planner.plan(10, independent(0.1), 0, even(10)).packets, 3);
-    }
-
-    #[test]
-    fn the_chain_agrees_with_the_process() {
-        const RUNS: usize = 100_000;
-        let loss = Loss {
-            rate: 0.1,
-            burst: 3.0,
-        };
-        let curve = AccuracyCurve::new(&[(1e-9, 100.0)]).unwrap();
-        let mut block = Block::new(&curve, [10, 0], 1.0, (loss, 1), 0);
-        (0..3).for_each(|_| block.repair());
-        let model = LossModel::gilbert(loss.rate, loss.burst).unwrap();
-        let mut fails = 0;
-        for seed in 0..RUNS as u64 {
-            let mut process = LossProcess::new(model.clone(), seed);
-            let lost: Vec<bool> = (0..13).map(|_| process.next_is_lost()).collect();
-            let sources = lost[..10].iter().filter(|lost| **lost).count();
-            let all = lost.iter().filter(|lost| **lost).count();
-            fails += usize::from(sources > 0 && all > 3);
-        }
-        let (expected, measured) = (block.expected_drop() / 100.0, fails as f64 / RUNS as f64);
-        // Five standard deviations of the measurement.
-        let reach = 5.0 * (expected / RUNS as f64).sqrt();
-        assert!((expected - measured).abs() < reach, "{expected} {measured}");
-    }
-
-    #[test]
-    fn what_is_protected_and_what_is_not_fare_together() {
-        const RUNS: usize = 100_000;
-        let loss = Loss {
-            rate: 0.1,
-            burst: 4.0,
-        };
-        // Only the loss of nearly everything costs.
-        let curve = AccuracyCurve::new(&[(0.79, 0.0), (0.8, 100.0), (1.0, 100.0)]).unwrap();
-        let mut block = Block::new(&curve, [5, 5], 0.5, (loss, 1), 0);
-        (0..2).for_each(|_| block.repair());
-        let model = LossModel::gilbert(loss.rate, loss.burst).unwrap();
-        let mut ruined = 0;
-        for seed in 0..RUNS as u64 {
-            let mut process = LossProcess::new(model.clone(), seed);
-            let lost: Vec<bool> = (0..12).map(|_| process.next_is_lost()).collect();
-            let count = |part: &[bool]| part.iter().filter(|lost| **lost).count();
-            let (first, others, repairs) =
-                (count(&lost[..5]), count(&lost[5..10]), count(&lost[10..]));
-            let first = if first + repairs > 2 { first } else { 0 };
-            ruined += usize::from(first + others >= 8);
-        }
-        let (expected, measured) = (block.expected_drop() / 100.0, ruined as f64 / RUNS as f64);
-        let reach = 5.0 * (expected / RUNS as f64).sqrt();
-        assert!((expected - measured).abs() < reach, "{expected} {measured}");
     }
 
     #[test]

@@ -189,15 +189,10 @@ fn expected(cell: &Cell, common: &Common) -> Option<f64> {
     {
         return None;
     }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "at most twice 64"
-    )]
-    let m = match cell.strategy.parity {
-        Fec::Off => 0,
-        Fec::Fixed(ratio) => (f64::from(cell.k) * ratio + 1e-6) as u32,
+    let repairs = match cell.strategy.parity {
+        Fec::Off => 0.0,
+        Fec::Fixed(ratio) => f64::from(cell.k) * ratio,
         Fec::Adaptive => return None,
     };
-    Some(closed_form::whole(cell.k.into(), m, *rate))
+    Some(closed_form::whole(cell.k.into(), repairs, *rate))
 }
