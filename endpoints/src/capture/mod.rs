@@ -11,12 +11,13 @@ pub mod ip;
 mod link;
 mod note;
 mod read;
+mod recorder;
 mod tap;
 
-pub use file::{Recorder, Summary};
 pub use link::{NotUdp, Udp, udp};
 pub use note::{NOTE_VERSION, Note, Role, SecretsNote, SessionNote};
 pub use read::{Interface, Packet, ReadError, Reader, Record, is_capture};
+pub use recorder::{Recorder, Summary};
 pub use tap::Tap;
 
 /// Ends a capture, if there is one, and tells on standard error what it came to.
