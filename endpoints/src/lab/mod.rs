@@ -10,7 +10,7 @@
 //! - [`schedule`] measures the workers of a cloud, with and without runs of several tensors.
 //! - [`evaluate`] runs a split model over images for them, [`parallel`] on every core; [`tally`]
 //!   counts what it got right, [`rising`] smooths what can only rise, [`loss`] draws what is missing, [`motion`] makes the image before.
-//! - [`table`], [`plot`] and [`output`]: what people and programs get to read; [`resume`] keeps the
+//! - [`table`], [`figure`] and [`output`]: what people and programs get to read; [`resume`] keeps the
 //!   finished cells of long runs.
 
 pub mod calibrate;
@@ -28,7 +28,6 @@ pub mod motion;
 pub mod output;
 pub mod parallel;
 pub mod plan_split;
-pub mod plot;
 pub mod quality;
 pub mod recovery;
 pub mod replay;

@@ -12,8 +12,8 @@ use tensorwire_concealment::Bundle;
 
 use super::calibrate::ClipOptions;
 use super::evaluate::{Evaluation, EvaluationOptions, Part, Subject};
+use super::figure::{Axis, Curve, Figure, Point, Style};
 use super::output::{check_folders, print, write_file, write_rows};
-use super::plot::{Axis, Corner, Curve, Point, draw};
 use super::table::{Table, count, figures, interval, percent, points, words};
 use super::tally::{Accuracy, Tally};
 use crate::options::{CoderName, slice_bytes};
@@ -360,34 +360,34 @@ fn plot(rows: &[Row]) -> Result<String> {
             curves.push(Curve {
                 name: name.into(),
                 points: vec![],
+                labels: vec![],
+                style: Style::Joined,
             });
         }
         if let Some(curve) = curves.last_mut() {
             let [low, high] = row.accuracy.ci95;
+            let ends = [(clean - high).max(0.0), (clean - low).min(1.0)];
             curve.points.push(Point {
                 x: row.bytes_mean / 1e3,
                 y: 100.0 * row.accuracy.top1,
-                low: 100.0 * (clean - high).max(0.0),
-                high: 100.0 * (clean - low).min(1.0),
-                label: row.parameter.to_string(),
+                interval: Some(ends.map(|end| 100.0 * end)),
             });
+            curve.labels.push(row.parameter.to_string());
         }
     }
-    let title = format!("{} at {}: bytes against accuracy", first.model, first.split);
-    let x = Axis {
-        title: "Slices of a tensor, kB".into(),
-        from_zero: true,
+    let figure = Figure {
+        title: format!("{} at {}: bytes against accuracy", first.model, first.split),
+        x: Axis {
+            title: "slices of a tensor, kB".into(),
+            holds: Some(0.0),
+            ..Axis::default()
+        },
+        y: Axis {
+            title: "top-1 accuracy, % (bars: 95 % interval, paired)".into(),
+            ..Axis::default()
+        },
+        curves,
+        levels: vec![("whole f32 tensor".into(), 100.0 * clean)],
     };
-    let y = Axis {
-        title: "Top-1 accuracy, % (bars: 95 % interval, paired)".into(),
-        from_zero: false,
-    };
-    draw(
-        &title,
-        &x,
-        &y,
-        &curves,
-        Some(("whole f32 tensor", 100.0 * clean)),
-        Corner::LowerRight,
-    )
+    figure.svg()
 }

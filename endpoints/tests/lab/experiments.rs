@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Scratch, printed, refused, rows};
 
@@ -324,6 +324,68 @@ fn every_experiment_runs_and_is_reported() {
     }
     fs::write(&svg, "{}").unwrap();
     assert!(refused(&["report", &svg, "--out", &html], 1).contains("line 1"));
+}
+
+#[test]
+fn streams_of_the_network_laboratory_are_shown() {
+    let folder = Scratch::new();
+    let stream = |carrier: &str, loss: &str, whole: u32, p99: f64| {
+        json!({
+            "scenario": "bad-day", "carrier": carrier, "congestion": "bbr", "loss": loss, "deadline_ms": 35,
+            "parity_ratio": 0.3, "tensors": 3_000, "released": 2_999, "whole": whole, "limit_ms": 25.1,
+            "p50_ms": 25.9, "p99_ms": p99, "p99_interval": [p99 - 1.0, null], "queue_p95_ms": 3.2,
+            "utilisation": 0.2, "kernel": "6.1",
+        })
+    };
+    let answers = |case: &str, share: f64| {
+        json!({
+            "scenario": "eyes", "case": case, "carrier": "udp", "congestion": "adaptive", "loss": "none",
+            "deadline_ms": 100, "frames": 12_000, "answered": 11_000, "whole": 10_900,
+            "accuracy_in_time": {"value": share, "interval": [share - 0.01, share + 0.01]},
+            "accuracy_of_answered": null, "bytes_mean": null, "p50_ms": 40.0, "p99_ms": null,
+        })
+    };
+    let file = folder.file("streams.json");
+    let all = json!({
+        "rows": [
+            stream("udp", "none", 3_000, 26.3), stream("udp", "iid:5%", 2_982, 27.6),
+            stream("tcp", "none", 3_000, 30.0), stream("tcp", "iid:5%", 1_200, 1_822.0),
+        ],
+        "accuracy": [answers("q95", 0.444), answers("q5", 0.918)],
+        "differences": [],
+    });
+    fs::write(&file, all.to_string()).unwrap();
+    let titles = printed(&["plot", &file, "--list"]);
+    let titles: Vec<&str> = titles.lines().collect();
+    assert_eq!(
+        titles,
+        [
+            "bad-day: whole tensors",
+            "bad-day: latency",
+            "eyes: right answers in time"
+        ]
+    );
+    let html = folder.file("report.html");
+    printed(&["report", &file, "--out", &html]);
+    let page = fs::read_to_string(&html).unwrap();
+    for part in [
+        "Streams over a lossy network: bad-day, eyes",
+        "netem of Linux 6.1",
+        ">99.40 %<",
+        ">1822.0<",
+        ">tcp, bbr<",
+        ">91.80 %<",
+        ">90.80 % to 92.80 %<",
+        ">12,000<",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(
+        !page.contains("NaN") && !page.contains("<dt>images"),
+        "{page}"
+    );
+    fs::write(&file, r#"{"rows": []}"#).unwrap();
+    assert!(refused(&["plot", &file, "--list"], 1).contains("not a finished cell"));
 }
 
 #[test]

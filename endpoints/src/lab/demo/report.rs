@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::lab::plot::{Axis, Corner, Curve, Point, draw};
+use crate::lab::figure::{Axis, Curve, Figure, Point, Style};
 use crate::lab::table::{Table, count, figures, percent, words};
 use crate::statistics::{Percentiles, wilson_interval};
 
@@ -207,12 +207,9 @@ pub(super) fn plot(rows: &[Row]) -> Result<String> {
             let right = (top1 * row.tensors as f64).round() as usize;
             let interval = wilson_interval(right, row.tensors)?;
             Some(Point {
-                // Side by side, where several methods are equally good.
-                x: 100.0 * row.loss + 0.12 * (method as f64 - 1.0),
+                x: 100.0 * row.loss,
                 y: 100.0 * top1,
-                low: 100.0 * interval.low,
-                high: 100.0 * interval.high,
-                label: String::new(),
+                interval: Some([100.0 * interval.low, 100.0 * interval.high]),
             })
         });
         let name = rows
@@ -221,24 +218,24 @@ pub(super) fn plot(rows: &[Row]) -> Result<String> {
         Curve {
             name: name.unwrap_or_default().to_owned(),
             points: points.collect(),
+            labels: vec![],
+            style: Style::Joined,
         }
     });
-    let x = Axis {
-        title: "datagrams lost, %".to_owned(),
-        from_zero: true,
-    };
-    let y = Axis {
-        title: "top-1, %".to_owned(),
-        from_zero: false,
-    };
     let tensors = rows.first().map_or(0, |row| row.tensors);
-    let title = format!("Accuracy against loss, {tensors} tensors a point, 95 % intervals");
-    draw(
-        &title,
-        &x,
-        &y,
-        &curves.collect::<Vec<_>>(),
-        Some(("clean, unsplit", clean)),
-        Corner::LowerLeft,
-    )
+    let figure = Figure {
+        title: format!("Accuracy against loss, {tensors} tensors a point, 95 % intervals"),
+        x: Axis {
+            title: "datagrams lost, %".to_owned(),
+            holds: Some(0.0),
+            ..Axis::default()
+        },
+        y: Axis {
+            title: "top-1, %".to_owned(),
+            ..Axis::default()
+        },
+        curves: curves.collect(),
+        levels: vec![("clean, unsplit".to_owned(), clean)],
+    };
+    figure.svg()
 }

@@ -73,15 +73,16 @@ fn experiment(page: &mut String, number: usize, results: &Results) -> Result<()>
         .unwrap_or_default()
         .to_string_lossy();
     let images = results.header.get("image_count");
-    let images = images
-        .and_then(serde_json::Value::as_u64)
-        .unwrap_or_default();
-    for (name, value) in [
+    let images = images.and_then(serde_json::Value::as_u64);
+    let images = images.map(|count| format!("{count} ({})", results.said("images")));
+    let said = [
         ("results", file.as_ref()),
-        ("images", &format!("{images} ({})", results.said("images"))),
+        ("images", images.as_deref().unwrap_or_default()),
         ("side information", results.said("bundle")),
         ("model file, SHA-256", results.said("model_digest")),
-    ] {
+        ("network", results.said("network")),
+    ];
+    for (name, value) in said.into_iter().filter(|(_, value)| !value.is_empty()) {
         writeln!(page, "<dt>{name}</dt><dd>{}</dd>", escaped(value))?;
     }
     writeln!(page, "</dl>")?;

@@ -16,11 +16,11 @@ use self::records::Results;
 use super::figure::{Figure, stacked};
 use super::output::{check_folders, print, write_file};
 
-/// Draws the results of `tw-lab run` as SVG.
+/// Draws the results of `tw-lab run` or `tw-netem run` as SVG.
 #[derive(Args, Debug)]
 #[command(after_help = PLOT_EXAMPLES)]
 pub struct PlotOptions {
-    /// Results, JSON lines
+    /// Results, JSON lines of `tw-lab run` or JSON of `tw-netem run`
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// Where the figures go, one below the other
@@ -65,11 +65,11 @@ pub fn plot(options: &PlotOptions) -> Result<()> {
     write_file(out, stacked(&all)?.as_bytes())
 }
 
-/// Makes one HTML page of the results of `tw-lab run`: figures and tables, with nothing to load.
+/// Makes one HTML page of the results of `tw-lab run` and `tw-netem run`: figures and tables, with nothing to load.
 #[derive(Args, Debug)]
 #[command(after_help = REPORT_EXAMPLES)]
 pub struct ReportOptions {
-    /// Results, JSON lines, in the order of the page
+    /// Results, JSON lines of `tw-lab run` or JSON of `tw-netem run`, in the order of the page
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// Where the page goes
@@ -86,7 +86,7 @@ pub struct ReportOptions {
 
 const REPORT_EXAMPLES: &str = "\
 Examples:
-  tw-lab report docs/results/experiments/*.jsonl --out report.html
+  tw-lab report docs/results/experiments/*.jsonl docs/results/netem-*.json --out report.html
       every committed result, with what was published beside it";
 
 /// Makes the page.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::lab::experiment::timings_of;
 
@@ -26,17 +26,21 @@ pub(super) struct Record {
 }
 
 impl Results {
-    /// Reads a file of results, and the times beside it if there are any.
+    /// Reads a file of results: of `tw-lab run`, with the times beside it if there are any, or of `tw-netem run`.
     pub(super) fn read(path: &Path) -> Result<Self> {
+        let text = read(path)?;
+        if let Some(results) = Self::of_streams(path, &text) {
+            return Ok(results);
+        }
         let mut header = Value::Null;
         let mut records = vec![];
         let timings = timings_of(path);
         let timings = if timings.exists() {
-            lines(&timings)?
+            lines(&timings, &read(&timings)?)?
         } else {
             vec![]
         };
-        for (key, row) in lines(path)? {
+        for (key, row) in lines(path, &text)? {
             if key == "!plan" {
                 header = row;
                 continue;
@@ -46,13 +50,46 @@ impl Results {
             records.push(Record { row, timing });
         }
         if header.is_null() || records.is_empty() {
-            bail!("{}: no results of `tw-lab run`", path.display());
+            bail!(
+                "{}: no results of `tw-lab run` or `tw-netem run`",
+                path.display()
+            );
         }
         Ok(Self {
             path: path.to_owned(),
             header,
             records,
         })
+    }
+
+    /// The streams of the network laboratory, whose file is one JSON object; none if this is no such file.
+    fn of_streams(path: &Path, text: &str) -> Option<Self> {
+        let whole: Value = serde_json::from_str(text).ok()?;
+        let rows = |key: &str| whole.get(key).and_then(Value::as_array);
+        let streams = rows("rows")?
+            .iter()
+            .chain(rows("accuracy").into_iter().flatten());
+        let records: Vec<Record> = streams
+            .filter(|row| row.get("scenario").is_some())
+            .map(|row| Record {
+                row: row.clone(),
+                timing: Value::Null,
+            })
+            .collect();
+        let kernel = records.first()?.text("kernel").to_owned();
+        let mut results = Self {
+            path: path.to_owned(),
+            header: Value::Null,
+            records,
+        };
+        let scenarios = results.texts("scenario").join(", ");
+        results.header = json!({
+            "experiment": "streams",
+            "title": "Streams over a lossy network",
+            "model": scenarios,
+            "network": format!("netem of Linux {kernel}"),
+        });
+        Some(results)
     }
 
     /// Which experiment, as the section of the plan is called.
@@ -135,10 +172,13 @@ pub(super) fn once_each<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> 
     })
 }
 
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
 /// Keys and rows, line by line.
-fn lines(path: &Path) -> Result<Vec<(String, Value)>> {
+fn lines(path: &Path, text: &str) -> Result<Vec<(String, Value)>> {
     let name = path.display();
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
     let mut lines = vec![];
     for (number, line) in (1..).zip(text.lines()) {
         let entry = serde_json::from_str::<Value>(line).ok();

@@ -1,6 +1,7 @@
 //! The figures of each experiment.
 
 mod size;
+mod streams;
 
 use serde_json::Value;
 
@@ -9,6 +10,7 @@ use crate::lab::experiment::latency::{Circumstances, Terms};
 use crate::lab::figure::{Axis, Curve, Figure, Point, Style};
 
 pub(super) use self::size::size_name;
+pub(super) use self::streams::{is_classified, way};
 
 /// Points of a curve against bandwidth.
 const BANDWIDTHS: usize = 60;
@@ -23,6 +25,7 @@ pub(super) fn figures(results: &Results) -> Vec<Figure> {
         "motion" => motion(results),
         "latency" => latency(results),
         "recovery" => recovery(results),
+        "streams" => streams::figures(results),
         _ => vec![],
     }
 }
@@ -63,6 +66,7 @@ fn curve<'r>(
     Curve {
         name: name.into(),
         points,
+        labels: vec![],
         style: Style::Joined,
     }
 }
@@ -162,11 +166,13 @@ fn distribution(results: &Results) -> Vec<Figure> {
             Curve {
                 name: "values".to_owned(),
                 points: bars.collect(),
+                labels: vec![],
                 style: Style::Bars,
             },
             Curve {
                 name: "normal distribution of that mean and deviation".to_owned(),
                 points: normal.collect(),
+                labels: vec![],
                 style: Style::Line,
             },
         ];
@@ -273,6 +279,7 @@ fn motion(results: &Results) -> Vec<Figure> {
                     })
                 })
                 .collect(),
+            labels: vec![],
             style: Style::Dots,
         });
         let names = records.iter().map(|one| short(one.text("transform")));
@@ -338,6 +345,7 @@ fn latency(results: &Results) -> Vec<Figure> {
                 _ => format!("{split}, the fastest coder"),
             },
             points: points.collect(),
+            labels: vec![],
             style: Style::Line,
         }
     });

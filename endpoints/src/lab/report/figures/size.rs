@@ -118,6 +118,7 @@ fn bins<'r>(name: &str, records: impl Iterator<Item = &'r Record>) -> Curve {
     Curve {
         name: name.to_owned(),
         points: points.collect(),
+        labels: vec![],
         style: Style::Joined,
     }
 }

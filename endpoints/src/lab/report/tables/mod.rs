@@ -1,5 +1,7 @@
 //! The tables of each experiment, with intervals and numbers of samples.
 
+mod streams;
+
 use serde_json::Value;
 
 use super::figures::{COMPENSATIONS, size_name, ways};
@@ -27,6 +29,7 @@ pub(super) fn sheets(results: &Results) -> Vec<Sheet> {
         "motion" => vec![motion(results)],
         "latency" => latency(results),
         "recovery" => vec![recovery(results)],
+        "streams" => streams::sheets(results),
         _ => vec![],
     }
 }
