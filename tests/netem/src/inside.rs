@@ -35,7 +35,7 @@ pub(crate) struct Plan {
     pub(crate) pcap: bool,
     /// A folder of this run alone.
     pub(crate) folder: PathBuf,
-    /// Where the paths in the edge's options begin.
+    /// Where the paths in options begin.
     pub(crate) start: PathBuf,
 }
 
@@ -107,6 +107,7 @@ impl Run<'_> {
             cell,
             programs,
             folder,
+            start,
             ..
         } = self.plan;
         let json = folder.join("cloud.json");
@@ -116,7 +117,8 @@ impl Run<'_> {
         if cell.stream.source == Source::Model {
             arguments.extend(["--cache-dir".to_owned(), format!("{MEMORY}/uploads")]);
         }
-        let command = programs::command("cloud", &programs.cloud, &arguments);
+        let mut command = programs::command("cloud", &programs.cloud, &arguments);
+        command.current_dir(start);
         let mut cloud = Program::start("tw-cloud", folder, command)?;
         cloud.wait_for("Ctrl-C ends")?;
 

@@ -130,6 +130,7 @@ pub(crate) fn cloud(cell: &Cell, json: &Path) -> Vec<String> {
     if let Some(service) = cell.cloud.service_ms.filter(|service| service.0 > 0.0) {
         arguments.extend(["--service-ms".to_owned(), service.0.to_string()]);
     }
+    arguments.extend(cell.cloud.options.iter().cloned());
     arguments
 }
 
@@ -185,7 +186,7 @@ service_ms = 66.6
             )
             .replace(
                 "[cloud]\nservice_ms = 66.6",
-                "[[case]]\noptions = ['--quality', '95']",
+                "[cloud]\noptions = ['--conceal', 'zero']\n[[case]]\noptions = ['--quality', '95']",
             );
         let cells = Scenario::parse("x", &text).unwrap().cells(&[], None);
         let arguments = edge(&cells[1], Some(9), Path::new("/tmp/e.json")).join(" ");
@@ -196,7 +197,7 @@ service_ms = 66.6
         );
         assert_eq!(
             cloud(&cells[1], Path::new("/tmp/c.json")).join(" "),
-            "--listen 10.77.3.1:4433 --plain --identity /tmp/c.pem"
+            "--listen 10.77.3.1:4433 --plain --identity /tmp/c.pem --conceal zero"
         );
     }
 

@@ -141,6 +141,9 @@ impl Loss {
 pub(crate) struct Cloud {
     /// Time that each tensor takes.
     pub(crate) service_ms: Option<Millis>,
+    /// Further options of `tw-cloud`, as they are.
+    #[serde(default)]
+    pub(crate) options: Vec<String>,
 }
 
 /// A change on the path, from a moment on.

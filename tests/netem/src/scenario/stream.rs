@@ -10,7 +10,16 @@ use crate::quantity::{Fps, Parity, Seconds};
 /// Bytes of a stand-in's tensor where the scenario does not say.
 const BYTES: u32 = 12_000;
 /// What a scenario says in keys of its own, or what would leave nothing to be measured.
-const NO_OPTIONS: [&str; 4] = ["--stand-in", "--json", "--connect", "--quiet"];
+const NO_OPTIONS: [&str; 8] = [
+    "--stand-in",
+    "--json",
+    "--connect",
+    "--quiet",
+    "--listen",
+    "--identity",
+    "--service-ms",
+    "--cache-dir",
+];
 
 /// What tensors are made of.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Deserialize, Serialize)]
@@ -133,6 +142,7 @@ impl Stream {
         }
         ensure!(!self.carriers.is_empty(), "stream.carriers: none");
         check_options("stream", &self.options)?;
+        check_options("cloud", &cloud.options)?;
         if self.source == Source::Model {
             self.check_model(cloud, flows)?;
         }
@@ -173,7 +183,7 @@ fn check_options(of: &str, options: &[String]) -> Result<()> {
         let name = option.split('=').next().unwrap_or(option);
         ensure!(
             !NO_OPTIONS.contains(&name),
-            "{of}.options: the laboratory gives `{name}` itself; `source` says what is streamed"
+            "{of}.options: the laboratory gives `{name}` itself, as its keys say"
         );
     }
     Ok(())

@@ -164,6 +164,11 @@ fn what_contradicts_itself_is_refused() {
         ),
         (
             "[stream]",
+            "[cloud]\noptions = ['--listen', '[::]:1']\n[stream]",
+            "cloud.options: the laboratory gives `--listen`",
+        ),
+        (
+            "[stream]",
             "[[case]]\nname = ''\n[stream]",
             "a name has 1 to 40",
         ),
