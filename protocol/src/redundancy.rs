@@ -9,8 +9,8 @@ pub enum Redundancy {
     /// None.
     #[default]
     Off,
-    /// As many for every tensor as keep the ratio over all tensors so far, without exceeding it: of a ratio of
-    /// 0.3 and tensors of eleven packets three, and for every third tensor four.
+    /// As many for every tensor as keep the ratio over all tensors so far, without exceeding it: at a ratio of
+    /// 0.3 tensors of eleven packets get three, and three of ten tensors four.
     Fixed {
         /// REPAIR packets for each source packet, 0 to 2.
         ratio: f64,

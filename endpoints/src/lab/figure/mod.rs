@@ -340,8 +340,10 @@ fn draw(
             }
             for (point, label) in curve.points.iter().zip(&curve.labels) {
                 let (at_x, at_y) = place(point);
+                // Those of two curves on different sides, where they meet.
+                let aside = if number % 2 == 0 { -7.0 } else { 14.0 };
                 let small = format!("font-size='11' fill='{colour}'");
-                text(svg, (at_x + 6.0, at_y + 14.0), "start", &small, label)?;
+                text(svg, (at_x + 4.0, at_y + aside), "start", &small, label)?;
             }
         }
     }

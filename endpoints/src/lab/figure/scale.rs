@@ -100,13 +100,18 @@ impl<'a> Scale<'a> {
                 self.high.log10().ceil() as i32,
             );
             let all = (first..=last).flat_map(|decade| steps.iter().map(move |s| (decade, s)));
-            return all
+            let all = all
                 .map(|(decade, step)| (step * 10_f64.powi(decade), decade))
-                .filter(|(value, _)| within(value))
+                .filter(|(value, _)| within(value));
+            let marks: Vec<_> = all
                 .map(|(value, decade)| {
                     (value, figure(value, usize::try_from(-decade).unwrap_or(0)))
                 })
                 .collect();
+            // Within a decade too few of them may be round: then equal steps are.
+            if marks.len() > 2 {
+                return marks;
+            }
         }
         let rough = (self.high - self.low) / MARKS;
         let decade = rough.log10().floor();
@@ -166,6 +171,10 @@ mod tests {
         assert_eq!(names(-0.2, 0.3, false), "−0.2 −0.1 0.0 0.1 0.2 0.3");
         assert_eq!(names(0.0, 0.0, false), "−0.4 −0.2 0.0 0.2 0.4");
         assert_eq!(names(0.5, 20.0, true), "0.5 1 2 5 10 20");
+        assert_eq!(
+            names(26.0, 29.0, true),
+            "25 26 27 28 29 30"
+        );
         assert_eq!(
             names(1.0, 2e6, true),
             "1 10 100 1,000 10,000 100,000 1,000,000"

@@ -97,10 +97,17 @@ fn across(
 ) -> Option<Figure> {
     let all = |of: Key| once_each(records.iter().map(|one| of(one)));
     let (losses, ways) = (all(loss), all(way));
-    let (names, at, curves, of, x): (_, Key, _, Key, _) = if losses.len() > 1 {
+    let several = losses.len() > 1;
+    let (names, at, curves, of, x): (_, Key, _, Key, _) = if several {
         (losses, loss, ways, way, "loss on the way to the cloud")
     } else if ways.len() > 1 {
-        (ways, way, losses, loss, "way")
+        (
+            ways,
+            way,
+            losses,
+            loss,
+            "case, or carrier and congestion control",
+        )
     } else {
         return None;
     };
@@ -113,7 +120,11 @@ fn across(
         });
         Curve {
             points: points.collect(),
-            name,
+            name: if several {
+                name
+            } else {
+                format!("loss: {name}")
+            },
             labels: vec![],
             style: Style::Dots,
         }
