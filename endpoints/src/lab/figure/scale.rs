@@ -171,10 +171,7 @@ mod tests {
         assert_eq!(names(-0.2, 0.3, false), "−0.2 −0.1 0.0 0.1 0.2 0.3");
         assert_eq!(names(0.0, 0.0, false), "−0.4 −0.2 0.0 0.2 0.4");
         assert_eq!(names(0.5, 20.0, true), "0.5 1 2 5 10 20");
-        assert_eq!(
-            names(26.0, 29.0, true),
-            "25 26 27 28 29 30"
-        );
+        assert_eq!(names(26.0, 29.0, true), "25 26 27 28 29 30");
         assert_eq!(
             names(1.0, 2e6, true),
             "1 10 100 1,000 10,000 100,000 1,000,000"
