@@ -65,8 +65,8 @@ fn both_ends_write_down_the_same_stream() {
     assert_eq!(edge["answered"], 50);
     assert_eq!(edge["bytes"], 250_000);
     assert_eq!(edge["on_wire"]["packets"], 5);
-    // One REPAIR packet for the five of a tensor.
-    assert_eq!(edge["parity_ratio"], 0.2);
+    // ⌊0.25 × 250⌋ REPAIR packets for the five of each tensor.
+    assert_eq!(edge["parity_ratio"], 62.0 / 250.0);
     let cloud = json(&cloud_json);
     let [session] = &cloud["sessions"].as_array().unwrap()[..] else {
         panic!("{cloud}")
