@@ -70,7 +70,7 @@ impl Results {
             .iter()
             .chain(rows("accuracy").into_iter().flatten());
         let records: Vec<Record> = streams
-            .filter(|row| row.get("scenario").is_some())
+            .filter(|row| row.get("scenario").is_some_and(Value::is_string))
             .map(|row| Record {
                 row: row.clone(),
                 timing: Value::Null,
