@@ -10,17 +10,16 @@ const GLANCE: Duration = Duration::from_millis(2);
 
 impl SessionHandle {
     /// Measures the path again, if its rate has not been told for a second: the application would send more if
-    /// it could.
+    /// it could. Whether it is measured.
     ///
     /// # Errors
     /// If the session or its data path has ended.
-    pub(crate) fn measure_again(&self) -> Result<(), PathEnded> {
-        if let Reach::Seat(keeper, seat) = &self.reach {
-            keeper
-                .hub()
-                .enter(seat, |entry, now| entry.session.probe(now))?;
-        }
-        Ok(())
+    pub(crate) fn measure_again(&self) -> Result<bool, PathEnded> {
+        let Reach::Seat(keeper, seat) = &self.reach else {
+            return Ok(false);
+        };
+        let hub = keeper.hub();
+        hub.enter(seat, |entry, now| entry.session.probe(now))
     }
 
     /// Sends a train of packets of nothing, and waits until it has told the rate of the path, `patience` at
@@ -30,13 +29,7 @@ impl SessionHandle {
     /// # Errors
     /// If the session or its data path has ended.
     pub(crate) async fn measure(&self, patience: Duration) -> Result<(), PathEnded> {
-        let Reach::Seat(keeper, seat) = &self.reach else {
-            return Ok(());
-        };
-        if !keeper
-            .hub()
-            .enter(seat, |entry, now| entry.session.probe(now))?
-        {
+        if !self.measure_again()? {
             return Ok(());
         }
         let watch = self.watch();

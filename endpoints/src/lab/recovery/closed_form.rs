@@ -14,8 +14,8 @@ pub(super) fn whole(k: u32, repairs: f64, rate: f64) -> f64 {
         clippy::cast_sign_loss,
         reason = "at most twice 64, never below zero"
     )]
-    let fewer = (repairs + 1e-6) as u32;
-    let more = (repairs - f64::from(fewer)).max(0.0);
+    let fewer = repairs as u32;
+    let more = repairs.fract();
     with(k, fewer, rate) * (1.0 - more) + with(k, fewer + 1, rate) * more
 }
 

@@ -148,6 +148,13 @@ impl Record {
         interval(self.row.get(key)?)
     }
 
+    /// A share of the row, and its interval, as the network laboratory writes them.
+    pub(super) fn share(&self, key: &str) -> Option<(f64, Option<[f64; 2]>)> {
+        let share = self.row.get(key)?;
+        let ends = share.get("interval").and_then(interval);
+        Some((share.get("value")?.as_f64()?, ends))
+    }
+
     /// The accuracy from whole tensors less the ends of the interval of the drop: an interval for the
     /// accuracy that is paired with it.
     pub(super) fn top1_interval(&self) -> Option<[f64; 2]> {

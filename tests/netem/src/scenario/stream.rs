@@ -183,7 +183,7 @@ fn check_options(of: &str, options: &[String]) -> Result<()> {
         let name = option.split('=').next().unwrap_or(option);
         ensure!(
             !NO_OPTIONS.contains(&name),
-            "{of}.options: the laboratory gives `{name}` itself, as its keys say"
+            "{of}.options: the laboratory gives `{name}` itself; leave it out"
         );
     }
     Ok(())

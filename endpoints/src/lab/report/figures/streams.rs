@@ -2,7 +2,7 @@
 
 use super::{axis, figure, logarithmic, percent};
 use crate::lab::figure::{Axis, Curve, Figure, Point, Style};
-use crate::lab::report::records::{Record, Results, interval, once_each};
+use crate::lab::report::records::{Record, Results, once_each};
 use crate::statistics::wilson_interval;
 
 /// The value of a figure at a stream, and its interval.
@@ -64,9 +64,8 @@ fn loss(record: &Record) -> String {
 }
 
 fn right(record: &Record) -> Option<Measured> {
-    let share = record.row.get("accuracy_in_time")?;
-    let ends = share.get("interval").and_then(interval);
-    Some((100.0 * share.get("value")?.as_f64()?, ends.map(percent)))
+    let (share, ends) = record.share("accuracy_in_time")?;
+    Some((100.0 * share, ends.map(percent)))
 }
 
 #[expect(

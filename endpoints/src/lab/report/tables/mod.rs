@@ -52,13 +52,22 @@ fn dash() -> String {
 }
 
 fn samples(record: &Record) -> String {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a number of samples"
-    )]
-    let samples = record.number("samples") as usize;
-    count(samples)
+    counted(record, "samples")
+}
+
+/// A count, or a figure without its fraction.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "numbers of samples, tensors and bytes"
+)]
+fn counted(record: &Record, key: &str) -> String {
+    let number = record.number(key);
+    if number.is_finite() {
+        count(number.round() as usize)
+    } else {
+        dash()
+    }
 }
 
 /// A size at which so much accuracy is lost, bytes.

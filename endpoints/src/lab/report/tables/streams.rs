@@ -1,9 +1,9 @@
 //! Streams of the network laboratory.
 
-use super::{Sheet, dash, names};
+use super::{Sheet, counted, dash, names};
 use crate::lab::report::figures::{is_classified, way};
-use crate::lab::report::records::{Record, Results, interval};
-use crate::lab::table::{count, percent};
+use crate::lab::report::records::{Record, Results};
+use crate::lab::table::percent;
 
 /// Streams with a model at their end, and those without; what there is of both.
 pub(super) fn sheets(results: &Results) -> Vec<Sheet> {
@@ -16,25 +16,28 @@ pub(super) fn sheets(results: &Results) -> Vec<Sheet> {
 
 fn answers(records: &[&Record]) -> Sheet {
     let rows = records.iter().map(|record| {
-        let share = |key: &str| record.row.get(key)?.get("value")?.as_f64();
-        let ends = record.row.get("accuracy_in_time");
-        let ends = ends.and_then(|share| interval(share.get("interval")?));
+        let share = |key: &str| {
+            record
+                .share(key)
+                .map_or_else(dash, |(share, _)| percent(share))
+        };
+        let ends = record.share("accuracy_in_time").and_then(|(_, ends)| ends);
         vec![
             record.text("scenario").to_owned(),
             way(record),
             record.text("loss").to_owned(),
-            number(record, "deadline_ms"),
-            number(record, "answered"),
-            number(record, "whole"),
-            share("accuracy_in_time").map_or_else(dash, percent),
+            counted(record, "deadline_ms"),
+            counted(record, "answered"),
+            counted(record, "whole"),
+            share("accuracy_in_time"),
             ends.map_or_else(dash, |[low, high]| {
                 format!("{} to {}", percent(low), percent(high))
             }),
-            share("accuracy_of_answered").map_or_else(dash, percent),
-            number(record, "bytes_mean"),
+            share("accuracy_of_answered"),
+            counted(record, "bytes_mean"),
             tenths(record, "p50_ms"),
             tenths(record, "p99_ms"),
-            number(record, "frames"),
+            counted(record, "frames"),
         ]
     });
     Sheet {
@@ -57,8 +60,8 @@ fn latencies(records: &[&Record]) -> Sheet {
             record.text("scenario").to_owned(),
             way(record),
             record.text("loss").to_owned(),
-            number(record, "deadline_ms"),
-            number(record, "released"),
+            counted(record, "deadline_ms"),
+            counted(record, "released"),
             if whole.is_finite() {
                 percent(whole)
             } else {
@@ -71,7 +74,7 @@ fn latencies(records: &[&Record]) -> Sheet {
             ends.map_or_else(dash, |[low, high]| format!("{low:.1} to {high:.1}")),
             tenths(record, "queue_p95_ms"),
             percent(record.number("utilisation")),
-            number(record, "tensors"),
+            counted(record, "tensors"),
         ]
     });
     Sheet {
@@ -82,21 +85,6 @@ fn latencies(records: &[&Record]) -> Sheet {
             "p99, ms", "interval", "queue p95, ms", "used", "tensors",
         ]),
         rows: rows.collect(),
-    }
-}
-
-/// A count, or a figure without its fraction.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "numbers of tensors and bytes"
-)]
-fn number(record: &Record, key: &str) -> String {
-    let number = record.number(key);
-    if number.is_finite() {
-        count(number.round() as usize)
-    } else {
-        dash()
     }
 }
 
